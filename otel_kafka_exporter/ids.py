@@ -1,32 +1,18 @@
-"""Event IDs: UUIDs of version 7 (RFC 9562, section 5.7), made from a record's own time.
-
-Randomness is drawn in blocks: `os.urandom` releases the GIL, so that one call per record lets every other thread in
-between, and it costs more than all the rest of an ID.
-"""
+"""Event IDs: UUIDs of version 7 (RFC 9562, section 5.7), made from a record's own time."""
 
 from __future__ import annotations
 
 import os
+import random
 import uuid
 
-_BLOCK = 512
-_RANDOM_DIGITS = 20
-_VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 _ULID_DIGITS = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
-# list.pop() is atomic, so that threads share the pool without a lock.
-_pool: list[str] = []
-# A child that went on with its parent's pool would make the parent's IDs again.
-os.register_at_fork(after_in_child=_pool.clear)
-
-
-def _draw() -> str:
-    try:
-        return _pool.pop()
-    except IndexError:
-        digits = os.urandom(_BLOCK * _RANDOM_DIGITS // 2).hex()
-        _pool.extend(digits[at : at + _RANDOM_DIGITS] for at in range(_RANDOM_DIGITS, len(digits), _RANDOM_DIGITS))
-        return digits[:_RANDOM_DIGITS]
+# An ID has to be unique, not secret, so a generator that the system's randomness seeds will do. `os.urandom` for each
+# record would release the GIL each time, and let every other thread in between.
+_random = random.Random()  # noqa: S311
+# A child that went on with its parent's state would make the parent's IDs again.
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def uuid7(milliseconds: int) -> str:
@@ -35,9 +21,11 @@ def uuid7(milliseconds: int) -> str:
     Args:
         milliseconds: Unix time, 0 to 2**48 - 1.
     """
-    time = f"{milliseconds:012x}"
-    random = _draw()
-    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
+    bits = _random.getrandbits(74)
+    return (
+        f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{bits & 0xFFF:03x}"
+        f"-{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26:012x}"
+    )
 
 
 def dashed(digits: str) -> str:

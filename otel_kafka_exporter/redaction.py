@@ -87,7 +87,11 @@ _PATTERNS = (
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"(?<![\w/+=])(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])[A-Za-z0-9/+]{40}(?![\w/+=])"),
 )
-_CARD_NUMBER = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d.-]*\d)")
+# In one piece, in fours, or as American Express groups them. A looser pattern would swallow an expiry date that
+# follows the number, and with it the checksum.
+_CARD_NUMBER = re.compile(
+    r"(?<![\d.])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5})(?![\d.]*\d)"
+)
 
 
 def redact_patterns(text: str) -> str:

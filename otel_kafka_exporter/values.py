@@ -23,7 +23,7 @@ from collections.abc import Set as AbstractSet
 from collections.abc import Sequence
 from typing import Any
 
-from .redaction import REDACTED, KeyRedaction
+from .redaction import REDACTED
 
 MAX_DEPTH = 10
 #: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
@@ -71,13 +71,17 @@ class Cleaner:
     """Makes values fit for JSON and hides what is sensitive.
 
     Args:
-        keys: decides by its key whether a value is hidden.
+        is_sensitive: says by its key whether a value is hidden, e.g. `redaction.KeyRedaction().is_sensitive`.
         text_filter: applied to every text value, e.g. `redaction.redact_patterns`.
     """
 
-    def __init__(self, keys: KeyRedaction, text_filter: Callable[[str], str] | None = None) -> None:
-        self.is_sensitive = keys.is_sensitive
+    def __init__(
+        self, is_sensitive: Callable[[str], bool], text_filter: Callable[[str], str] | None = None
+    ) -> None:
+        self.is_sensitive = is_sensitive
         self._text_filter = text_filter
+        #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
+        self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
 
     def text(self, text: str) -> str:
         """A text as it may leave the process."""
@@ -104,10 +108,18 @@ class _Walk:
         self._left = MAX_NODES
         self._within: set[int] = set()
 
-    def value(self, value: object, depth: int) -> Any:  # noqa: C901, PLR0911 - one branch for each row of the table above
+    def value(self, value: object, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
             return TOO_MANY
+        try:
+            return self._convert(value, depth)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - application code runs in here: iterators, properties, even __class__
+            return self._cleaner.text(text_of(value))
+
+    def _convert(self, value: object, depth: int) -> Any:
         if value is None or value is True or value is False:
             return value
         # The base type's own conversion: a subclass may do anything in its __str__, __int__ or __float__.
@@ -119,12 +131,7 @@ class _Walk:
             return clean_float(float.__float__(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return base64.b64encode(value).decode("ascii")
-        try:
-            return self._container(value, depth)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - a container's own iteration is application code too
-            return self._cleaner.text(text_of(value))
+        return self._container(value, depth)
 
     def _container(self, value: object, depth: int) -> Any:
         items = _items(value)

@@ -1,0 +1,357 @@
+"""OpenTelemetry log records to envelopes: which attribute or field becomes which part, and where the rest goes.
+
+Total: a record gives an envelope, or one `ConversionError` that names the field at fault. An envelope's context and
+message hold JSON's types only and are redacted; characters that JSON cannot carry are the encoding's business.
+
+Most records repeat what the one before them had: the resource, the names and types of the attributes. What follows from those
+is worked out once (`_ResourceFacts`, `_Shape`), which is what makes a record cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+from opentelemetry.sdk._logs import ReadableLogRecord
+
+from . import attributes as names
+from .envelope import CATEGORIES, ApplicationPayload, AuditPayload, Category, OnexEnvelopeV1, Payload, SecurityPayload
+from .errors import ConversionError
+from .fields import (
+    MAX_ID_LENGTH,
+    MAX_SERVICE_NAME_LENGTH,
+    MAX_TENANT_ID_LENGTH,
+    identifier,
+    is_time,
+    level_of,
+    required_choice,
+    required_text,
+    trace_context,
+    utc_text,
+)
+from .ids import parse_event_id
+from .redaction import REDACTED
+from .values import Cleaner
+
+UNKNOWN_SERVICE = "unknown_service"
+UNSPECIFIED_CODE = "UNSPECIFIED"
+
+_CACHED_SHAPES = 4096
+_CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
+
+
+class Converted(NamedTuple):
+    """An envelope, and what a Kafka record takes from a log record beside it.
+
+    Attributes:
+        category: the envelope's category.
+        envelope: the envelope.
+        milliseconds: the record's own time, in Unix milliseconds.
+        traceparent: W3C trace context, or None without both a trace and a span ID.
+    """
+
+    category: Category
+    envelope: OnexEnvelopeV1
+    milliseconds: int
+    traceparent: str | None
+
+
+class _ResourceFacts(NamedTuple):
+    """What a resource says of all its records. Holds the resource, so that its identity stays its own."""
+
+    resource: object
+    service_name: str
+    instance_id: str
+    tenant_id: str
+    context: dict[str, Any]
+
+
+class _Shape(NamedTuple):
+    """What the names and types of a record's attributes say of all records that have just these.
+
+    Attributes:
+        special: some attribute has a meaning of its own, so that it may leave the context.
+        sensitive: names whose values are hidden.
+        floats: names whose values have to be finite for the context to be plain; None when it is not plain anyway.
+    """
+
+    special: bool
+    sensitive: tuple[str, ...]
+    floats: tuple[str, ...] | None
+
+
+class Converter:
+    """Makes envelopes of log records. Threads may share one.
+
+    Args:
+        cleaner: makes values fit for JSON and redacts them.
+        new_event_id: makes a UUIDv7 of Unix milliseconds.
+        namespace: the first part of the event type.
+        tenant_id: whose records these are when neither record nor resource says.
+        resource_context: names of resource attributes that are copied into each context.
+    """
+
+    def __init__(
+        self,
+        cleaner: Cleaner,
+        new_event_id: Callable[[int], str],
+        *,
+        namespace: str = "omninode",
+        tenant_id: str = "default",
+        resource_context: tuple[str, ...] = (),
+    ) -> None:
+        self._cleaner = cleaner
+        self._new_event_id = new_event_id
+        self._namespace = namespace
+        self._tenant_id = tenant_id
+        self._resource_context = resource_context
+        self._event_types = {category: event_type(namespace, category) for category in CATEGORIES}
+        self._schema_refs = {category: f"registry://{namespace}/logging/{category}/v1" for category in CATEGORIES}
+        self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {})
+        self._shapes: dict[tuple[object, ...], _Shape] = {}
+
+    def convert(self, record: ReadableLogRecord) -> Converted:
+        """The envelope of `record`.
+
+        Raises:
+            ConversionError: a required field is missing or wrong, or the record is none that OpenTelemetry makes.
+        """
+        try:
+            return self._convert(record)
+        except ConversionError:
+            raise
+        except Exception as error:
+            # Only a hand-made record gets here, e.g. one whose attributes are no mapping.
+            raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
+
+    def _convert(self, record: ReadableLogRecord) -> Converted:
+        log = record.log_record
+        facts = self._facts
+        if facts.resource is not record.resource or facts.resource is None:
+            facts = self._facts = self._facts_of(record.resource)
+        context = _copy(log.attributes)
+        key = (*context, *map(type, context.values()))
+        shape = self._shapes.get(key) or self._shape_of(context, key)
+        event_name = log.event_name
+        category: Category = "application" if event_name is None else _category_of(event_name)
+        trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
+        # Sensitive values go first, so that nothing below can put one anywhere else.
+        for key in shape.sensitive:
+            context[key] = REDACTED
+
+        nanoseconds = log.timestamp
+        if not is_time(nanoseconds):
+            nanoseconds = self._other_time(nanoseconds, log.observed_timestamp, context)
+        milliseconds = nanoseconds // 1_000_000
+        event_id = tenant_id = correlation_id = causation_id = None
+        if shape.special:
+            category = _take_category(context) or category
+            event_id = _take_event_id(context)
+            tenant_id = _take_id(context, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
+            correlation_id = _take_id(context, names.CORRELATION_ID)
+            causation_id = _take_id(context, names.CAUSATION_ID)
+        event_id = event_id or self._new_event_id(milliseconds)
+        tenant_id = tenant_id or facts.tenant_id
+        correlation_id = correlation_id or trace_id or event_id
+        timestamp = utc_text(nanoseconds)
+
+        payload: Payload
+        if category == "application":
+            payload = self._application(record, facts, context)
+        elif category == "audit":
+            payload = self._audit(log, tenant_id, timestamp, context)
+        else:
+            payload = self._security(log, tenant_id, timestamp, context)
+        context = self._fit_for_json(context, shape)
+        payload["context"] = {**facts.context, **context} if facts.context else context
+        envelope = OnexEnvelopeV1(
+            self._event_types[category],
+            event_id,
+            timestamp,
+            tenant_id,
+            self._namespace,
+            facts.service_name,
+            correlation_id,
+            causation_id or correlation_id,
+            self._schema_refs[category],
+            payload,
+        )
+        return Converted(category, envelope, milliseconds, traceparent)
+
+    def _application(
+        self, record: ReadableLogRecord, facts: _ResourceFacts, context: dict[str, Any]
+    ) -> ApplicationPayload:
+        log = record.log_record
+        event_name = self._event_name(log.event_name, context)
+        code = _take_id(context, names.CODE) if names.CODE in context else None
+        if code is None:
+            code = event_name and identifier(event_name)
+        if event_name and code != event_name:
+            context.setdefault(names.EVENT_NAME, event_name)
+        level, severity_text = level_of(log.severity_number, log.severity_text)
+        if severity_text is not None:
+            context.setdefault(names.SEVERITY_TEXT, severity_text)
+        scope = record.instrumentation_scope
+        logger = "" if scope is None else scope.name
+        if type(logger) is not str or len(logger) > MAX_ID_LENGTH:
+            if logger:
+                context.setdefault(names.SCOPE_NAME, self._cleaner.clean(logger))
+            logger = ""
+        return {
+            "service_name": facts.service_name,
+            "instance_id": facts.instance_id,
+            "level": level,
+            "logger": logger,
+            "message": (event_name or "") if log.body is None else self._message(log.body),
+            "code": code or UNSPECIFIED_CODE,
+            "context": context,
+        }
+
+    def _audit(self, log: Any, tenant_id: str, timestamp: str, context: dict[str, Any]) -> AuditPayload:
+        payload: AuditPayload = {
+            "tenant_id": tenant_id,
+            "action": required_text(self._cleaner, context, names.AUDIT_ACTION),
+            "actor": required_text(self._cleaner, context, names.AUDIT_ACTOR),
+            "resource": required_text(self._cleaner, context, names.AUDIT_RESOURCE),
+            "outcome": required_choice(context, names.AUDIT_OUTCOME, names.OUTCOMES),
+            "timestamp": timestamp,
+            "context": context,
+        }
+        self._keep_the_rest(log, names.AUDIT_EVENT, payload.values(), context)
+        return payload
+
+    def _security(self, log: Any, tenant_id: str, timestamp: str, context: dict[str, Any]) -> SecurityPayload:
+        payload: SecurityPayload = {
+            "tenant_id": tenant_id,
+            "event_type": required_text(self._cleaner, context, names.SECURITY_EVENT_TYPE),
+            "user_id": required_text(self._cleaner, context, names.SECURITY_USER_ID),
+            "resource": required_text(self._cleaner, context, names.SECURITY_RESOURCE),
+            "decision": required_choice(context, names.SECURITY_DECISION, names.DECISIONS),
+            "timestamp": timestamp,
+            "context": context,
+        }
+        self._keep_the_rest(log, names.SECURITY_EVENT, payload.values(), context)
+        return payload
+
+    def _keep_the_rest(self, log: Any, usual_event_name: str, said: Any, context: dict[str, Any]) -> None:
+        """Put into the context what an audit or security payload has no field for: an event name, a body."""
+        event_name = self._event_name(log.event_name, context)
+        if event_name and event_name != usual_event_name:
+            context.setdefault(names.EVENT_NAME, event_name)
+        message = None if log.body is None else self._message(log.body)
+        if message and message != event_name and message not in said:
+            context[names.BODY if names.MESSAGE in context else names.MESSAGE] = message
+
+    def _event_name(self, event_name: object, context: dict[str, Any]) -> str | None:
+        """An event's name when it is text; of another type, it goes to the context."""
+        if event_name is None or type(event_name) is str:
+            return event_name
+        context.setdefault(names.EVENT_NAME, self._cleaner.clean(event_name))
+        return None
+
+    def _message(self, body: object) -> str:
+        """A body as text; what is no text becomes compact JSON."""
+        if type(body) is str and str in self._cleaner.unchanged:
+            return body
+        if isinstance(body, str):
+            return self._cleaner.text(str.__str__(body))
+        return orjson.dumps(self._cleaner.clean(body)).decode()
+
+    def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
+        """The time at which a record without a usable one of its own was observed."""
+        if timestamp:
+            context.setdefault(names.TIMESTAMP, self._cleaner.clean(timestamp))
+        if not is_time(observed):
+            raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
+        return int(observed)
+
+    def _fit_for_json(self, context: dict[str, Any], shape: _Shape) -> dict[str, Any]:
+        """`context` with JSON's types only, redacted; most contexts have no others to begin with."""
+        if shape.floats is not None and all(map(math.isfinite, map(context.__getitem__, shape.floats))):
+            return context
+        return self._cleaner.clean_mapping(context)
+
+    def _shape_of(self, context: dict[Any, Any], key: tuple[object, ...]) -> _Shape:
+        if any(type(name) is not str for name in context):
+            # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
+            return _Shape(special=True, sensitive=(), floats=None)
+        sensitive = tuple(filter(self._cleaner.is_sensitive, context))
+        visible = {name: type(value) for name, value in context.items() if name not in sensitive}
+        shape = _Shape(
+            special=any(name == names.RECORD_UID or name.startswith(names.RESERVED_PREFIX) for name in context),
+            sensitive=sensitive,
+            floats=tuple(name for name, kind in visible.items() if kind is float)
+            if self._cleaner.unchanged.issuperset(visible.values())
+            else None,
+        )
+        if len(self._shapes) >= _CACHED_SHAPES:
+            self._shapes.clear()
+        self._shapes[key] = shape
+        return shape
+
+    def _facts_of(self, resource: Any) -> _ResourceFacts:
+        attributes = {} if resource is None else _copy(resource.attributes)
+        context = {name: attributes[name] for name in self._resource_context if name in attributes}
+        service_name = _take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
+        instance_id = _take_id(attributes, "service.instance.id")
+        tenant_id = _take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
+        # What was given and did not count is still there.
+        for name in ("service.name", "service.instance.id", names.TENANT_ID):
+            if name in attributes:
+                context[name] = attributes[name]
+        return _ResourceFacts(
+            resource,
+            service_name or UNKNOWN_SERVICE,
+            instance_id or "",
+            tenant_id or self._tenant_id,
+            self._cleaner.clean_mapping(context),
+        )
+
+
+def event_type(namespace: str, category: Category) -> str:
+    """The event type of a category, which is also its topic without the prefix."""
+    return f"{namespace}.logging.{category}.v1"
+
+
+def _copy(attributes: Any) -> dict[str, Any]:
+    """A record's attributes as a dict of one's own; the SDK's are 18 times as dear to copy by iterating."""
+    if attributes is None:
+        return {}
+    try:
+        copied = attributes.copy()
+    except AttributeError:
+        return dict(attributes)
+    return copied if type(copied) is dict else dict(attributes)
+
+
+def _category_of(event_name: object) -> Category:
+    return _CATEGORY_OF_EVENT.get(event_name, "application") if isinstance(event_name, str) else "application"
+
+
+def _take_category(context: dict[str, Any]) -> Category | None:
+    value = context.pop(names.CATEGORY, None)
+    if value is None:
+        return None
+    for category in CATEGORIES:
+        if isinstance(value, str) and value == category:
+            return category
+    raise ConversionError(names.CATEGORY, f"expected {', '.join(CATEGORIES)}, got another {type(value).__name__}")
+
+
+def _take_id(context: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -> str | None:
+    """The ID of that name; one that does not count stays where it is."""
+    text = identifier(context.get(name), limit)
+    if text is not None:
+        del context[name]
+    return text
+
+
+def _take_event_id(context: dict[str, Any]) -> str | None:
+    text = identifier(context.get(names.RECORD_UID))
+    event_id = text and parse_event_id(text)
+    if event_id:
+        del context[names.RECORD_UID]
+    return event_id or None
+

@@ -1,0 +1,11 @@
+"""The settings' environment variables, for `opentelemetry-instrument`.
+
+Its entry-point group `opentelemetry_environment_variables` makes a command-line flag of each name in here that starts
+with `OTEL_`, e.g. `--exporter_kafka_bootstrap_servers`.
+"""
+
+from __future__ import annotations
+
+from .settings import FIELDS, variable
+
+globals().update({variable(name): variable(name) for name in FIELDS})

@@ -1,0 +1,169 @@
+"""Audit and security events, through OpenTelemetry's API: every exporter of the process sees them, ours included."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber, get_logger
+
+from . import attributes as names
+from .ids import uuid7
+from .telemetry import warn
+from .values import Cleaner
+
+SCOPE = "otel_kafka_exporter.events"
+
+# Here a context is only made fit for the SDK, whose own cleaning raises on a mapping that contains itself. Redaction is
+# the exporter's, by its settings.
+_cleaner = Cleaner(is_sensitive=lambda _key: False)
+
+
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"],
+    *,
+    tenant_id: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    message: str | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    logger: Logger | None = None,
+) -> None:
+    """Emit the OpenTelemetry event `omni.audit`: who did what to which resource, and whether it worked.
+
+    Args:
+        action: what was done, e.g. `user.login`.
+        actor: who did it.
+        resource: to what.
+        outcome: `success` or `failure`.
+        tenant_id: whose event it is; the resource's or the exporter's unless given.
+        context: more to say, by name.
+        message: the same in words, for readers.
+        correlation_id: what belongs together; the current trace unless given.
+        causation_id: what led to this; the correlation ID unless given.
+        logger: an OpenTelemetry logger; one of the global provider unless given.
+
+    Raises:
+        ValueError: the outcome is another word.
+    """
+    _check("outcome", outcome, names.OUTCOMES)
+    _emit(
+        "audit",
+        names.AUDIT_EVENT,
+        {
+            names.AUDIT_ACTION: action,
+            names.AUDIT_ACTOR: actor,
+            names.AUDIT_RESOURCE: resource,
+            names.AUDIT_OUTCOME: outcome,
+            names.TENANT_ID: tenant_id,
+            names.CORRELATION_ID: correlation_id,
+            names.CAUSATION_ID: causation_id,
+        },
+        context,
+        message,
+        SeverityNumber.INFO,
+        logger,
+    )
+
+
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"],
+    *,
+    tenant_id: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    message: str | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    logger: Logger | None = None,
+) -> None:
+    """Emit the OpenTelemetry event `omni.security`: which decision was taken, for whom and about what.
+
+    Args:
+        event_type: what happened, e.g. `permission_check`.
+        user_id: for whom it was decided.
+        resource: about what.
+        decision: `allow` or `deny`; a denial has the severity WARN.
+        tenant_id: whose event it is; the resource's or the exporter's unless given.
+        context: more to say, by name.
+        message: the same in words, for readers.
+        correlation_id: what belongs together; the current trace unless given.
+        causation_id: what led to this; the correlation ID unless given.
+        logger: an OpenTelemetry logger; one of the global provider unless given.
+
+    Raises:
+        ValueError: the decision is another word.
+    """
+    _check("decision", decision, names.DECISIONS)
+    _emit(
+        "security",
+        names.SECURITY_EVENT,
+        {
+            names.SECURITY_EVENT_TYPE: event_type,
+            names.SECURITY_USER_ID: user_id,
+            names.SECURITY_RESOURCE: resource,
+            names.SECURITY_DECISION: decision,
+            names.TENANT_ID: tenant_id,
+            names.CORRELATION_ID: correlation_id,
+            names.CAUSATION_ID: causation_id,
+        },
+        context,
+        message,
+        SeverityNumber.WARN if decision == "deny" else SeverityNumber.INFO,
+        logger,
+    )
+
+
+def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected {' or '.join(choices)}, got {value!r}")
+
+
+def _emit(
+    category: str,
+    event_name: str,
+    fields: dict[str, Any],
+    context: Mapping[str, Any] | None,
+    message: str | None,
+    severity: SeverityNumber,
+    logger: Logger | None,
+) -> None:
+    logger = logger or get_logger(SCOPE)
+    if not logger.enabled(severity_number=severity, event_name=event_name):
+        _warn_of_no_pipeline()
+        return
+    now = time.time_ns()
+    attributes = {_context_name(name): value for name, value in _cleaner.clean_mapping(context or {}).items()}
+    # Last, because the SDK drops the first attributes of too many.
+    attributes.update({name: value for name, value in fields.items() if value is not None})
+    attributes[names.CATEGORY] = category
+    attributes[names.RECORD_UID] = uuid7(now // 1_000_000)
+    logger.emit(
+        LogRecord(
+            timestamp=now,
+            severity_number=severity,
+            severity_text=severity.name,
+            body=message,
+            attributes=attributes,
+            event_name=event_name,
+        )
+    )
+
+
+@functools.cache
+def _warn_of_no_pipeline() -> None:
+    """Once in a process: a library may emit events in a service that has no use for them."""
+    warn("no_pipeline", "audit and security events go nowhere: OpenTelemetry has no LoggerProvider, or it is disabled")
+
+
+def _context_name(name: str) -> str:
+    """A context's own name for what would otherwise decide: a context may come from a request."""
+    reserved = name.startswith(names.RESERVED_PREFIX) or name == names.RECORD_UID
+    return f"context.{name}" if reserved else name

@@ -1,0 +1,144 @@
+"""One field of an envelope from one value of a log record: what counts as given, and what it becomes.
+
+A value that does not count gives None, so that the caller goes on to the field's next source; a field of audit and
+security events, which has one source only, gives a `ConversionError` instead.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from opentelemetry._logs import SeverityNumber
+
+from .envelope import Level
+from .errors import ConversionError
+from .ids import dashed
+from .values import Cleaner, clean_text
+
+MAX_ID_LENGTH = 255
+MAX_SERVICE_NAME_LENGTH = 256
+MAX_TENANT_ID_LENGTH = 128
+
+_Choice = TypeVar("_Choice", bound=str)
+
+_LEVELS: tuple[Level, ...] = ("DEBUG", "DEBUG", "INFO", "WARN", "ERROR", "ERROR")
+_LEVEL_BY_TEXT: dict[str, Level] = {
+    "TRACE": "DEBUG",
+    "DEBUG": "DEBUG",
+    "INFO": "INFO",
+    "NOTICE": "INFO",
+    "WARN": "WARN",
+    "WARNING": "WARN",
+    "ERROR": "ERROR",
+    "CRITICAL": "ERROR",
+    "FATAL": "ERROR",
+}
+# OpenTelemetry's numbers come in six ranges of four: TRACE 1-4, … FATAL 21-24. With a level goes the name that the
+# severity has without a text of its own: "DEBUG2" says more than DEBUG.
+_LEVEL_BY_NUMBER: dict[object, tuple[Level, str]] = {
+    number.value: (_LEVELS[(number.value - 1) // 4], number.name) for number in SeverityNumber if number.value > 0
+}
+
+
+def level_of(number: object, text: object) -> tuple[Level, str | None]:
+    """A record's level, and its severity's text where the level alone would lose something.
+
+    By number; by text when there is no number; INFO when there is neither.
+    """
+    try:
+        # An enum's member hashes in Python, its value in C. A caller of the API may hand over the bare number.
+        level, name = _LEVEL_BY_NUMBER[getattr(number, "_value_", number)]
+    except (KeyError, TypeError):
+        level, name = "INFO", ""
+        if isinstance(text, str):
+            level = _LEVEL_BY_TEXT.get(text.strip().upper(), "INFO")
+    if text == level and name in ("", level):
+        return level, None
+    if isinstance(text, str) and text and text != level:
+        return level, clean_text(text[:MAX_ID_LENGTH])
+    return level, name if name not in ("", level) else None
+
+
+def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
+    """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if not isinstance(value, str):
+        return None
+    text = str.__str__(value)
+    if len(text) > limit or not text.strip() or clean_text(text) != text:
+        return None
+    return text
+
+
+def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> str:
+    """A field of an audit or security event, taken out of `attributes`: text, or a UUID or integer as text.
+
+    Raises:
+        ConversionError: it is missing, blank, or of another type.
+    """
+    value = attributes.pop(name, None)
+    if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+        value = str(value)
+    if isinstance(value, str) and value.strip():
+        return cleaner.text(str.__str__(value))
+    raise ConversionError(name, f"expected text, got {_describe(value)}")
+
+
+def required_choice(attributes: dict[str, Any], name: str, choices: Sequence[_Choice]) -> _Choice:
+    """A field of an audit or security event that is one of a few words, taken out of `attributes`.
+
+    Raises:
+        ConversionError: it is missing or another word.
+    """
+    value = attributes.pop(name, None)
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    raise ConversionError(name, f"expected {' or '.join(choices)}, got {_describe(value)}")
+
+
+def _describe(value: object) -> str:
+    """A wrong value by its kind: the value itself may be a secret put into the wrong field."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return "another text" if value.strip() else "blank text"
+    return type(value).__name__
+
+
+_MAX_NANOSECONDS = 253_402_300_799_999_999_999  # 9999-12-31T23:59:59.999999999Z, the last that fits the format
+
+
+def is_time(value: object) -> bool:
+    """Whether `value` is a point in time: Unix nanoseconds, where OpenTelemetry's 0 means unknown."""
+    return type(value) is int and 0 < value <= _MAX_NANOSECONDS
+
+
+_second_text = (0, "1970-01-01T00:00:00.")
+
+
+def utc_text(nanoseconds: int) -> str:
+    """Unix nanoseconds as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
+    global _second_text  # noqa: PLW0603 - records come many to a second; one tuple, replaced whole, needs no lock
+    seconds = nanoseconds // 1_000_000_000
+    second, text = _second_text
+    if second != seconds:
+        t = time.gmtime(seconds)
+        text = f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}."
+        _second_text = (seconds, text)
+    return f"{text}{nanoseconds % 1_000_000_000 // 1000:06d}Z"
+
+
+def trace_context(trace_id: object, span_id: object, flags: object) -> tuple[str | None, str | None]:
+    """A trace ID as a dashed UUID, and the W3C traceparent of both IDs; None for what there is not."""
+    if type(trace_id) is not int or not 0 < trace_id < 1 << 128:
+        return None, None
+    digits = f"{trace_id:032x}"
+    if type(span_id) is not int or not 0 < span_id < 1 << 64:
+        return dashed(digits), None
+    flags = flags & 0xFF if isinstance(flags, int) else 0
+    return dashed(digits), f"00-{digits}-{span_id:016x}-{flags:02x}"

@@ -1,0 +1,106 @@
+"""Envelopes to Kafka records: topic, key, headers, and a value that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from .conversion import Converted, event_type
+from .encoding import CONTENT_TYPE_JSON, encode_json
+from .envelope import CATEGORIES, Category, OnexEnvelopeV1
+from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
+
+ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
+Header = tuple[str, bytes]
+
+
+class KafkaRecord(NamedTuple):
+    """One record as it goes to a topic.
+
+    Attributes:
+        topic: the topic.
+        key: decides the partition; None leaves that to the partitioner.
+        value: the encoded envelope.
+        headers: names and UTF-8 values.
+        milliseconds: the Kafka timestamp, in Unix milliseconds.
+        cuts: how many values were too large and replaced.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[Header]
+    milliseconds: int
+    cuts: int = 0
+
+
+class KafkaRecordBuilder:
+    """Makes Kafka records of envelopes. Threads may share one.
+
+    Args:
+        namespace: the first part of the event type.
+        topic_prefix: before the event type, as it is.
+        application_key: what keys application records; audit and security have their tenant.
+        max_record_bytes: at most this many bytes of key, headers and value.
+        encode: makes bytes of an envelope.
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str = "omninode",
+        topic_prefix: str = "",
+        application_key: ApplicationKey = "service_name",
+        max_record_bytes: int = 1_000_000,
+        encode: Callable[[OnexEnvelopeV1], bytes] = encode_json,
+    ) -> None:
+        self._topics = {category: topic_prefix + event_type(namespace, category) for category in CATEGORIES}
+        self._application_key = application_key
+        self._max_record_bytes = max_record_bytes
+        self._encode = encode
+        # Below this no limit can be broken, since a context is a part of its value, and key and headers are bounded.
+        self._surely_fits = min(MAX_CONTEXT_BYTES, max_record_bytes - MIN_RECORD_BYTES // 2)
+
+    def build(self, converted: Converted) -> KafkaRecord:
+        """The Kafka record of a converted log record.
+
+        Raises:
+            ConversionError: a field that may not be cut is larger than a record may be.
+        """
+        category, envelope, milliseconds, traceparent = converted
+        key = self._key(category, envelope)
+        headers = _headers(envelope, traceparent)
+        value = self._encode(envelope)
+        cuts = 0
+        if len(value) > self._surely_fits:
+            overhead = len(key or b"") + sum(len(name) + len(text) for name, text in headers)
+            value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encode)
+        return KafkaRecord(self._topics[category], key, value, headers, milliseconds, cuts)
+
+    def _key(self, category: Category, envelope: OnexEnvelopeV1) -> bytes | None:
+        if category != "application":
+            return envelope.tenant_id.encode()
+        # Keyed by the service, a single busy one lives in one partition: hence the choice.
+        if self._application_key == "service_name":
+            return envelope.source.encode()
+        if self._application_key == "correlation_id":
+            return envelope.correlation_id.encode()
+        if self._application_key == "instance_id":
+            # No instance, no key: one key for all that have none would be one partition for them all.
+            return str(envelope.payload.get("instance_id", "")).encode() or None
+        return None
+
+
+def _headers(envelope: OnexEnvelopeV1, traceparent: str | None) -> list[Header]:
+    headers = [
+        ("x-correlation-id", envelope.correlation_id.encode()),
+        ("x-causation-id", envelope.causation_id.encode()),
+        ("x-tenant", envelope.tenant_id.encode()),
+        ("x-schema-hash", envelope.schema_ref.encode()),
+        ("x-event-type", envelope.event_type.encode()),
+        ("content-type", CONTENT_TYPE_JSON),
+    ]
+    if traceparent is not None:
+        trace = traceparent.encode()
+        headers += (("traceparent", trace), ("x-traceparent", trace))
+    return headers

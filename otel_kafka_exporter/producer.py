@@ -1,0 +1,149 @@
+"""One process's librdkafka producer: made when the first record is there, made anew in a forked child.
+
+Nothing in here decides what becomes of a record. Failures come through three channels, and delivery listens to all:
+`produce` raises `BufferError` when the local queue is full, `produce` raises `KafkaException` when librdkafka refuses
+a record at once, and everything else arrives in the delivery report.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+# From the extension module itself: opentelemetry-instrumentation-confluent-kafka patches the package's attribute, and
+# would make a span of every log record.
+from confluent_kafka.cimpl import Producer
+
+from .forks import after_fork_in_child
+from .kafka_record import KafkaRecord
+from .telemetry import librdkafka_log
+
+OnReport = Callable[["KafkaError | None", Message], None]
+
+#: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
+#: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
+_ANSWERS_UNTIL_WARM = 2
+
+
+class KafkaProducer:
+    """librdkafka's producer, lazily and per process.
+
+    Args:
+        config: librdkafka's configuration, as `producer_config.librdkafka_config` makes it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._client: Producer | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        #: The latest error that librdkafka told of, for the warning that goes with lost records.
+        self.last_error = ""
+        after_fork_in_child(self._after_fork)
+
+    def produce(self, record: KafkaRecord, on_report: OnReport) -> None:
+        """Hand a record to librdkafka, and return at once.
+
+        Raises:
+            BufferError: the local queue is full.
+            KafkaException: librdkafka refuses the record.
+            RuntimeError: the producer is closed.
+        """
+        self._current().produce(
+            record.topic,
+            record.value,
+            record.key,
+            on_delivery=on_report,
+            timestamp=record.milliseconds,
+            headers=record.headers,
+        )
+
+    def flush(self, seconds: float) -> None:
+        """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.
+
+        Raises:
+            Exception: the client is of no further use (librdkafka's fatal errors come out of here in several forms).
+        """
+        if self._client is not None:
+            self._client.flush(max(0.0, seconds))
+
+    def purge(self) -> None:
+        """Take back every record that has no report yet: reports of `_PURGE_QUEUE` or `_PURGE_INFLIGHT` follow."""
+        client = self._client
+        if client is not None:
+            client.purge(in_queue=True, in_flight=True, blocking=True)
+            client.poll(0)
+
+    def reachable(self, topic: str, seconds: float) -> bool:
+        """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
+
+        Args:
+            topic: the one to ask for: a cluster's whole list of topics can be large.
+            seconds: how long to wait.
+        """
+        deadline = time.monotonic() + seconds
+        client = self._current()
+        try:
+            for _ in range(_ANSWERS_UNTIL_WARM):
+                client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
+        except KafkaException:
+            return False
+        finally:
+            client.poll(0)  # librdkafka's errors and log lines come out of poll() only
+        return True
+
+    def renew(self) -> None:
+        """Give the client up; the next record gets a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        _discard(client, 0.0)
+
+    def close(self, seconds: float) -> None:
+        """Deliver what is on its way, for at most so many seconds, and be of no further use."""
+        with self._lock:
+            client, self._client = self._client, None
+            self._closed = True
+        _discard(client, seconds)
+
+    def _current(self) -> Producer:
+        client = self._client
+        if client is not None:
+            return client
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the producer is closed")
+            if self._client is None:
+                self._client = Producer({**self._config, "error_cb": self._on_error}, logger=librdkafka_log)
+            return self._client
+
+    def _on_error(self, error: KafkaError) -> None:
+        # That all brokers are down follows a line on each of them that says why.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
+            self.last_error = error.str()
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        if self._client is not None:
+            # The inherited handle accepts records and delivers none, and destroying it waits for threads that are not
+            # here: it is never called again and, with one reference too many, never destroyed.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
+            self._client = None
+        self.last_error = ""
+
+
+def _discard(client: Producer | None, seconds: float) -> None:
+    """Part with a client without waiting for a broker: closing one that still has records takes `message.timeout.ms`."""
+    if client is None:
+        return
+    try:
+        client.flush(seconds)
+        client.purge(in_queue=True, in_flight=True, blocking=True)
+        client.flush(0)
+        client.close()
+    except Exception as error:  # noqa: BLE001 - a client with a fatal error raises from any of these, SystemError included
+        librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)

@@ -1,0 +1,135 @@
+"""Settings to librdkafka's configuration: what is set for delivery's sake, what may be changed, and what contradicts.
+
+Property names and bounds: librdkafka's CONFIGURATION.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.cimpl import Producer  # see producer.py
+
+from .errors import SettingsError
+from .settings import FIELDS, Settings
+
+# Ours, and open to `producer_config`.
+_DEFAULTS: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "client.id": "otel-kafka-exporter",
+    "linger.ms": 5,
+    # A key's partition is the one that the Java client and aiokafka choose; librdkafka's own default agrees for few.
+    "partitioner": "murmur2_random",
+    # A hung broker holds up its partitions for this long; the default is a minute.
+    "socket.timeout.ms": 10_000,
+    # An outage is over for us at most this long after it is over for the cluster; the default is ten seconds.
+    "reconnect.backoff.max.ms": 1_000,
+    # A topic that does not exist is reported within `delivery_wait`; the default is half a minute.
+    "topic.metadata.propagation.max.ms": 1_000,
+    # Idle connections are closed by brokers as a matter of course.
+    "log.connection.close": False,
+}
+
+_ALIASES = {
+    "request.required.acks": "acks",
+    "metadata.broker.list": "bootstrap.servers",
+    "compression.codec": "compression.type",
+    "queue.buffering.max.ms": "linger.ms",
+    "delivery.timeout.ms": "message.timeout.ms",
+}
+
+_SETTING_OF = {
+    "bootstrap.servers": "bootstrap_servers",
+    "compression.type": "compression",
+    "message.max.bytes": "max_record_bytes",
+    "queue.buffering.max.messages": "queue_max_records",
+    "queue.buffering.max.kbytes": "queue_max_bytes",
+}
+
+_REFUSED = {
+    "delivery.report.only.error": "every record's outcome is accounted for",
+    "dr_cb": "delivery reports are the exporter's",
+    "error_cb": "errors are the exporter's to log",
+    "logger": "librdkafka's lines go to the logger otel_kafka_exporter.librdkafka",
+    "on_delivery": "delivery reports are the exporter's",
+    "transactional.id": "records are produced without transactions",
+}
+
+# What librdkafka counts of a record beyond key, headers and value.
+_RECORD_OVERHEAD = 1_024
+
+
+def librdkafka_config(settings: Settings) -> dict[str, Any]:
+    """The configuration of the producer.
+
+    Raises:
+        SettingsError: `producer_config` contradicts another setting, itself, or what delivery stands on.
+    """
+    passed = _canonical(settings.producer_config)
+    for name, reason in _REFUSED.items():
+        if name in passed and str(passed[name]).lower() != "false":
+            raise SettingsError(f"producer_config: expected no {name}, because {reason}. Remove it.")
+    from_settings: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "compression.type": settings.compression,
+        "message.max.bytes": settings.max_record_bytes + _RECORD_OVERHEAD,
+        "queue.buffering.max.messages": settings.queue_max_records,
+        "queue.buffering.max.kbytes": max(1, settings.queue_max_bytes // 1024),
+    }
+    for name, setting in _SETTING_OF.items():
+        _check_same(name, passed, setting, settings, from_settings[name])
+    config = {**_DEFAULTS, **from_settings, **passed}
+    _check_acks(config)
+    return config
+
+
+def check_with_librdkafka(config: Mapping[str, Any]) -> None:
+    """Have librdkafka read the configuration, without an address to connect to.
+
+    Raises:
+        SettingsError: it refuses a property or a value, or a file that one names cannot be read.
+    """
+    offline = {name: value for name, value in config.items() if name != "bootstrap.servers"}
+    try:
+        Producer({**offline, "log_level": 0}).flush(0)
+    except (KafkaException, TypeError, ValueError) as error:
+        problem = error.args[0] if error.args else error
+        text = problem.str() if hasattr(problem, "str") else str(problem)
+        raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    for given, value in properties.items():
+        name = _ALIASES.get(given, given)
+        if name in canonical and str(canonical[name]) != str(value):
+            raise SettingsError(f"producer_config: expected {name} once, got it with two values, as {given} too.")
+        canonical[name] = value
+    return canonical
+
+
+def _check_same(name: str, passed: Mapping[str, Any], setting: str, settings: Settings, ours: Any) -> None:
+    if name not in passed or str(passed[name]) == str(ours):
+        return
+    chosen = getattr(settings, setting)
+    if chosen != FIELDS[setting].default:
+        raise SettingsError(
+            f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them."
+        )
+
+
+def _check_acks(config: Mapping[str, Any]) -> None:
+    acks = str(config["acks"]).lower()
+    idempotent = str(config["enable.idempotence"]).lower() == "true"
+    if acks == "0":
+        raise SettingsError(
+            "producer_config: acks=0 contradicts the accounting, which counts what a broker acknowledged."
+            " Set acks=all, or acks=1 with enable.idempotence=false."
+        )
+    if idempotent and acks not in ("all", "-1"):
+        raise SettingsError(
+            f"producer_config: acks={config['acks']} contradicts enable.idempotence=true, which needs acks=all."
+            " Set acks=all, or enable.idempotence=false too."
+        )

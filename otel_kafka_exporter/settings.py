@@ -1,0 +1,245 @@
+"""Settings: their names, meanings, defaults, bounds and sources, all in one table.
+
+Arguments in code and keys of OpenTelemetry's declarative file have the names below; environment variables are the same
+names in capitals behind `OTEL_EXPORTER_KAFKA_`. Arguments come first, then the environment, then the defaults; unset
+and empty are the same. Everything that decides whether a value is acceptable is here and in `setting_values`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Union
+
+from .errors import SettingsError
+from .setting_values import (
+    APPLICATION_KEYS,
+    COMPRESSIONS,
+    ENCODINGS,
+    addresses,
+    boolean,
+    choice,
+    names,
+    number,
+    properties,
+    properties_file,
+    read_properties_file,
+    tenant,
+    topic_part,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+ENVIRONMENT_PREFIX = "OTEL_EXPORTER_KAFKA_"
+#: Variables of the publisher that this package replaces, read where ours is unset.
+ORIGINAL_VARIABLES = {"bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS", "tenant_id": "TENANT_ID"}
+
+_MAX_TOPIC_LENGTH = 249
+_LONGEST_EVENT_TYPE = ".logging.application.v1"
+
+
+def _setting(
+    default: Any, parse: Callable[[Any], Any], meaning: str, *, shown: str | None = None, secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "meaning": meaning, "shown": str(default) if shown is None else shown, "secret": secret}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All settings of one exporter, validated. Made by `Settings.load`."""
+
+    bootstrap_servers: str = _setting(
+        "", addresses, "Where to find the cluster: `host:port,host:port`.", shown="required"
+    )
+    encoding: Literal["json"] = _setting("json", choice(ENCODINGS), "How the value is written: `json`.")
+    topic_prefix: str = _setting(
+        "", topic_part, "Stands before the event type in the topic's name, e.g. `dev.`.", shown="empty"
+    )
+    namespace: str = _setting("omninode", topic_part, "First part of the event type, and so of the topic.")
+    tenant_id: str = _setting("default", tenant, "The tenant of records that name none; at most 128 characters.")
+    application_key: Literal["service_name", "correlation_id", "instance_id", "none"] = _setting(
+        "service_name",
+        choice(APPLICATION_KEYS),
+        "Key, and so partition and order, of application records: `service_name`, `correlation_id`, `instance_id`"
+        " or `none`. Audit and security events have their tenant.",
+    )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = _setting(
+        "none",
+        choice(COMPRESSIONS),
+        "`none`, `gzip`, `snappy`, `lz4` or `zstd`. KafkaJS and aiokafka read only gzip without extra packages.",
+    )
+    producer_config: Mapping[str, Any] = _setting(
+        dict,
+        properties,
+        "Any librdkafka property: `key=value,key=value`, or a mapping.",
+        shown="none",
+        secret=True,
+    )
+    producer_config_file: str | None = _setting(
+        None,
+        properties_file,
+        "A file of librdkafka properties, `key=value` a line, for secrets and for values with commas;"
+        " `producer_config` goes before it.",
+        shown="none",
+    )
+    delivery_wait: float = _setting(
+        2.0,
+        number(0.01, 300),
+        "Seconds that an export waits for the broker's acknowledgements before it gives its records up.",
+    )
+    shutdown_timeout: float = _setting(5.0, number(0, 300), "Seconds that a shutdown takes at most.")
+    max_record_bytes: int = _setting(
+        1_000_000,
+        whole_number(16_384, 1_000_000_000),
+        "Bytes of a record's key, headers and value. Larger ones are cut, and say so.",
+    )
+    queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
+    queue_max_bytes: int = _setting(
+        64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Bytes of records held in memory at most."
+    )
+    redact_keys: tuple[str, ...] = _setting(
+        (), names, "More keys to redact, e.g. `phone,iban`: all that end in the same words.", shown="none"
+    )
+    redact_except: tuple[str, ...] = _setting(
+        (), names, "Keys not to redact after all, e.g. `csrf_token`: the whole key, word by word.", shown="none"
+    )
+    redact_patterns: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Whether texts are searched for bearer tokens, JWTs, AWS keys, PEM blocks and card numbers.",
+        shown="false",
+    )
+    resource_context: tuple[str, ...] = _setting(
+        (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
+    )
+
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from arguments, then the environment, then the defaults.
+
+        Args:
+            arguments: by name; None and an empty text are as if not given.
+            environ: environment variables; the process's own unless given.
+
+        Raises:
+            SettingsError: an unknown name, a wrong value, a missing required one, or two that contradict each other.
+        """
+        environ = os.environ if environ is None else environ
+        for name in arguments:
+            if name not in FIELDS:
+                raise SettingsError(f"{name}: expected the name of a setting, got an unknown one.{_suggest(name, FIELDS)}")
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, field in FIELDS.items():
+            source, given = _given(name, arguments, environ)
+            if given is None:
+                continue
+            try:
+                values[name] = field.metadata["parse"](given)
+            except ValueError as error:
+                got = "" if field.metadata["secret"] else f", got {_shown(given)}"
+                raise SettingsError(f"{source}: expected {error}{got}.") from None
+            sources[name] = source
+        if "producer_config_file" in values:
+            from_file = read_properties_file(values["producer_config_file"])
+            values["producer_config"] = {**from_file, **values.get("producer_config", {})}
+        settings = cls(**values)
+        _validate(settings, sources)
+        return settings
+
+    def __repr__(self) -> str:
+        # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
+        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown["producer_config"] = sorted(self.producer_config)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+class SettingsArguments(TypedDict, total=False):
+    """The settings as keyword arguments; `bootstrap_servers` is spelt out where it is taken."""
+
+    encoding: str | None
+    topic_prefix: str | None
+    namespace: str | None
+    tenant_id: str | None
+    application_key: str | None
+    compression: str | None
+    producer_config: Union[str, Mapping[str, Any], None]
+    producer_config_file: Union[str, os.PathLike[str], None]
+    delivery_wait: Union[float, str, None]
+    shutdown_timeout: Union[float, str, None]
+    max_record_bytes: Union[int, str, None]
+    queue_max_records: Union[int, str, None]
+    queue_max_bytes: Union[int, str, None]
+    redact_keys: Union[str, Sequence[str], None]
+    redact_except: Union[str, Sequence[str], None]
+    redact_patterns: Union[bool, str, None]
+    resource_context: Union[str, Sequence[str], None]
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable with our prefix that is no setting: most likely a slip of the pen."""
+    known = {variable(name) for name in FIELDS}
+    return [
+        f"{name}: expected the name of a setting, got an unknown one; it is ignored.{_suggest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
+
+
+def _given(name: str, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, Any]:
+    """Where a setting was set, and to what; None when it was not."""
+    candidates = [(name, arguments.get(name)), (variable(name), environ.get(variable(name)))]
+    if name in ORIGINAL_VARIABLES:
+        original = ORIGINAL_VARIABLES[name]
+        candidates.append((original, environ.get(original)))
+    for source, value in candidates:
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            return source, value
+    return name, None
+
+
+def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
+    """The rules that more than one setting takes part in."""
+    if not settings.bootstrap_servers:
+        raise SettingsError(
+            "bootstrap_servers: expected host:port, got nothing."
+            f" Set {variable('bootstrap_servers')}, or the argument bootstrap_servers."
+        )
+    longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
+    if longest > _MAX_TOPIC_LENGTH:
+        source = sources.get("topic_prefix") or sources["namespace"]
+        raise SettingsError(
+            f"{source}: expected topics of at most {_MAX_TOPIC_LENGTH} characters, got {longest}."
+            " Shorten topic_prefix or namespace."
+        )
+    if settings.queue_max_bytes < settings.max_record_bytes:
+        source = sources.get("queue_max_bytes") or sources["max_record_bytes"]
+        raise SettingsError(
+            f"{source}: expected queue_max_bytes to hold at least one record,"
+            f" got {settings.queue_max_bytes} with max_record_bytes={settings.max_record_bytes}."
+        )
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else f" Known are {', '.join(sorted(known))}."
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal
