@@ -3,8 +3,8 @@
 Total: a record gives an envelope, or one `ConversionError` that names the field at fault. An envelope's context and
 message hold JSON's types only and are redacted; characters that JSON cannot carry are the encoding's business.
 
-Most records repeat what the one before them had: the resource, the names and types of the attributes. What follows from those
-is worked out once (`_ResourceFacts`, `_Shape`), which is what makes a record cheap.
+Most records repeat what the one before them had: the resource, the names and types of the attributes. What follows
+from those is worked out once (`_ResourceFacts`, `_Shape`), which is what makes a record cheap.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class Converter:
         if facts.resource is not record.resource or facts.resource is None:
             facts = self._facts = self._facts_of(record.resource)
         context = _copy(log.attributes)
-        key = (*context, *map(type, context.values()))
-        shape = self._shapes.get(key) or self._shape_of(context, key)
+        names_and_types = (*context, *map(type, context.values()))
+        shape = self._shapes.get(names_and_types) or self._shape_of(context, names_and_types)
         event_name = log.event_name
         category: Category = "application" if event_name is None else _category_of(event_name)
         trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
@@ -141,9 +141,8 @@ class Converter:
         for key in shape.sensitive:
             context[key] = REDACTED
 
-        nanoseconds = log.timestamp
-        if not is_time(nanoseconds):
-            nanoseconds = self._other_time(nanoseconds, log.observed_timestamp, context)
+        time = log.timestamp
+        nanoseconds = time if is_time(time) else self._other_time(time, log.observed_timestamp, context)
         milliseconds = nanoseconds // 1_000_000
         event_id = tenant_id = correlation_id = causation_id = None
         if shape.special:
@@ -273,7 +272,7 @@ class Converter:
             return context
         return self._cleaner.clean_mapping(context)
 
-    def _shape_of(self, context: dict[Any, Any], key: tuple[object, ...]) -> _Shape:
+    def _shape_of(self, context: dict[Any, Any], names_and_types: tuple[object, ...]) -> _Shape:
         if any(type(name) is not str for name in context):
             # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
             return _Shape(special=True, sensitive=(), floats=None)
@@ -288,7 +287,7 @@ class Converter:
         )
         if len(self._shapes) >= _CACHED_SHAPES:
             self._shapes.clear()
-        self._shapes[key] = shape
+        self._shapes[names_and_types] = shape
         return shape
 
     def _facts_of(self, resource: Any) -> _ResourceFacts:
@@ -354,4 +353,3 @@ def _take_event_id(context: dict[str, Any]) -> str | None:
     if event_id:
         del context[names.RECORD_UID]
     return event_id or None
-

@@ -48,7 +48,7 @@ _WORTH_ANOTHER_TRY = _TOO_LARGE | {
 
 
 class _Failure(NamedTuple):
-    index: int
+    at: int  # its place in the batch
     record: KafkaRecord
     code: int
     reported: bool  # by the broker or librdkafka's threads, not by produce() at once
@@ -243,8 +243,8 @@ class Delivery:
         failures, batch.failed = batch.failed, []
         again: list[_Failure] = []
         for failure in failures:
-            batch.tries[failure.index] += 1
-            hopeful = time.monotonic() < deadline and batch.tries[failure.index] < _MAX_TRIES and not self._closed
+            batch.tries[failure.at] += 1
+            hopeful = time.monotonic() < deadline and batch.tries[failure.at] < _MAX_TRIES and not self._closed
             # What produce() itself refuses it refuses again; only the producer's own end is not the record's fault.
             mendable = failure.reported or failure.code == KafkaError._FATAL
             if hopeful and mendable and failure.code in _WORTH_ANOTHER_TRY:
@@ -257,7 +257,7 @@ class Delivery:
         record = failure.record
         if failure.code == KafkaError.INVALID_TIMESTAMP:
             record = record._replace(milliseconds=0)  # librdkafka takes the time of sending
-        self._produce(batch, failure.index, record, deadline)
+        self._produce(batch, failure.at, record, deadline)
         if failure.code in _TOO_LARGE:
             self._wait(batch, deadline)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Union, cast
+from typing import Any, cast
 
 import orjson
 
@@ -16,7 +16,9 @@ CONTENT_TYPE_JSON = b"application/json"
 
 def encode_json(envelope: OnexEnvelopeV1) -> bytes:
     """The envelope as strict JSON."""
-    event_type, event_id, timestamp, tenant_id, namespace, source, correlation, causation, schema_ref, payload = envelope
+    event_type, event_id, timestamp, tenant_id, namespace, source, correlation, causation, schema_ref, payload = (
+        envelope
+    )
     return json_bytes(
         {  # spelt out: `_asdict()` costs as much as the encoding
             "event_type": event_type,
@@ -63,8 +65,8 @@ def _strict(value: Any) -> Any:
     return value
 
 
-HeaderValue = Union[str, bytes, None]
-Headers = Union[Mapping[str, HeaderValue], Iterable[tuple[str, HeaderValue]], None]
+HeaderValue = str | bytes | None
+Headers = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]] | None
 
 
 def decode(value: bytes, headers: Headers = None) -> OnexEnvelopeV1:
@@ -88,15 +90,15 @@ def decode(value: bytes, headers: Headers = None) -> OnexEnvelopeV1:
     except TypeError:
         raise DecodeError(f"expected the record's value as bytes, got {type(value).__name__}") from None
     fields = _object(document, "the value")
-    texts = [_text(fields, name, name) for name in OnexEnvelopeV1._fields[:-1]]
-    category = _category(texts[0])
+    texts = {name: _text(fields, name, name) for name in OnexEnvelopeV1._fields[:-1]}
+    category = _category(texts["event_type"])
     payload = _object(fields.get("payload"), "payload")
     for name in PAYLOAD_KEYS[category]:
         if name == "context":
             _object(payload.get(name), "payload.context")
         else:
             _text(payload, name, f"payload.{name}")
-    return OnexEnvelopeV1(*texts, payload=cast("Payload", payload))
+    return OnexEnvelopeV1(**texts, payload=cast("Payload", payload))
 
 
 def _category(event_type: str) -> Category:

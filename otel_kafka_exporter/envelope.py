@@ -7,13 +7,10 @@ dataclass of ten fields costs four times as much to make.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypedDict, Union
+from typing import Any, Literal, NamedTuple, TypedDict
 
 Category = Literal["application", "audit", "security"]
 CATEGORIES: tuple[Category, ...] = ("application", "audit", "security")
-
-#: JSON's types as Python has them; what a context holds.
-JsonValue = Union[str, int, float, bool, None, "list[Any]", "dict[str, Any]"]
 
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 
@@ -54,7 +51,7 @@ class SecurityPayload(TypedDict):
     context: dict[str, Any]
 
 
-Payload = Union[ApplicationPayload, AuditPayload, SecurityPayload]
+Payload = ApplicationPayload | AuditPayload | SecurityPayload
 
 
 class OnexEnvelopeV1(NamedTuple):

@@ -47,7 +47,9 @@ class KafkaLogExporter(LogRecordExporter):
     _delivery: Delivery | NoDelivery
     _shutdown_timeout = 0.0
 
-    def __init__(self, *, bootstrap_servers: str | Sequence[str] | None = None, **settings: Unpack[SettingsArguments]) -> None:
+    def __init__(
+        self, *, bootstrap_servers: str | Sequence[str] | None = None, **settings: Unpack[SettingsArguments]
+    ) -> None:
         self._start(Settings.load({"bootstrap_servers": bootstrap_servers, **settings}))
 
     def _start(self, settings: Settings) -> None:

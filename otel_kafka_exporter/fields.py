@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from opentelemetry._logs import SeverityNumber
 
@@ -113,7 +113,7 @@ def _describe(value: object) -> str:
 _MAX_NANOSECONDS = 253_402_300_799_999_999_999  # 9999-12-31T23:59:59.999999999Z, the last that fits the format
 
 
-def is_time(value: object) -> bool:
+def is_time(value: object) -> TypeGuard[int]:
     """Whether `value` is a point in time: Unix nanoseconds, where OpenTelemetry's 0 means unknown."""
     return type(value) is int and 0 < value <= _MAX_NANOSECONDS
 

@@ -11,7 +11,8 @@ from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
-Header = tuple[str, bytes]
+# confluent-kafka's type; ours are all bytes
+Header = tuple[str, str | bytes | None]
 
 
 class KafkaRecord(NamedTuple):
@@ -73,7 +74,7 @@ class KafkaRecordBuilder:
         value = self._encode(envelope)
         cuts = 0
         if len(value) > self._surely_fits:
-            overhead = len(key or b"") + sum(len(name) + len(text) for name, text in headers)
+            overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
             value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encode)
         return KafkaRecord(self._topics[category], key, value, headers, milliseconds, cuts)
 
@@ -92,7 +93,7 @@ class KafkaRecordBuilder:
 
 
 def _headers(envelope: OnexEnvelopeV1, traceparent: str | None) -> list[Header]:
-    headers = [
+    headers: list[Header] = [
         ("x-correlation-id", envelope.correlation_id.encode()),
         ("x-causation-id", envelope.causation_id.encode()),
         ("x-tenant", envelope.tenant_id.encode()),

@@ -137,7 +137,7 @@ class KafkaProducer:
 
 
 def _discard(client: Producer | None, seconds: float) -> None:
-    """Part with a client without waiting for a broker: closing one that still has records takes `message.timeout.ms`."""
+    """Part with a client in time: closing one that still has records takes up to `message.timeout.ms`."""
     if client is None:
         return
     try:

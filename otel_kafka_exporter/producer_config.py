@@ -115,9 +115,7 @@ def _check_same(name: str, passed: Mapping[str, Any], setting: str, settings: Se
         return
     chosen = getattr(settings, setting)
     if chosen != FIELDS[setting].default:
-        raise SettingsError(
-            f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them."
-        )
+        raise SettingsError(f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them.")
 
 
 def _check_acks(config: Mapping[str, Any]) -> None:

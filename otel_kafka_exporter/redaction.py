@@ -13,12 +13,16 @@ from itertools import pairwise
 
 REDACTED = "[REDACTED]"
 
+# fmt: off
 _LAST_WORDS = (
-    "password passwd pwd passphrase secret secrets token credential credentials ssn email auth authorization bearer"
-    " jwt session cookie apikey"
-).split()
-_LAST_TWO_WORDS = [(word, "key") for word in "api access secret private signing encryption".split()]
-_LAST_TWO_WORDS.append(("credit", "card"))
+    "password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "credential", "credentials", "ssn",
+    "email", "auth", "authorization", "bearer", "jwt", "session", "cookie", "apikey",
+)
+_LAST_TWO_WORDS = (
+    ("api", "key"), ("access", "key"), ("secret", "key"), ("private", "key"), ("signing", "key"),
+    ("encryption", "key"), ("credit", "card"),
+)
+# fmt: on
 
 # Past these the verdict is worked out again: keys come from applications, and a few applications invent new ones
 # for ever. A cleared cache costs microseconds, an unbounded one the process.
@@ -54,7 +58,8 @@ class KeyRedaction:
     """
 
     def __init__(self, more: Iterable[str] = (), exceptions: Iterable[str] = ()) -> None:
-        endings = {(word,) for word in _LAST_WORDS} | set(_LAST_TWO_WORDS)
+        endings: set[tuple[str, ...]] = {(word,) for word in _LAST_WORDS}
+        endings.update(_LAST_TWO_WORDS)
         endings |= {words(key) for key in more}
         self._endings = frozenset(endings - {()})
         self._longest = max(map(len, self._endings))
@@ -89,9 +94,7 @@ _PATTERNS = (
 )
 # In one piece, in fours, or as American Express groups them. A looser pattern would swallow an expiry date that
 # follows the number, and with it the checksum.
-_CARD_NUMBER = re.compile(
-    r"(?<![\d.])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5})(?![\d.]*\d)"
-)
+_CARD_NUMBER = re.compile(r"(?<![\d.])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5})(?![\d.]*\d)")
 
 
 def redact_patterns(text: str) -> str:

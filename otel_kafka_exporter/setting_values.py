@@ -42,7 +42,7 @@ def choice(choices: Sequence[str]) -> Callable[[Any], str]:
     """One of a few words, in any case of letters."""
 
     def parse(value: Any) -> str:
-        word = value.strip().lower() if isinstance(value, str) else None
+        word = value.strip().lower() if isinstance(value, str) else ""
         if word not in choices:
             raise ValueError(" or ".join(choices))
         return word
@@ -139,7 +139,9 @@ def read_properties_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"a readable properties file ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
-    lines = ((at, line) for at, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith(("#", "!")))
+    lines = (
+        (at, line) for at, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith(("#", "!"))
+    )
     return _pairs(lines, "line", "")
 
 

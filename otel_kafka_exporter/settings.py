@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from .errors import SettingsError
 from .setting_values import (
@@ -134,7 +134,9 @@ class Settings:
         environ = os.environ if environ is None else environ
         for name in arguments:
             if name not in FIELDS:
-                raise SettingsError(f"{name}: expected the name of a setting, got an unknown one.{_suggest(name, FIELDS)}")
+                raise SettingsError(
+                    f"{name}: expected the name of a setting, got an unknown one.{_suggest(name, FIELDS)}"
+                )
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, field in FIELDS.items():
@@ -173,17 +175,17 @@ class SettingsArguments(TypedDict, total=False):
     tenant_id: str | None
     application_key: str | None
     compression: str | None
-    producer_config: Union[str, Mapping[str, Any], None]
-    producer_config_file: Union[str, os.PathLike[str], None]
-    delivery_wait: Union[float, str, None]
-    shutdown_timeout: Union[float, str, None]
-    max_record_bytes: Union[int, str, None]
-    queue_max_records: Union[int, str, None]
-    queue_max_bytes: Union[int, str, None]
-    redact_keys: Union[str, Sequence[str], None]
-    redact_except: Union[str, Sequence[str], None]
-    redact_patterns: Union[bool, str, None]
-    resource_context: Union[str, Sequence[str], None]
+    producer_config: str | Mapping[str, Any] | None
+    producer_config_file: str | os.PathLike[str] | None
+    delivery_wait: float | str | None
+    shutdown_timeout: float | str | None
+    max_record_bytes: int | str | None
+    queue_max_records: int | str | None
+    queue_max_bytes: int | str | None
+    redact_keys: str | Sequence[str] | None
+    redact_except: str | Sequence[str] | None
+    redact_patterns: bool | str | None
+    resource_context: str | Sequence[str] | None
 
 
 def variable(name: str) -> str:

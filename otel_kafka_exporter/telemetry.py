@@ -35,12 +35,13 @@ class _StderrHandler(StreamHandler):
     """Writes to what `sys.stderr` is at the time, as logging's own handler of last resort does."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self, logging.WARNING)
-        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        super().__init__()
+        self.setLevel(logging.WARNING)
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class OncePerMinute(logging.Filter):
@@ -106,7 +107,7 @@ class Metrics:
     """
 
     def __init__(self, bootstrap_servers: str, meter_provider: MeterProvider | None = None) -> None:
-        host, _, port = bootstrap_servers.split(",")[0].rpartition(":")
+        host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
         self._attributes: dict[str, str | int] = {
             "otel.component.type": COMPONENT_TYPE,
             "otel.component.name": f"{COMPONENT_TYPE}/{next(_component_numbers)}",

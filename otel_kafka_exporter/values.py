@@ -18,9 +18,8 @@ import base64
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from collections.abc import Sequence
 from typing import Any
 
 from .redaction import REDACTED
@@ -75,9 +74,7 @@ class Cleaner:
         text_filter: applied to every text value, e.g. `redaction.redact_patterns`.
     """
 
-    def __init__(
-        self, is_sensitive: Callable[[str], bool], text_filter: Callable[[str], str] | None = None
-    ) -> None:
+    def __init__(self, is_sensitive: Callable[[str], bool], text_filter: Callable[[str], str] | None = None) -> None:
         self.is_sensitive = is_sensitive
         self._text_filter = text_filter
         #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
