@@ -1,0 +1,1 @@
+"""Tests against real systems, which `tests.rig` starts."""

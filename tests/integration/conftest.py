@@ -1,0 +1,50 @@
+"""Real brokers as fixtures. Where they cannot run, tests skip, or fail if REQUIRE_REAL_SYSTEMS=1 forbids that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig import java
+from tests.rig.kafka import KafkaCluster
+
+REQUIRE_VARIABLE = "REQUIRE_REAL_SYSTEMS"
+
+
+def require_kafka() -> None:
+    """Skip, saying what to install; or fail, so that a CI job cannot be green because it ran nothing."""
+    if not (lacks := java.missing()):
+        return
+    message = f"a real Kafka cannot run here. {' '.join(lacks)}"
+    if os.environ.get(REQUIRE_VARIABLE) == "1":
+        pytest.fail(f"{message} ({REQUIRE_VARIABLE}=1 forbids to skip.)", pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """One broker for all tests: it does not create topics by itself, and it is not to be stopped."""
+    require_kafka()
+    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def topic(kafka: KafkaCluster) -> str:
+    """A new topic of the shared broker, with three partitions."""
+    name = f"test-{uuid.uuid4()}"
+    kafka.create_topics(name)
+    return name
+
+
+@pytest.fixture
+def start_kafka(tmp_path: Path) -> Iterator[Callable[[int], KafkaCluster]]:
+    """Start a cluster of so many nodes that is this test's alone, to be stopped and killed at will."""
+    require_kafka()
+    with contextlib.ExitStack() as clusters:
+        yield lambda nodes: clusters.enter_context(KafkaCluster(tmp_path / f"kafka-{uuid.uuid4().hex[:8]}", nodes))

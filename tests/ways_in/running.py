@@ -1,0 +1,69 @@
+"""Running an application as a user does, and reading what it left in Kafka."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from otel_kafka_exporter import OnexEnvelopeV1, decode
+
+APPS = Path(__file__).parent / "apps"
+INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+_SECONDS = 30
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))}
+    quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "PYTHONWARNINGS": "default"}
+    return subprocess.run(
+        command,
+        env=inherited | quiet | variables,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+
+
+def app(name: str) -> str:
+    return str(APPS / f"{name}.py")
+
+
+def instrumented(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run an application under `opentelemetry-instrument`, and expect it to end well."""
+    done = run(INSTRUMENT, *arguments, sys.executable, app(name), **variables)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def read(bootstrap_servers: str, topic: str, n: int, seconds: float = 10.0) -> list[Message]:
+    """The first `n` records of a topic, by a plain consumer."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "tests", "auto.offset.reset": "earliest"})
+    deadline = time.monotonic() + seconds
+    found: list[Message] = []
+    try:
+        partitions = consumer.list_topics(topic, timeout=seconds).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        while len(found) < n and time.monotonic() < deadline:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                found.append(message)
+    finally:
+        consumer.close()
+    assert len(found) >= n, f"expected {n} records in {topic}, got {len(found)} in {seconds} s"
+    return found
+
+
+def envelopes(bootstrap_servers: str, topic: str, n: int) -> list[OnexEnvelopeV1]:
+    return [decode(message.value() or b"", message.headers()) for message in read(bootstrap_servers, topic, n)]
+
+
+def by_message(found: list[OnexEnvelopeV1]) -> Mapping[str, OnexEnvelopeV1]:
+    return {str(envelope.payload.get("message")): envelope for envelope in found}
