@@ -1,8 +1,8 @@
 """Java, the broker's jars and an archive of its loaded classes.
 
-What is fetched or built is kept in a cache directory that outlives the run. Each
-entry comes into being by a rename, so a half-made one is never seen, and under a
-file lock, so that of several runs one makes it and the others wait.
+What is fetched or built is kept in a cache directory that outlives the run. Each entry comes into being by a
+rename, so a half-made one is never seen, and under a file lock, so that of several runs one makes it and the
+others wait.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def jars() -> Path:
 
 def command(main: str, *args: str, options: Sequence[str] = ()) -> list[str]:
     """The command line that runs a Java class of the broker."""
-    # Spelled out and sorted: the launcher expands `*` in directory order, and a
-    # class archive is only good for the class path it was made with.
+    # Spelled out and sorted: the launcher expands `*` in directory order, and a class archive is only good for
+    # the class path it was made with.
     path = os.pathsep.join(sorted(str(jar) for jar in jars().glob("*.jar")))
     log_setup = f"-Dlog4j2.configurationFile={LOG4J}"
     return ["java", *JVM_OPTIONS, log_setup, *options, "-cp", path, main, *args]
@@ -101,6 +101,7 @@ def fast_start(rehearse: Callable[[str], None]) -> Sequence[str]:
     """
     # An archive is good for one Java, one class path and one garbage collector.
     made_with = "\n".join([java_version(), *JVM_OPTIONS])
+    jars()  # here, as without them it is not only speed that is lost
     target = _entry() / f"classes-{_digest(made_with.encode())}.jsa"
 
     def make(archive: Path) -> None:
@@ -167,8 +168,8 @@ def _make_once(target: Path, make: Callable[[Path], None]) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f"{target.name}.lock").open("wb") as lock:
-        # Waits as long as the other run takes, which has timeouts of its own;
-        # the kernel releases the lock of one that was killed.
+        # Waits as long as the other run takes, which has timeouts of its own; the kernel releases the lock of
+        # one that was killed.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if target.exists():
             return target

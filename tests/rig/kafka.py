@@ -1,7 +1,4 @@
-"""Real Apache Kafka brokers in KRaft mode, one or several, as child processes on 127.0.0.1.
-
-Every node is broker and controller in one. A cluster is lean, and quick to come back rather than fast.
-"""
+"""Real Apache Kafka in KRaft mode: nodes that are broker and controller in one, lean, and on 127.0.0.1 only."""
 
 from __future__ import annotations
 

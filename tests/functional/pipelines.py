@@ -1,0 +1,42 @@
+"""Pipelines for tests: a provider, an exporter, and what came of the records at the consumer's side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter import KafkaLogExporter, decode
+from otel_kafka_exporter.testing import EmbeddedKafka
+
+TOPIC = "omninode.logging.application.v1"
+
+
+def records(bodies: list[Any], scope: str = "shop.orders", **attributes: Any) -> list[ReadableLogRecord]:
+    """Log records as the SDK makes them."""
+    memory = InMemoryLogRecordExporter()
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
+    for body in bodies:
+        record = LogRecord(body=body, severity_number=SeverityNumber.INFO, attributes=attributes)
+        provider.get_logger(scope).emit(record)
+    return list(memory.get_finished_logs())
+
+
+@contextmanager
+def exporting(kafka: EmbeddedKafka, **settings: Any) -> Iterator[KafkaLogExporter]:
+    exporter = KafkaLogExporter(bootstrap_servers=kafka.bootstrap_servers, **settings)
+    try:
+        yield exporter
+    finally:
+        exporter.shutdown()
+
+
+def arrived(kafka: EmbeddedKafka, topic: str = TOPIC) -> list[str]:
+    """The messages that are in a topic, in the order in which they were sent to a partition."""
+    return [str(decode(message.value() or b"").payload["message"]) for message in kafka.messages(topic)]  # type: ignore[typeddict-item]  # application payloads only

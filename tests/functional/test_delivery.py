@@ -1,0 +1,357 @@
+"""What becomes of records when something goes wrong, at the embedded broker, seen from the consumer's side."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import LogRecordExportResult, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from otel_kafka_exporter import KafkaLogExporter
+from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.producer import KafkaProducer
+from otel_kafka_exporter.telemetry import Metrics
+from otel_kafka_exporter.testing import EmbeddedKafka
+
+from .pipelines import TOPIC, arrived, exporting, records
+
+SUCCESS, FAILURE = LogRecordExportResult.SUCCESS, LogRecordExportResult.FAILURE
+INIT_PRODUCER_ID = 22  # Kafka's number of that request
+
+
+def test_what_is_delivered_is_there_in_order_when_export_returns(embedded_kafka: EmbeddedKafka) -> None:
+    """SUCCESS means that each record is in the topic, in the order of hand-over, and counted as delivered."""
+    bodies = [f"message {n}" for n in range(600)]
+    with exporting(embedded_kafka) as exporter:
+        assert exporter.export(records(bodies)) is SUCCESS
+        assert arrived(embedded_kafka) == bodies
+        assert exporter.stats()[:5] == (600, 600, 0, 0, 0)
+
+
+def test_nothing_is_started_or_waited_for_at_construction() -> None:
+    """An exporter whose broker does not exist is made at once, starts no thread, and ends at once."""
+    threads = threading.active_count()
+    started = time.monotonic()
+    exporter = KafkaLogExporter(bootstrap_servers="192.0.2.1:9092")
+    exporter.shutdown()
+    assert time.monotonic() - started < 1
+    assert threading.active_count() == threads
+
+
+# The three channels of failure
+
+
+def test_what_produce_refuses_costs_only_itself(embedded_kafka: EmbeddedKafka) -> None:
+    """A record that librdkafka refuses at once is dropped with its reason; its neighbours arrive."""
+    with exporting(embedded_kafka, producer_config={"message.max.bytes": 2000}) as exporter:
+        assert exporter.export(records(["small", "large" * 1000, "smaller"])) is FAILURE
+        assert arrived(embedded_kafka) == ["small", "smaller"]
+        assert exporter.stats().dropped == {"record_too_large": 1}
+
+
+def test_a_full_local_queue_is_waited_for(embedded_kafka: EmbeddedKafka) -> None:
+    """More records than the local queue holds all arrive: the exporter waits for room."""
+    bodies = [f"message {n}" for n in range(50)]
+    with exporting(embedded_kafka, queue_max_records=3) as exporter:
+        assert exporter.export(records(bodies)) is SUCCESS
+        assert arrived(embedded_kafka) == bodies
+
+
+def test_a_queue_that_stays_full_drops_with_its_reason(embedded_kafka: EmbeddedKafka) -> None:
+    """When no room comes within `delivery_wait`, what found none is dropped as `queue_full`, the rest by its own."""
+    with exporting(embedded_kafka, queue_max_records=2, delivery_wait=0.5) as exporter:
+        assert exporter.export(records(["first"])) is SUCCESS
+        embedded_kafka.down()
+        assert exporter.export(records(["a", "b", "c", "d"])) is FAILURE
+        assert exporter.stats().dropped == {"queue_full": 2, "delivery_timeout": 2}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "not_authorized"),
+        (KafkaError.INVALID_RECORD, "invalid_record"),
+        (KafkaError.POLICY_VIOLATION, "broker_configuration"),
+    ],
+)
+def test_what_a_delivery_report_refuses_is_dropped_with_its_reason(
+    code: int, reason: str, embedded_kafka: EmbeddedKafka
+) -> None:
+    """A broker's refusal arrives in the delivery report, and its reason in the accounting; the next record flows."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(code)
+        assert exporter.export(records(["refused"])) is FAILURE
+        # A topic that was refused stays so for librdkafka until it asks the cluster anew.
+        _until(lambda: exporter.export(records(["next"])) is SUCCESS)
+        assert arrived(embedded_kafka) == ["first", "next"]
+        assert set(exporter.stats().dropped) == {reason}
+
+
+# What is tried once more
+
+
+def test_a_batch_refused_for_its_size_goes_again_record_by_record(embedded_kafka: EmbeddedKafka) -> None:
+    """A broker refuses a whole batch for its size; each record then goes alone, and none is lost."""
+    bodies = [f"message {n}" for n in range(20)]
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
+        assert exporter.export(records(bodies)) is SUCCESS
+        assert arrived(embedded_kafka) == ["first", *bodies]
+
+
+def test_a_refused_timestamp_goes_again_without(embedded_kafka: EmbeddedKafka) -> None:
+    """A record whose time the broker does not take is sent once more with the time of sending; its own time stays."""
+    [record] = records(["from the past"])
+    record.log_record.timestamp = 1_000_000_000_000_000_000
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(KafkaError.INVALID_TIMESTAMP)
+        assert exporter.export([record]) is SUCCESS
+        message = embedded_kafka.messages(TOPIC)[-1]
+        assert message.timestamp()[1] > 1_700_000_000_000
+        assert b'"timestamp":"2001-09-09T01:46:40.000000Z"' in (message.value() or b"")
+
+
+def test_a_record_that_is_always_refused_for_its_size_is_given_up(embedded_kafka: EmbeddedKafka) -> None:
+    """Alone as in company too large: dropped, after a bounded number of tries."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE, 10)
+        assert exporter.export(records(["too large"])) is FAILURE
+        assert exporter.stats().dropped == {"record_too_large": 1}
+
+
+def test_a_fatal_error_of_the_producer_costs_no_record(embedded_kafka: EmbeddedKafka) -> None:
+    """An idempotent producer that may not be one any more is replaced, and what it had is sent by the new one."""
+    with exporting(embedded_kafka, delivery_wait=5) as exporter:
+        refusals = (ctypes.c_int * 1)(KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+        embedded_kafka._running().command("push_request_errors_array", INIT_PRODUCER_ID, 1, refusals)
+        bodies = ["one", "two", "three"]
+        assert exporter.export(records(bodies)) is SUCCESS
+        assert arrived(embedded_kafka) == bodies
+
+
+# Outages
+
+
+def test_an_outage_is_waited_for_once(embedded_kafka: EmbeddedKafka) -> None:
+    """The first batch of an outage waits `delivery_wait`, the next ones only ask; when it is over, records flow."""
+    with exporting(embedded_kafka, delivery_wait=1) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        started = time.monotonic()
+        assert exporter.export(records(["lost 1"])) is FAILURE
+        first = time.monotonic() - started
+        assert exporter.export(records(["lost 2"])) is FAILURE
+        second = time.monotonic() - started - first
+        assert first >= 1
+        assert second < first
+        embedded_kafka.up()
+        _until(lambda: exporter.export(records(["after"])) is SUCCESS)
+        assert arrived(embedded_kafka)[0] == "before"
+        assert arrived(embedded_kafka)[-1] == "after"
+        stats = exporter.stats()
+        assert stats.dropped["delivery_timeout"] == 1
+        assert stats.accepted == stats.delivered + sum(stats.dropped.values())
+
+
+def test_a_broker_that_was_never_there_costs_its_records_only(capfd: pytest.CaptureFixture[str]) -> None:
+    """Records for a cluster that does not answer are dropped with the cause, in one line, and the call returns."""
+    exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", delivery_wait=0.5)
+    for _ in range(3):
+        assert exporter.export(records(["lost"] * 10)) is FAILURE
+    exporter.shutdown()
+    assert exporter.stats().dropped == {"broker_unavailable": 30}
+    lines = [line for line in capfd.readouterr().err.splitlines() if "records were dropped" in line]
+    assert len(lines) <= 1  # once a minute and reason, whatever ran before this test
+
+
+def test_shutdown_keeps_its_time_with_the_broker_away(embedded_kafka: EmbeddedKafka) -> None:
+    """Within its budget, twice, and what comes afterwards is dropped as `shutdown`."""
+    exporter = KafkaLogExporter(bootstrap_servers=embedded_kafka.bootstrap_servers, delivery_wait=30)
+    exporter.export(records(["before"]))
+    embedded_kafka.down()
+    with ThreadPoolExecutor(1) as pool:
+        export = pool.submit(exporter.export, records(["on its way"]))
+        _until(lambda: exporter.stats().in_flight == 1)
+        started = time.monotonic()
+        exporter.shutdown(timeout_millis=300)
+        exporter.shutdown(timeout_millis=300)
+        assert time.monotonic() - started < 2
+        assert export.result(timeout=5) is FAILURE
+    assert exporter.export(records(["late"])) is FAILURE
+    stats = exporter.stats()
+    assert stats.dropped["shutdown"] >= 1
+    assert (stats.accepted, stats.delivered, stats.in_flight) == (3, 1, 0)
+
+
+# Threads, forks, interrupts
+
+
+def test_many_threads_export_at_once(embedded_kafka: EmbeddedKafka) -> None:
+    """The simple processor exports on whichever thread logs; each record arrives once."""
+    with exporting(embedded_kafka) as exporter:
+        provider = LoggerProvider(shutdown_on_exit=False)
+        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        logger = provider.get_logger("shop")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: logger.emit(body=str(n)), range(200)))
+        assert sorted(map(int, arrived(embedded_kafka))) == list(range(200))
+        assert exporter.stats()[:5] == (200, 200, 0, 0, 0)
+
+
+def test_a_forked_child_delivers_on_its_own(embedded_kafka: EmbeddedKafka) -> None:
+    """A child that inherits an exporter in use makes its own producer, counts from zero, and ends."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["parent before"]))
+        pid = os.fork()
+        if pid == 0:
+            fine = exporter.export(records(["child"])) is SUCCESS and exporter.stats().accepted == 1
+            exporter.shutdown()
+            os._exit(0 if fine else 1)
+        assert _exit_code(pid) == 0
+        assert exporter.export(records(["parent after"])) is SUCCESS
+        assert sorted(arrived(embedded_kafka)) == ["child", "parent after", "parent before"]
+
+
+def test_a_fork_in_the_middle_of_traffic_neither_hangs_nor_repeats(embedded_kafka: EmbeddedKafka) -> None:
+    """Children forked while other threads export deliver what they log, and nothing of what the parent had in flight."""
+    stop = threading.Event()
+    with exporting(embedded_kafka) as exporter:
+
+        def traffic(name: str) -> None:
+            n = 0
+            while not stop.is_set():
+                exporter.export(records([f"{name}-{n}"]))
+                n += 1
+
+        with ThreadPoolExecutor(3) as pool:
+            for name in ("a", "b", "c"):
+                pool.submit(traffic, name)
+            try:
+                _until(lambda: exporter.stats().delivered > 20)
+                for child in range(5):
+                    pid = os.fork()
+                    if pid == 0:
+                        fine = exporter.export(records([f"child-{child}"])) is SUCCESS
+                        os._exit(0 if fine else 1)
+                    assert _exit_code(pid) == 0
+            finally:
+                stop.set()
+        found = arrived(embedded_kafka)
+        assert len(found) == len(set(found)) == exporter.stats().delivered + 5
+
+
+def test_ctrl_c_during_an_export_reaches_the_application_and_is_accounted(embedded_kafka: EmbeddedKafka) -> None:
+    """An interrupt in the thread that exports is the application's; its records are counted as interrupted."""
+    with exporting(embedded_kafka, delivery_wait=10, shutdown_timeout=0.1) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        main = threading.main_thread().ident
+        assert main is not None
+        interrupt = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            exporter.export(records(["on its way"]))
+        stats = exporter.stats()
+        assert (stats.accepted, stats.in_flight, stats.dropped) == (2, 0, {"interrupted": 1})
+
+
+# Accounting
+
+
+def test_a_record_that_cannot_be_converted_costs_only_itself(embedded_kafka: EmbeddedKafka) -> None:
+    """A conversion error is dropped with the field's name; the records around it arrive."""
+    [bad] = records(["bad"], **{"omni.category": "audit"})
+    with exporting(embedded_kafka) as exporter:
+        assert exporter.export([*records(["one"]), bad, *records(["two"])]) is FAILURE
+        assert arrived(embedded_kafka) == ["one", "two"]
+        assert exporter.stats().dropped == {"conversion:omni.audit.action": 1}
+
+
+def test_the_exporters_own_log_lines_are_not_exported(embedded_kafka: EmbeddedKafka) -> None:
+    """Even when the application routes our logger into OpenTelemetry, its lines do not come back for ever."""
+    with exporting(embedded_kafka) as exporter:
+        assert exporter.export(records(["own"], scope="otel_kafka_exporter")) is FAILURE
+        assert exporter.stats().dropped == {"conversion:scope": 1}
+
+
+def test_force_flush_tells_the_truth(embedded_kafka: EmbeddedKafka) -> None:
+    """True when nothing is in flight, False when something still is at the end of its time."""
+    with exporting(embedded_kafka, delivery_wait=1) as exporter:
+        exporter.export(records(["before"]))
+        assert exporter.force_flush() is True
+        embedded_kafka.down()
+        with ThreadPoolExecutor(1) as pool:
+            export = pool.submit(exporter.export, records(["on its way"]))
+            _until(lambda: exporter.stats().in_flight == 1)
+            assert exporter.force_flush(timeout_millis=50) is False
+            assert exporter.force_flush(timeout_millis=5000) is True
+            assert export.result(timeout=1) is FAILURE
+
+
+def test_truncated_values_are_counted(embedded_kafka: EmbeddedKafka) -> None:
+    """What was cut arrives cut, and says so in the accounting."""
+    with exporting(embedded_kafka) as exporter:
+        assert exporter.export(records(["x"], blob="y" * 100_000)) is SUCCESS
+        assert exporter.stats().truncated == 1
+
+
+def test_metrics_follow_the_conventions(embedded_kafka: EmbeddedKafka) -> None:
+    """Exported records, those in flight and the duration are metrics, with the reason of each loss as error.type."""
+    reader = InMemoryMetricReader()
+    metrics = Metrics(embedded_kafka.bootstrap_servers, MeterProvider([reader]))
+    producer = KafkaProducer({"bootstrap.servers": embedded_kafka.bootstrap_servers})
+    delivery = Delivery(producer, 2, metrics)
+    with exporting(embedded_kafka) as exporter:
+        [bad] = records(["bad"], **{"omni.category": "nonsense"})
+        delivery.deliver([*records(["one", "two"]), bad], exporter._build)
+    delivery.close(1)
+    found = _points(reader)
+    assert found[("otel.sdk.exporter.log.exported", None)] == 2
+    assert found[("otel.sdk.exporter.log.exported", "conversion:omni.category")] == 1
+    assert found[("otel.sdk.exporter.log.inflight", None)] == 0
+    assert found[("otel.sdk.exporter.operation.duration", None)] == 1
+
+
+def _points(reader: InMemoryMetricReader) -> dict[tuple[str, Any], Any]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        (metric.name, (point.attributes or {}).get("error.type")): getattr(point, "value", getattr(point, "count", None))
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
+
+
+def _until(condition: Any, seconds: float = 10.0) -> None:
+    """Wait for a condition, without a pause where looking takes time itself."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come about in time"
+        threading.Event().wait(0.002)
+
+
+def _exit_code(pid: int, seconds: float = 20.0) -> int:
+    """The exit code of a child, which is killed when it does not end in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        threading.Event().wait(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    pytest.fail("the child hung")
