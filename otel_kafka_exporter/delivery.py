@@ -251,7 +251,8 @@ class Delivery:
                 again.append(failure)
             else:
                 batch.dropped[verdict(failure.code).reason] += 1
-        return again
+        # Reports come partition by partition; what goes again goes in the order of hand-over.
+        return sorted(again, key=lambda failure: failure.at)
 
     def _try_again(self, batch: _Batch, failure: _Failure, deadline: float) -> None:
         record = failure.record

@@ -28,6 +28,8 @@ OnReport = Callable[["KafkaError | None", Message], None]
 #: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
 #: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
 _ANSWERS_UNTIL_WARM = 2
+#: A client whose very first steps end in a fatal error is replaced once; the next one's error is the cluster's answer.
+_CLIENTS_TRIED = 2
 
 
 class KafkaProducer:
@@ -77,7 +79,7 @@ class KafkaProducer:
         client = self._client
         if client is not None:
             client.purge(in_queue=True, in_flight=True, blocking=True)
-            client.poll(0)
+            self._serve(client)
 
     def reachable(self, topic: str, seconds: float) -> bool:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
@@ -87,15 +89,29 @@ class KafkaProducer:
             seconds: how long to wait.
         """
         deadline = time.monotonic() + seconds
-        client = self._current()
+        for _ in range(_CLIENTS_TRIED):
+            try:
+                client = self._current()
+                for _ in range(_ANSWERS_UNTIL_WARM):
+                    client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
+                client.poll(0)
+            except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
+                if not _is_fatal(error):
+                    self._serve(client)
+                    return False
+                self.last_error = str(error)
+                self.renew()
+            else:
+                self.last_error = ""
+                return True
+        return False
+
+    def _serve(self, client: Producer) -> None:
+        """Let librdkafka's errors and log lines out: they come with poll() only."""
         try:
-            for _ in range(_ANSWERS_UNTIL_WARM):
-                client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
-        except KafkaException:
-            return False
-        finally:
-            client.poll(0)  # librdkafka's errors and log lines come out of poll() only
-        return True
+            client.poll(0)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.last_error = str(error)
 
     def renew(self) -> None:
         """Give the client up; the next record gets a new one."""
@@ -134,6 +150,12 @@ class KafkaProducer:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
             self._client = None
         self.last_error = ""
+
+
+def _is_fatal(error: Exception) -> bool:
+    """Whether a client is of no further use. A plain failure is a KafkaException that does not say so."""
+    first = error.args[0] if error.args else None
+    return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())
 
 
 def _discard(client: Producer | None, seconds: float) -> None:

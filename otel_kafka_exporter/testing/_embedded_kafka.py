@@ -46,8 +46,8 @@ class EmbeddedKafka:
     They live until `stop()` or the end of the process. What sets them apart from production's:
 
     - A partition keeps only its newest 5 MiB (as sent, so compressed) or 100,000 batches, and in memory.
-    - Topics are made on first use, not by administration. Topic names, record sizes and timestamps are not
-      checked; offsets cannot be looked up by time.
+    - Topics are made on first use. Their names, record sizes, timestamps and, but for transactions, producers'
+      sequence numbers are not checked: an idempotent producer's retry is kept twice. No offsets by time.
     - Nothing is replicated, no leader moves while brokers are away. The next start is empty, at other ports.
 
     A forked child may read (`consume`, `messages`) and have clients of its own; `stop()` does nothing there,
@@ -67,10 +67,7 @@ class EmbeddedKafka:
         self._cluster: MockCluster | None = None
 
     def start(self) -> None:
-        """Start the brokers; nothing happens when they run.
-
-        RuntimeError when this librdkafka has no mock cluster or cannot start it; says what to do.
-        """
+        """Start the brokers, unless they run. RuntimeError when this librdkafka cannot; says what to do."""
         if self._cluster is None:
             self._cluster = MockCluster(self._brokers, self._partitions)
 
@@ -133,16 +130,11 @@ class EmbeddedKafka:
     def consume(self, topic: str, n: int, timeout: float = _READ_TIMEOUT) -> list[Message]:
         """Wait for `n` messages from the start of a topic; by partition, then by offset.
 
-        Every call reads anew and leaves nothing behind, neither a topic nor a position. When there are more,
-        each partition gives its first ones, and chance decides how many.
-
-        Args:
-            topic: waited for too, when it does not exist yet.
-            n: how many; 0 is an empty list at once.
-            timeout: seconds for everything.
+        Every call reads anew and leaves nothing behind, neither a topic nor a position. A topic that does not
+        exist is waited for too. Of more than `n`, each partition gives its first ones, chance decides how many.
 
         Raises:
-            TimeoutError: fewer came in time; says how many, and what the client complained of.
+            TimeoutError: fewer came within `timeout` seconds; says how many, and what the client complained of.
         """
         _in_range("n", n, 0, 10_000_000)
         found: list[Message] = []

@@ -1,0 +1,132 @@
+"""What a record costs: CPU per record of each step, side by side in one run, as ratios.
+
+Usage: make bench (or python -m benchmarks.export --rounds 15)
+
+The broker runs in a process of its own, so that its CPU is not counted; CPU is all of this process's threads,
+librdkafka's included. Every variant that produces is followed by a consumer that counts what arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.cimpl import Producer
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+
+from otel_kafka_exporter import KafkaLogExporter
+from otel_kafka_exporter.producer_config import librdkafka_config
+from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.testing import EmbeddedKafka
+
+from .records import sample_records
+
+BATCH = 512
+BATCHES_PER_ROUND = 8
+TOPIC = "omninode.logging.application.v1"
+
+
+def _broker(connection: Connection) -> None:
+    with EmbeddedKafka(partitions=1) as kafka:
+        kafka.create_topic(TOPIC)
+        connection.send(kafka.bootstrap_servers)
+        connection.recv()
+
+
+class _Counter:
+    """A consumer that reads on from where it stopped."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "bench", "fetch.wait.max.ms": 10})
+        self._consumer.assign([TopicPartition(TOPIC, 0, 0)])
+
+    def expect(self, records: int) -> None:
+        deadline = time.monotonic() + 30
+        arrived = 0
+        while arrived < records and time.monotonic() < deadline:
+            arrived += sum(1 for m in self._consumer.consume(1000, timeout=0.2) if m.error() is None)
+        if arrived != records:
+            raise SystemExit(f"expected {records} records to arrive, got {arrived}")
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=15, help="rounds; the median of them is printed")
+    rounds = parser.parse_args().rounds
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    broker = context.Process(target=_broker, args=(theirs,), daemon=True)
+    broker.start()
+    bootstrap_servers = ours.recv()
+
+    exporter = KafkaLogExporter(bootstrap_servers=bootstrap_servers)
+    batch = sample_records(BATCH)
+    built = [exporter._build(record) for record in batch]
+    raw = Producer(librdkafka_config(Settings.load({"bootstrap_servers": bootstrap_servers}, {})))
+    counter = _Counter(bootstrap_servers)
+
+    def convert_and_encode() -> None:
+        for record in batch:
+            exporter._build(record)
+
+    def export() -> None:
+        if exporter.export(batch) is not LogRecordExportResult.SUCCESS:
+            raise SystemExit(f"the export failed: {exporter.stats()}")
+
+    def raw_produce() -> None:
+        for topic, key, value, headers, milliseconds, _ in built:
+            raw.produce(topic, value, key, headers=headers, timestamp=milliseconds)
+        raw.flush(10)
+
+    def otlp_encode() -> None:
+        encode_logs(batch).SerializeToString()
+
+    variants: dict[str, tuple[Callable[[], None], bool]] = {
+        "conversion + encoding": (convert_and_encode, False),
+        "exporter, batches of 512": (export, True),
+        "raw produce() of the same + flush": (raw_produce, True),
+        "OTLP encoding + serialization": (otlp_encode, False),
+    }
+    costs: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, (run, produces) in variants.items():
+            started = time.process_time()
+            for _ in range(BATCHES_PER_ROUND):
+                run()
+            cpu = time.process_time() - started
+            if produces:
+                counter.expect(BATCH * BATCHES_PER_ROUND)
+            if number:  # the first round warms up
+                costs[name].append(cpu / (BATCH * BATCHES_PER_ROUND) * 1e6)
+    counter.close()
+    exporter.shutdown()
+    ours.send(None)
+    broker.join(5)
+    _print(costs, statistics.mean(len(record.value) for record in built), rounds)
+
+
+def _print(costs: dict[str, list[float]], envelope_bytes: float, rounds: int) -> None:
+    print(f"CPU in µs per record; {BATCH} records a batch, envelopes of {envelope_bytes:.0f} B, median of {rounds} rounds")
+    for name, values in costs.items():
+        print(f"  {name:36} {statistics.median(values):6.2f}   ({min(values):.2f} to {max(values):.2f})")
+    conversion, export, raw, otlp = costs.values()
+    # Round by round: a machine that is slow for a while is slow for both sides of a pair.
+    print(f"  exporter / raw produce               {_ratio(export, raw):6.2f}x  (goal: at most 1.8)")
+    print(f"  OTLP encoding / conversion + encoding{_ratio(otlp, conversion):6.2f}x  (goal: at least 4)")
+
+
+def _ratio(numerators: list[float], denominators: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
+if __name__ == "__main__":
+    main()
