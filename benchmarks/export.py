@@ -33,8 +33,8 @@ TOPIC = "omninode.logging.application.v1"
 
 
 def _broker(connection: Connection) -> None:
-    with EmbeddedKafka(partitions=1) as kafka:
-        kafka.create_topic(TOPIC)
+    with EmbeddedKafka() as kafka:
+        kafka.create_topic(TOPIC, partitions=1)
         connection.send(kafka.bootstrap_servers)
         connection.recv()
 
@@ -43,7 +43,9 @@ class _Counter:
     """A consumer that reads on from where it stopped."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "bench", "fetch.wait.max.ms": 10})
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap_servers, "group.id": "bench", "fetch.wait.max.ms": 10}
+        )
         self._consumer.assign([TopicPartition(TOPIC, 0, 0)])
 
     def expect(self, records: int) -> None:
@@ -115,7 +117,9 @@ def main() -> None:
 
 
 def _print(costs: dict[str, list[float]], envelope_bytes: float, rounds: int) -> None:
-    print(f"CPU in µs per record; {BATCH} records a batch, envelopes of {envelope_bytes:.0f} B, median of {rounds} rounds")
+    print(
+        f"CPU in µs per record; {BATCH} records a batch, envelopes of {envelope_bytes:.0f} B, median of {rounds} rounds"
+    )
     for name, values in costs.items():
         print(f"  {name:36} {statistics.median(values):6.2f}   ({min(values):.2f} to {max(values):.2f})")
     conversion, export, raw, otlp = costs.values()

@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 def sample_records(n: int) -> list[ReadableLogRecord]:
     """`n` records with six attributes, one in two with a trace of its own; their envelopes have some 600 bytes."""
-    memory = InMemoryLogRecordExporter()
+    memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's omission
     provider = LoggerProvider(resource=Resource.create({"service.name": "shop"}), shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
     logger = provider.get_logger("shop.orders")
@@ -41,5 +41,7 @@ def sample_records(n: int) -> list[ReadableLogRecord]:
 
 
 def _trace() -> Context:
-    span = SpanContext(random.getrandbits(128) | 1, random.getrandbits(64) | 1, is_remote=False, trace_flags=TraceFlags(1))
+    span = SpanContext(
+        random.getrandbits(128) | 1, random.getrandbits(64) | 1, is_remote=False, trace_flags=TraceFlags(1)
+    )
     return set_span_in_context(NonRecordingSpan(span), Context())

@@ -14,10 +14,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord
 
 from . import attributes as names
-from .envelope import CATEGORIES, ApplicationPayload, AuditPayload, Category, OnexEnvelopeV1, Payload, SecurityPayload
+from .envelope import (
+    CATEGORIES,
+    ApplicationPayload,
+    AuditPayload,
+    Category,
+    Level,
+    OnexEnvelopeV1,
+    Payload,
+    SecurityPayload,
+)
 from .errors import ConversionError
 from .fields import (
     MAX_ID_LENGTH,
@@ -39,23 +50,14 @@ UNKNOWN_SERVICE = "unknown_service"
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_SHAPES = 4096
+_CACHED_SEVERITIES = 256
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 
 
-class Converted(NamedTuple):
-    """An envelope, and what a Kafka record takes from a log record beside it.
-
-    Attributes:
-        category: the envelope's category.
-        envelope: the envelope.
-        milliseconds: the record's own time, in Unix milliseconds.
-        traceparent: W3C trace context, or None without both a trace and a span ID.
-    """
-
-    category: Category
-    envelope: OnexEnvelopeV1
-    milliseconds: int
-    traceparent: str | None
+#: An envelope with what a Kafka record takes from a log record beside it: its category, the envelope, the record's own
+#: time in Unix milliseconds, and the W3C traceparent (None without both a trace and a span ID). A plain tuple, unpacked
+#: where it arrives: one is made for every record.
+Converted = tuple[Category, OnexEnvelopeV1, int, str | None]
 
 
 class _ResourceFacts(NamedTuple):
@@ -74,12 +76,17 @@ class _Shape(NamedTuple):
     Attributes:
         special: some attribute has a meaning of its own, so that it may leave the context.
         sensitive: names whose values are hidden.
-        floats: names whose values have to be finite for the context to be plain; None when it is not plain anyway.
+        plain: all values are of types that JSON has, if those of `floats` are finite.
+        floats: names of such values.
     """
 
     special: bool
     sensitive: tuple[str, ...]
-    floats: tuple[str, ...] | None
+    plain: bool
+    floats: tuple[str, ...] = ()
+
+
+_NOT_PLAIN = _Shape(special=True, sensitive=(), plain=False)
 
 
 class Converter:
@@ -107,9 +114,12 @@ class Converter:
         self._namespace = namespace
         self._tenant_id = tenant_id
         self._resource_context = resource_context
-        self._event_types = {category: event_type(namespace, category) for category in CATEGORIES}
-        self._schema_refs = {category: f"registry://{namespace}/logging/{category}/v1" for category in CATEGORIES}
+        self._kinds = {
+            category: (event_type(namespace, category), f"registry://{namespace}/logging/{category}/v1")
+            for category in CATEGORIES
+        }
         self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {})
+        self._severities: dict[tuple[int, str | None], tuple[Level, str | None]] = {}
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
     def convert(self, record: ReadableLogRecord) -> Converted:
@@ -126,17 +136,20 @@ class Converter:
             # Only a hand-made record gets here, e.g. one whose attributes are no mapping.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
 
-    def _convert(self, record: ReadableLogRecord) -> Converted:
+    def _convert(self, record: ReadableLogRecord) -> Converted:  # noqa: C901 - straight on: a record's way, top to bottom
         log = record.log_record
         facts = self._facts
         if facts.resource is not record.resource or facts.resource is None:
             facts = self._facts = self._facts_of(record.resource)
-        context = _copy(log.attributes)
+        attributes = log.attributes
+        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else _copy(attributes)  # type: ignore[assignment]  # its copy() is a dict
         names_and_types = (*context, *map(type, context.values()))
         shape = self._shapes.get(names_and_types) or self._shape_of(context, names_and_types)
         event_name = log.event_name
         category: Category = "application" if event_name is None else _category_of(event_name)
-        trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
+        trace_id = traceparent = None
+        if log.trace_id:
+            trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
         # Sensitive values go first, so that nothing below can put one anywhere else.
         for key in shape.sensitive:
             context[key] = REDACTED
@@ -147,10 +160,7 @@ class Converter:
         event_id = tenant_id = correlation_id = causation_id = None
         if shape.special:
             category = _take_category(context) or category
-            event_id = _take_event_id(context)
-            tenant_id = _take_id(context, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
-            correlation_id = _take_id(context, names.CORRELATION_ID)
-            causation_id = _take_id(context, names.CAUSATION_ID)
+            event_id, tenant_id, correlation_id, causation_id = _take_ids(context)
         event_id = event_id or self._new_event_id(milliseconds)
         tenant_id = tenant_id or facts.tenant_id
         correlation_id = correlation_id or trace_id or event_id
@@ -163,10 +173,17 @@ class Converter:
             payload = self._audit(log, tenant_id, timestamp, context)
         else:
             payload = self._security(log, tenant_id, timestamp, context)
-        context = self._fit_for_json(context, shape)
-        payload["context"] = {**facts.context, **context} if facts.context else context
+        for name in shape.floats:
+            if not math.isfinite(context[name]):
+                shape = _NOT_PLAIN
+                break
+        if not shape.plain:  # most contexts are fit for JSON as they are
+            payload["context"] = context = self._cleaner.clean_mapping(context)
+        if facts.context:
+            payload["context"] = {**facts.context, **context}
+        event_type, schema_ref = self._kinds[category]
         envelope = OnexEnvelopeV1(
-            self._event_types[category],
+            event_type,
             event_id,
             timestamp,
             tenant_id,
@@ -174,22 +191,23 @@ class Converter:
             facts.service_name,
             correlation_id,
             causation_id or correlation_id,
-            self._schema_refs[category],
+            schema_ref,
             payload,
         )
-        return Converted(category, envelope, milliseconds, traceparent)
+        return category, envelope, milliseconds, traceparent
 
     def _application(
         self, record: ReadableLogRecord, facts: _ResourceFacts, context: dict[str, Any]
     ) -> ApplicationPayload:
         log = record.log_record
-        event_name = self._event_name(log.event_name, context)
+        body, event_name = log.body, log.event_name
         code = _take_id(context, names.CODE) if names.CODE in context else None
-        if code is None:
-            code = event_name and identifier(event_name)
-        if event_name and code != event_name:
-            context.setdefault(names.EVENT_NAME, event_name)
-        level, severity_text = level_of(log.severity_number, log.severity_text)
+        if event_name is not None:
+            event_name = self._event_name(event_name, context)
+            code = code or (event_name and identifier(event_name))
+            if event_name and code != event_name:
+                context.setdefault(names.EVENT_NAME, event_name)
+        level, severity_text = self._severity(log.severity_number, log.severity_text)
         if severity_text is not None:
             context.setdefault(names.SEVERITY_TEXT, severity_text)
         scope = record.instrumentation_scope
@@ -203,10 +221,22 @@ class Converter:
             "instance_id": facts.instance_id,
             "level": level,
             "logger": logger,
-            "message": (event_name or "") if log.body is None else self._message(log.body),
+            "message": (event_name or "") if body is None else self._message(body),
             "code": code or UNSPECIFIED_CODE,
             "context": context,
         }
+
+    def _severity(self, number: object, text: object) -> tuple[Level, str | None]:
+        """`level_of`, remembered: a service has a handful of severities."""
+        if not isinstance(number, SeverityNumber) or not (text is None or type(text) is str):
+            return level_of(number, text)
+        # By the number's value, because an enum's member hashes in Python, which is slow.
+        found = self._severities.get((number._value_, text))
+        if found is None:
+            if len(self._severities) >= _CACHED_SEVERITIES:
+                self._severities.clear()
+            found = self._severities[number._value_, text] = level_of(number, text)
+        return found
 
     def _audit(self, log: Any, tenant_id: str, timestamp: str, context: dict[str, Any]) -> AuditPayload:
         payload: AuditPayload = {
@@ -266,24 +296,17 @@ class Converter:
             raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
         return int(observed)
 
-    def _fit_for_json(self, context: dict[str, Any], shape: _Shape) -> dict[str, Any]:
-        """`context` with JSON's types only, redacted; most contexts have no others to begin with."""
-        if shape.floats is not None and all(map(math.isfinite, map(context.__getitem__, shape.floats))):
-            return context
-        return self._cleaner.clean_mapping(context)
-
     def _shape_of(self, context: dict[Any, Any], names_and_types: tuple[object, ...]) -> _Shape:
         if any(type(name) is not str for name in context):
             # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
-            return _Shape(special=True, sensitive=(), floats=None)
+            return _NOT_PLAIN
         sensitive = tuple(filter(self._cleaner.is_sensitive, context))
         visible = {name: type(value) for name, value in context.items() if name not in sensitive}
         shape = _Shape(
             special=any(name == names.RECORD_UID or name.startswith(names.RESERVED_PREFIX) for name in context),
             sensitive=sensitive,
-            floats=tuple(name for name, kind in visible.items() if kind is float)
-            if self._cleaner.unchanged.issuperset(visible.values())
-            else None,
+            plain=self._cleaner.unchanged.issuperset(visible.values()),
+            floats=tuple(name for name, kind in visible.items() if kind is float),
         )
         if len(self._shapes) >= _CACHED_SHAPES:
             self._shapes.clear()
@@ -345,6 +368,16 @@ def _take_id(context: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -> 
     if text is not None:
         del context[name]
     return text
+
+
+def _take_ids(context: dict[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
+    """The caller's event, tenant, correlation and causation ID."""
+    return (
+        _take_event_id(context),
+        _take_id(context, names.TENANT_ID, MAX_TENANT_ID_LENGTH),
+        _take_id(context, names.CORRELATION_ID),
+        _take_id(context, names.CAUSATION_ID),
+    )
 
 
 def _take_event_id(context: dict[str, Any]) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
-from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1, Payload
+from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1
 from .errors import DecodeError
 from .values import clean_float, clean_int, clean_text
 
@@ -16,9 +16,7 @@ CONTENT_TYPE_JSON = b"application/json"
 
 def encode_json(envelope: OnexEnvelopeV1) -> bytes:
     """The envelope as strict JSON."""
-    event_type, event_id, timestamp, tenant_id, namespace, source, correlation, causation, schema_ref, payload = (
-        envelope
-    )
+    event_type, event_id, timestamp, tenant_id, namespace, source, correlation, causation, schema, payload = envelope
     return json_bytes(
         {  # spelt out: `_asdict()` costs as much as the encoding
             "event_type": event_type,
@@ -29,7 +27,7 @@ def encode_json(envelope: OnexEnvelopeV1) -> bytes:
             "source": source,
             "correlation_id": correlation,
             "causation_id": causation,
-            "schema_ref": schema_ref,
+            "schema_ref": schema,
             "payload": payload,
         }
     )
@@ -69,11 +67,11 @@ HeaderValue = str | bytes | None
 Headers = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]] | None
 
 
-def decode(value: bytes, headers: Headers = None) -> OnexEnvelopeV1:
+def decode(value: bytes | None, headers: Headers = None) -> OnexEnvelopeV1:
     """The envelope in a Kafka record's value.
 
     Args:
-        value: the record's value.
+        value: the record's value; None is what a tombstone has, and no envelope.
         headers: its headers, as confluent-kafka's `Message.headers()` gives them or as a mapping; optional.
 
     Raises:
@@ -84,7 +82,7 @@ def decode(value: bytes, headers: Headers = None) -> OnexEnvelopeV1:
     if content_type not in (None, CONTENT_TYPE_JSON.decode()):
         raise DecodeError(f"header content-type: expected {CONTENT_TYPE_JSON.decode()}, got {content_type!r}")
     try:
-        document = orjson.loads(value)
+        document = orjson.loads(b"" if value is None else value)
     except orjson.JSONDecodeError as error:
         raise DecodeError(f"expected JSON, got something else at character {error.pos}: {error.msg}") from None
     except TypeError:
@@ -98,7 +96,7 @@ def decode(value: bytes, headers: Headers = None) -> OnexEnvelopeV1:
             _object(payload.get(name), "payload.context")
         else:
             _text(payload, name, f"payload.{name}")
-    return OnexEnvelopeV1(**texts, payload=cast("Payload", payload))
+    return OnexEnvelopeV1(**texts, payload=payload)
 
 
 def _category(event_type: str) -> Category:

@@ -67,7 +67,7 @@ class OnexEnvelopeV1(NamedTuple):
         correlation_id: what belongs together: the trace ID as a UUID unless the caller gave another.
         causation_id: what led to this record.
         schema_ref: `registry://{namespace}/logging/{category}/v1`.
-        payload: by category: `ApplicationPayload`, `AuditPayload` or `SecurityPayload`.
+        payload: by category: an `ApplicationPayload`, `AuditPayload` or `SecurityPayload`.
     """
 
     event_type: str
@@ -79,7 +79,7 @@ class OnexEnvelopeV1(NamedTuple):
     correlation_id: str
     causation_id: str
     schema_ref: str
-    payload: Payload
+    payload: Mapping[str, Any]
 
 
 #: The keys that each category's payload has, all of them always.

@@ -11,6 +11,8 @@ from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
+_CACHED_TENANTS = 1024
+
 # confluent-kafka's type; ours are all bytes
 Header = tuple[str, str | bytes | None]
 
@@ -59,6 +61,7 @@ class KafkaRecordBuilder:
         self._application_key = application_key
         self._max_record_bytes = max_record_bytes
         self._encode = encode
+        self._constant_headers: dict[tuple[Category, str], tuple[Header, ...]] = {}
         # Below this no limit can be broken, since a context is a part of its value, and key and headers are bounded.
         self._surely_fits = min(MAX_CONTEXT_BYTES, max_record_bytes - MIN_RECORD_BYTES // 2)
 
@@ -70,7 +73,7 @@ class KafkaRecordBuilder:
         """
         category, envelope, milliseconds, traceparent = converted
         key = self._key(category, envelope)
-        headers = _headers(envelope, traceparent)
+        headers = self._headers(category, envelope, traceparent)
         value = self._encode(envelope)
         cuts = 0
         if len(value) > self._surely_fits:
@@ -91,17 +94,27 @@ class KafkaRecordBuilder:
             return str(envelope.payload.get("instance_id", "")).encode() or None
         return None
 
-
-def _headers(envelope: OnexEnvelopeV1, traceparent: str | None) -> list[Header]:
-    headers: list[Header] = [
-        ("x-correlation-id", envelope.correlation_id.encode()),
-        ("x-causation-id", envelope.causation_id.encode()),
-        ("x-tenant", envelope.tenant_id.encode()),
-        ("x-schema-hash", envelope.schema_ref.encode()),
-        ("x-event-type", envelope.event_type.encode()),
-        ("content-type", CONTENT_TYPE_JSON),
-    ]
-    if traceparent is not None:
+    def _headers(self, category: Category, envelope: OnexEnvelopeV1, traceparent: str | None) -> list[Header]:
+        tenant_id = envelope.tenant_id
+        constant = self._constant_headers.get((category, tenant_id))
+        if constant is None:
+            if len(self._constant_headers) >= _CACHED_TENANTS:
+                self._constant_headers.clear()
+            constant = self._constant_headers[category, tenant_id] = (
+                ("x-tenant", tenant_id.encode()),
+                ("x-schema-hash", envelope.schema_ref.encode()),
+                ("x-event-type", envelope.event_type.encode()),
+                ("content-type", CONTENT_TYPE_JSON),
+            )
+        correlation_id = envelope.correlation_id.encode()
+        causation_id = envelope.causation_id.encode()
+        if traceparent is None:
+            return [("x-correlation-id", correlation_id), ("x-causation-id", causation_id), *constant]
         trace = traceparent.encode()
-        headers += (("traceparent", trace), ("x-traceparent", trace))
-    return headers
+        return [
+            ("x-correlation-id", correlation_id),
+            ("x-causation-id", causation_id),
+            *constant,
+            ("traceparent", trace),
+            ("x-traceparent", trace),
+        ]

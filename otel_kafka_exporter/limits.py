@@ -49,7 +49,7 @@ def fit(
     full_message = message = payload.get("message", "")
 
     def encoded() -> bytes:
-        return encode(envelope._replace(payload=payload))  # type: ignore[arg-type]  # the keys are the same ones
+        return encode(envelope._replace(payload=payload))
 
     payload["context"], cuts = cut_context(payload["context"], MAX_CONTEXT_BYTES)
     if cuts:

@@ -95,7 +95,7 @@ class KafkaProducer:
                 for _ in range(_ANSWERS_UNTIL_WARM):
                     client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
                 client.poll(0)
-            except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
+            except Exception as error:  # noqa: BLE001, PERF203 - a fatal error comes in many types; there are two tries at most
                 if not _is_fatal(error):
                     self._serve(client)
                     return False

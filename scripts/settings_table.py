@@ -15,10 +15,7 @@ BEGIN, END = "<!-- settings: written by `make readme` -->", "<!-- end of setting
 
 def table() -> str:
     """The settings as a Markdown table."""
-    rows = [
-        f"| `{name}` | {field.metadata['shown']} | {field.metadata['meaning']} |"
-        for name, field in FIELDS.items()
-    ]
+    rows = [f"| `{name}` | {field.metadata['shown']} | {field.metadata['meaning']} |" for name, field in FIELDS.items()]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from otel_kafka_exporter.testing._mock_cluster import ALL_BROKERS, MAX_REPLICAS, PRODUCE, MockCluster
+from otel_kafka_exporter.testing._mock_cluster import ALL_BROKERS, AUTO_PARTITIONS, MAX_REPLICAS, PRODUCE, MockCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,21 +55,19 @@ class EmbeddedKafka:
 
     Args:
         brokers: how many, 1 to 100.
-        partitions: of a topic that is made on first use, and the default of `create_topic`; 1 to 10,000.
 
     Raises:
         ValueError: a number out of its range, here and in every method.
     """
 
-    def __init__(self, *, brokers: int = 1, partitions: int = 4) -> None:
+    def __init__(self, *, brokers: int = 1) -> None:
         self._brokers = _in_range("brokers", brokers, 1, 100)
-        self._partitions = _in_range("partitions", partitions, 1, 10_000)
         self._cluster: MockCluster | None = None
 
     def start(self) -> None:
         """Start the brokers, unless they run. RuntimeError when this librdkafka cannot; says what to do."""
         if self._cluster is None:
-            self._cluster = MockCluster(self._brokers, self._partitions)
+            self._cluster = MockCluster(self._brokers)
 
     def stop(self) -> None:
         """Stop the brokers, forget their records; nothing happens when they do not run, or in a forked child.
@@ -92,9 +90,9 @@ class EmbeddedKafka:
         """`127.0.0.1:port,…`, as clients' `bootstrap.servers` takes it. RuntimeError when not started."""
         return self._running().bootstrap_servers
 
-    def create_topic(self, topic: str, partitions: int | None = None) -> None:
+    def create_topic(self, topic: str, partitions: int = AUTO_PARTITIONS) -> None:
         """Create a topic. KafkaException(TOPIC_ALREADY_EXISTS) also when a client made it by asking for it."""
-        count = self._partitions if partitions is None else _in_range("partitions", partitions, 1, 10_000)
+        count = _in_range("partitions", partitions, 1, 10_000)
         replicas = min(MAX_REPLICAS, self._brokers)
         self._running().command("topic_create", topic.encode(), count, replicas)
 

@@ -3,8 +3,7 @@
 Two ways lead to one. A `confluent_kafka.Producer` with `test.mock.num.brokers` starts one too, but to inject
 a fault, its `rd_kafka_t *` has to be read out of the Python object, at an offset that only the extension's
 source knows. Here a client handle and a cluster of our own are made with exported functions (`rdkafka.h` and
-`rdkafka_mock.h`): no struct layout is assumed, and a missing function is a clear error, not a crash. One
-thing is not exported, the number of partitions of a topic made on first use: see `_set_default_partitions`.
+`rdkafka_mock.h`): no struct layout is assumed, and a missing function is a clear error, not a crash.
 
 The functions are looked up on the extension module's own handle, which covers what it is linked with: that is
 the very librdkafka in use, the wheel's or the system's, and no file name is guessed.
@@ -17,7 +16,6 @@ import ctypes
 import functools
 import os
 import socket
-import struct
 import threading
 import time
 import weakref
@@ -27,7 +25,7 @@ from confluent_kafka import KafkaError, KafkaException, cimpl, libversion
 _PRODUCER = 0  # rd_kafka_type_t
 PRODUCE = 0  # the Produce request's ApiKey
 ALL_BROKERS = -1
-_AUTO_PARTITIONS = 4  # librdkafka's own, for a topic made on first use
+AUTO_PARTITIONS = 4  # librdkafka's own, for a topic made on first use
 MAX_REPLICAS = 3  # likewise, when there are as many brokers
 # How long a consumer group waits for more members: librdkafka's 3000 ms are long in a test.
 _GROUP_DELAY_MS = 10
@@ -80,17 +78,15 @@ class MockCluster:
 
     Args:
         brokers: how many, at least 1.
-        partitions: what a topic gets that is made on first use.
 
     Raises:
-        RuntimeError: librdkafka lacks functions or cannot start; `partitions` is not 4 and cannot be set.
+        RuntimeError: librdkafka lacks functions or cannot start.
     """
 
-    def __init__(self, brokers: int, partitions: int) -> None:
+    def __init__(self, brokers: int) -> None:
         self._library = load_library(cimpl.__file__)
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._brokers = brokers
         self._client = self._new_client()
         self._cluster: int | None = self._library.rd_kafka_mock_cluster_new(self._client, brokers)
         if self._cluster is None:
@@ -98,12 +94,6 @@ class MockCluster:
             raise RuntimeError(f"librdkafka could not start {brokers} brokers on 127.0.0.1: no ports or files left?")
         self.bootstrap_servers: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         _live.add(self)
-        try:
-            if partitions != _AUTO_PARTITIONS:
-                self._set_default_partitions(self._cluster, partitions)
-        except BaseException:
-            self.close(timeout=5)
-            raise
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, _GROUP_DELAY_MS)
 
     def _new_client(self) -> int:
@@ -116,27 +106,6 @@ class MockCluster:
             self._library.rd_kafka_conf_destroy(conf)  # the client owns it only if it could be made
             raise RuntimeError(f"librdkafka could not make a client: {reason.value.decode(errors='replace')}")
         return client
-
-    def _set_default_partitions(self, cluster: int, partitions: int) -> None:
-        """Set a number that librdkafka keeps to itself.
-
-        It lies two integers before one that an exported function sets, the groups' delay, and is found by
-        that: the delay becomes one unlikely number, then another. Nothing is written unless both are found
-        at the same place, with the two known defaults in front; the search ends where the allocation does.
-        """
-        places = set()
-        for mark in (0x5AFE0A71, 0x2BADB10C):
-            self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, mark)
-            memory = ctypes.string_at(cluster, _allocated(cluster))
-            places.add(memory.find(struct.pack("=iii", _AUTO_PARTITIONS, min(MAX_REPLICAS, self._brokers), mark)))
-        place = places.pop()
-        if places or place < 0:
-            raise RuntimeError(
-                f"cannot set how many partitions a topic gets on first use: did not find librdkafka's default of "
-                f"{_AUTO_PARTITIONS} in librdkafka {libversion()[0]}. Leave out partitions={partitions}, and "
-                f"create_topic(topic, partitions={partitions}) before the first use"
-            )
-        ctypes.c_int.from_address(cluster + place).value = partitions
 
     def command(self, name: str, *arguments: object) -> None:
         """Call `rd_kafka_mock_{name}` on the cluster.
@@ -189,17 +158,6 @@ class MockCluster:
     def _destroy(self, cluster: int) -> None:
         self._library.rd_kafka_mock_cluster_destroy(cluster)
         self._library.rd_kafka_destroy(self._client)
-
-
-def _allocated(address: int) -> int:
-    """How many bytes the allocation at `address` has; 0 when the C library does not tell."""
-    libc = ctypes.CDLL(None)
-    for name in ("malloc_usable_size", "malloc_size"):  # glibc and musl; macOS
-        if hasattr(libc, name):
-            function = getattr(libc, name)
-            function.restype, function.argtypes = _SIZE, (_POINTER,)
-            return int(function(address))
-    return 0
 
 
 _live: weakref.WeakSet[MockCluster] = weakref.WeakSet()

@@ -227,7 +227,7 @@ def test_a_forked_child_delivers_on_its_own(embedded_kafka: EmbeddedKafka) -> No
 
 
 def test_a_fork_in_the_middle_of_traffic_neither_hangs_nor_repeats(embedded_kafka: EmbeddedKafka) -> None:
-    """Children forked while other threads export deliver what they log, and nothing of what the parent had in flight."""
+    """Children forked while other threads export deliver what they log, and nothing of the parent's."""
     stop = threading.Event()
     with exporting(embedded_kafka) as exporter:
 
@@ -330,7 +330,9 @@ def _points(reader: InMemoryMetricReader) -> dict[tuple[str, Any], Any]:
     data = reader.get_metrics_data()
     assert data is not None
     return {
-        (metric.name, (point.attributes or {}).get("error.type")): getattr(point, "value", getattr(point, "count", None))
+        (metric.name, (point.attributes or {}).get("error.type")): getattr(
+            point, "value", getattr(point, "count", None)
+        )
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
         for point in metric.data.data_points
     }

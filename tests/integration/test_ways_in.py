@@ -22,7 +22,9 @@ pytestmark = pytest.mark.integration
 def prefix(kafka: KafkaCluster) -> str:
     """A topic prefix of the test's own, with its three topics made."""
     chosen = f"t{uuid.uuid4().hex[:12]}."
-    kafka.create_topics(*(f"{chosen}omninode.logging.{category}.v1" for category in ("application", "audit", "security")))
+    kafka.create_topics(
+        *(f"{chosen}omninode.logging.{category}.v1" for category in ("application", "audit", "security"))
+    )
     return chosen
 
 

@@ -120,24 +120,15 @@ def test_too_few_messages_are_a_timeout_that_counts_them(kafka: EmbeddedKafka) -
         kafka.consume(TOPIC, 2, timeout=0.1)
 
 
-@pytest.mark.parametrize(("brokers", "partitions"), [(1, 4), (1, 1), (2, 7), (3, 6), (4, 12)])
-def test_topics_made_on_first_use_get_the_instances_partitions(brokers: int, partitions: int) -> None:
-    """The number holds for topics that only a client asked for, and for those created without one."""
-    with EmbeddedKafka(brokers=brokers, partitions=partitions) as kafka:
+@pytest.mark.parametrize("brokers", [1, 3])
+def test_topics_made_on_first_use_have_four_partitions(brokers: int) -> None:
+    """A topic that a client asks for, and one that is created without a number, have librdkafka's own."""
+    with EmbeddedKafka(brokers=brokers) as kafka:
         assert kafka.bootstrap_servers.count("127.0.0.1:") == brokers
         kafka.create_topic("created")
         producer = quick_producer(kafka)
         found = [len(producer.list_topics(topic, timeout=5).topics[topic].partitions) for topic in (TOPIC, "created")]
-        assert found == [partitions, partitions]
-
-
-def test_a_partition_count_that_cannot_be_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where librdkafka's default is not found, only that default works, and the error names the way out."""
-    monkeypatch.setattr(_mock_cluster, "_allocated", lambda _: 0)
-    with pytest.raises(RuntimeError, match=r"create_topic\(topic, partitions=6\) before the first use"):
-        EmbeddedKafka(partitions=6).start()
-    with EmbeddedKafka() as kafka:
-        assert deliver(quick_producer(kafka), b"1") == [None]
+        assert found == [4, 4]
 
 
 def test_create_topic_sets_the_partitions_once(kafka: EmbeddedKafka) -> None:
@@ -320,7 +311,6 @@ def test_what_is_not_started_says_so(kafka: EmbeddedKafka) -> None:
     ("wrong", "message"),
     [
         (lambda _: EmbeddedKafka(brokers=0), "brokers: expected 1 to 100, got 0"),
-        (lambda _: EmbeddedKafka(partitions=0), "partitions: expected 1 to 10000, got 0"),
         (lambda kafka: kafka.create_topic(TOPIC, 0), "partitions: expected 1 to 10000, got 0"),
         (lambda kafka: kafka.fail_next(KafkaError._MSG_TIMED_OUT), "code: expected -1 to 32767, got -192"),
         (lambda kafka: kafka.fail_next(10, 0), "n: expected 1 to 1000000, got 0"),

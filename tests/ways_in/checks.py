@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -50,10 +52,10 @@ def web_service(bootstrap_servers: str, prefix: str) -> None:
     done = instrumented("web_service", **LOGS_TO_KAFKA, **settings(bootstrap_servers, prefix))
     trace_id = done.stdout.strip().splitlines()[-1]
     [message] = read(bootstrap_servers, application_topic(prefix), 1)
-    headers = dict(message.headers() or [])
-    assert headers["x-correlation-id"] == str(uuid.UUID(trace_id)).encode()
+    headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers())}
+    assert headers["x-correlation-id"] == str(uuid.UUID(trace_id))
     # 01 is sampled; newer SDKs add 02, which says that the trace ID is random.
-    assert re.fullmatch(rf"00-{trace_id}-[0-9a-f]{{16}}-0[13]", str(headers["traceparent"], "ascii"))
+    assert re.fullmatch(rf"00-{trace_id}-[0-9a-f]{{16}}-0[13]", headers["traceparent"])
     assert headers["x-traceparent"] == headers["traceparent"]
     assert message.key() == b"shop"
 
@@ -120,7 +122,7 @@ def programmatic(bootstrap_servers: str, prefix: str, kind: str) -> None:
 
 
 #: Every way in once, by name, for both tiers.
-WAYS_IN = {
+WAYS_IN: dict[str, Callable[[str, str, Path], None]] = {
     "opentelemetry-instrument with stdlib logging": lambda kafka, prefix, _: stdlib_logging(kafka, prefix),
     "opentelemetry-instrument with a web service": lambda kafka, prefix, _: web_service(kafka, prefix),
     "opentelemetry-instrument with the exporter's flags": lambda kafka, prefix, _: own_flags(kafka, prefix),

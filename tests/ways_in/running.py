@@ -20,7 +20,9 @@ _SECONDS = 30
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))
+    }
     quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "PYTHONWARNINGS": "default"}
     return subprocess.run(
         command,
@@ -62,7 +64,7 @@ def read(bootstrap_servers: str, topic: str, n: int, seconds: float = 10.0) -> l
 
 
 def envelopes(bootstrap_servers: str, topic: str, n: int) -> list[OnexEnvelopeV1]:
-    return [decode(message.value() or b"", message.headers()) for message in read(bootstrap_servers, topic, n)]
+    return [decode(message.value(), message.headers()) for message in read(bootstrap_servers, topic, n)]
 
 
 def by_message(found: list[OnexEnvelopeV1]) -> Mapping[str, OnexEnvelopeV1]:
