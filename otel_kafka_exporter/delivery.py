@@ -151,7 +151,7 @@ class Delivery:
                 record = build(source)
             except ConversionError as error:
                 batch.dropped[f"conversion:{error.field}"] += 1
-                warn(f"conversion:{error.field}", "a log record was dropped: %s", error)
+                warn(f"conversion:{error.field}", "log record dropped, because of %s", error)
                 continue
             batch.truncated += record.cuts
             if batch.refused is None:
@@ -266,7 +266,7 @@ class Delivery:
         for reason, records in batch.dropped.items():
             if not reason.startswith("conversion:"):
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-                warn(reason, "%d log records were dropped: %s%s", records, reason, cause)
+                warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
 
 
 class NoDelivery:

@@ -1,0 +1,90 @@
+"""What each Kafka error asks for."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from otel_kafka_exporter.kafka_errors import TABLE, verdict
+from otel_kafka_exporter.outcome import Disposition
+
+RETRY, SPOOL, DEAD_LETTER = Disposition.RETRY, Disposition.SPOOL, Disposition.DEAD_LETTER
+
+EXPECTED = {
+    "_MSG_TIMED_OUT": (RETRY, "delivery_timeout"),
+    "_TIMED_OUT": (RETRY, "delivery_timeout"),
+    "_TIMED_OUT_QUEUE": (RETRY, "delivery_timeout"),
+    "_PURGE_QUEUE": (RETRY, "delivery_timeout"),
+    "_PURGE_INFLIGHT": (RETRY, "delivery_timeout"),
+    "REQUEST_TIMED_OUT": (RETRY, "delivery_timeout"),
+    "_TRANSPORT": (RETRY, "broker_unavailable"),
+    "_ALL_BROKERS_DOWN": (RETRY, "broker_unavailable"),
+    "_RESOLVE": (RETRY, "broker_unavailable"),
+    "_DESTROY": (RETRY, "broker_unavailable"),
+    "_BAD_MSG": (RETRY, "broker_unavailable"),
+    "NETWORK_EXCEPTION": (RETRY, "broker_unavailable"),
+    "BROKER_NOT_AVAILABLE": (RETRY, "broker_unavailable"),
+    "LEADER_NOT_AVAILABLE": (RETRY, "broker_unavailable"),
+    "NOT_LEADER_FOR_PARTITION": (RETRY, "broker_unavailable"),
+    "REPLICA_NOT_AVAILABLE": (RETRY, "broker_unavailable"),
+    "KAFKA_STORAGE_ERROR": (RETRY, "broker_unavailable"),
+    "NOT_ENOUGH_REPLICAS": (RETRY, "not_enough_replicas"),
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": (RETRY, "not_enough_replicas"),
+    "THROTTLING_QUOTA_EXCEEDED": (RETRY, "throttled"),
+    "_QUEUE_FULL": (RETRY, "queue_full"),
+    "_FATAL": (RETRY, "producer_fatal"),
+    "_FENCED": (RETRY, "producer_fatal"),
+    "_GAPLESS_GUARANTEE": (RETRY, "producer_fatal"),
+    "OUT_OF_ORDER_SEQUENCE_NUMBER": (RETRY, "producer_fatal"),
+    "INVALID_PRODUCER_EPOCH": (RETRY, "producer_fatal"),
+    "UNKNOWN_PRODUCER_ID": (RETRY, "producer_fatal"),
+    "UNKNOWN_TOPIC_OR_PART": (SPOOL, "unknown_topic"),
+    "_UNKNOWN_TOPIC": (SPOOL, "unknown_topic"),
+    "_UNKNOWN_PARTITION": (SPOOL, "unknown_topic"),
+    "TOPIC_AUTHORIZATION_FAILED": (SPOOL, "not_authorized"),
+    "CLUSTER_AUTHORIZATION_FAILED": (SPOOL, "not_authorized"),
+    "_AUTHENTICATION": (SPOOL, "not_authenticated"),
+    "SASL_AUTHENTICATION_FAILED": (SPOOL, "not_authenticated"),
+    "_SSL": (SPOOL, "not_authenticated"),
+    "UNSUPPORTED_FOR_MESSAGE_FORMAT": (SPOOL, "broker_configuration"),
+    "UNSUPPORTED_COMPRESSION_TYPE": (SPOOL, "broker_configuration"),
+    "POLICY_VIOLATION": (SPOOL, "broker_configuration"),
+    "INVALID_REQUIRED_ACKS": (SPOOL, "broker_configuration"),
+    "MSG_SIZE_TOO_LARGE": (DEAD_LETTER, "record_too_large"),
+    "RECORD_LIST_TOO_LARGE": (DEAD_LETTER, "record_too_large"),
+    "INVALID_MSG": (DEAD_LETTER, "invalid_record"),
+    "INVALID_MSG_SIZE": (DEAD_LETTER, "invalid_record"),
+    "INVALID_RECORD": (DEAD_LETTER, "invalid_record"),
+    "_INVALID_ARG": (DEAD_LETTER, "invalid_record"),
+    "INVALID_TIMESTAMP": (DEAD_LETTER, "invalid_timestamp"),
+    "TOPIC_EXCEPTION": (DEAD_LETTER, "invalid_topic"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_row(name: str) -> None:
+    """Each error is retried, spooled or dead-lettered for the reason that is written here by hand."""
+    assert verdict(getattr(KafkaError, name)) == EXPECTED[name]
+
+
+def test_no_other_rows() -> None:
+    """The table has no row that is not written here."""
+    assert set(TABLE) == {getattr(KafkaError, name) for name in EXPECTED}
+
+
+@pytest.mark.parametrize("code", [KafkaError._FAIL, KafkaError.UNKNOWN, KafkaError.COORDINATOR_NOT_AVAILABLE, -99_999, 99_999])
+def test_what_is_not_in_the_table(code: int) -> None:
+    """An error that nobody has thought of is tried again, because a record too often costs less than one lost."""
+    assert verdict(code) == (RETRY, "broker_error")
+
+
+def test_reasons_are_labels() -> None:
+    """Reasons are values of a metric's attribute: few, in lower case, without blanks."""
+    reasons = {row.reason for row in TABLE.values()}
+    assert all(reason.replace("_", "").islower() and reason.isidentifier() for reason in reasons)
+    assert len(reasons) < 20
+
+
+def test_one_reason_one_disposition() -> None:
+    """A reason that is counted asks for one thing only."""
+    assert len({row.reason for row in TABLE.values()}) == len(set(TABLE.values()))
