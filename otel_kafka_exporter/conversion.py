@@ -44,12 +44,14 @@ from .fields import (
 )
 from .ids import parse_event_id
 from .redaction import REDACTED
-from .values import Cleaner
+from .values import Cleaner, unused_name
 
 UNKNOWN_SERVICE = "unknown_service"
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
+# Applications choose the names, and a few invent new ones for ever: what is kept is bounded, in number and in size.
 _CACHED_SHAPES = 4096
+_CACHED_SHAPE_LENGTH = 2048
 _CACHED_SEVERITIES = 256
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 
@@ -119,7 +121,7 @@ class Converter:
             for category in CATEGORIES
         }
         self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {})
-        self._severities: dict[tuple[int, str | None], tuple[Level, str | None]] = {}
+        self._severities: dict[tuple[int, object], tuple[Level, str | None]] = {}
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
     def convert(self, record: ReadableLogRecord) -> Converted:
@@ -130,10 +132,11 @@ class Converter:
         """
         try:
             return self._convert(record)
-        except ConversionError:
+        except (ConversionError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            # Only a hand-made record gets here, e.g. one whose attributes are no mapping.
+        except BaseException as error:
+            # Only a hand-made record gets here: its attributes are no mapping, or its parts run code that raises, be it
+            # SystemExit, which would end OpenTelemetry's export thread.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
 
     def _convert(self, record: ReadableLogRecord) -> Converted:  # noqa: C901 - straight on: a record's way, top to bottom
@@ -206,29 +209,30 @@ class Converter:
             event_name = self._event_name(event_name, context)
             code = code or (event_name and identifier(event_name))
             if event_name and code != event_name:
-                context.setdefault(names.EVENT_NAME, event_name)
+                self._add(context, names.EVENT_NAME, event_name)
         level, severity_text = self._severity(log.severity_number, log.severity_text)
         if severity_text is not None:
-            context.setdefault(names.SEVERITY_TEXT, severity_text)
+            self._add(context, names.SEVERITY_TEXT, severity_text)
         scope = record.instrumentation_scope
-        logger = "" if scope is None else scope.name
-        if type(logger) is not str or len(logger) > MAX_ID_LENGTH:
+        logger: Any = "" if scope is None else scope.name
+        if not isinstance(logger, str) or len(logger) > MAX_ID_LENGTH:
             if logger:
-                context.setdefault(names.SCOPE_NAME, self._cleaner.clean(logger))
+                self._add(context, names.SCOPE_NAME, logger)
             logger = ""
         return {
             "service_name": facts.service_name,
             "instance_id": facts.instance_id,
             "level": level,
             "logger": logger,
-            "message": (event_name or "") if body is None else self._message(body),
+            "message": self._message((event_name or "") if body is None else body),
             "code": code or UNSPECIFIED_CODE,
             "context": context,
         }
 
     def _severity(self, number: object, text: object) -> tuple[Level, str | None]:
         """`level_of`, remembered: a service has a handful of severities."""
-        if not isinstance(number, SeverityNumber) or not (text is None or type(text) is str):
+        usual = text is None or (type(text) is str and len(text) <= MAX_ID_LENGTH)
+        if not usual or not isinstance(number, SeverityNumber):
             return level_of(number, text)
         # By the number's value, because an enum's member hashes in Python, which is slow.
         found = self._severities.get((number._value_, text))
@@ -268,17 +272,22 @@ class Converter:
         """Put into the context what an audit or security payload has no field for: an event name, a body."""
         event_name = self._event_name(log.event_name, context)
         if event_name and event_name != usual_event_name:
-            context.setdefault(names.EVENT_NAME, event_name)
+            self._add(context, names.EVENT_NAME, event_name)
         message = None if log.body is None else self._message(log.body)
         if message and message != event_name and message not in said:
-            context[names.BODY if names.MESSAGE in context else names.MESSAGE] = message
+            self._add(context, names.BODY if names.MESSAGE in context else names.MESSAGE, message)
 
     def _event_name(self, event_name: object, context: dict[str, Any]) -> str | None:
         """An event's name when it is text; of another type, it goes to the context."""
-        if event_name is None or type(event_name) is str:
-            return event_name
-        context.setdefault(names.EVENT_NAME, self._cleaner.clean(event_name))
+        if isinstance(event_name, str):
+            return str.__str__(event_name)
+        if event_name is not None:
+            self._add(context, names.EVENT_NAME, event_name)
         return None
+
+    def _add(self, context: dict[str, Any], name: str, value: object) -> None:
+        """Put what no field holds into a context; an attribute that has the name already stays."""
+        context[unused_name(name, context)] = self._cleaner.clean(value)
 
     def _message(self, body: object) -> str:
         """A body as text; what is no text becomes compact JSON."""
@@ -291,16 +300,16 @@ class Converter:
     def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
         """The time at which a record without a usable one of its own was observed."""
         if timestamp:
-            context.setdefault(names.TIMESTAMP, self._cleaner.clean(timestamp))
+            self._add(context, names.TIMESTAMP, timestamp)
         if not is_time(observed):
             raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
         return int(observed)
 
     def _shape_of(self, context: dict[Any, Any], names_and_types: tuple[object, ...]) -> _Shape:
+        sensitive = tuple(name for name in context if isinstance(name, str) and self._cleaner.is_sensitive(name))
         if any(type(name) is not str for name in context):
             # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
-            return _NOT_PLAIN
-        sensitive = tuple(filter(self._cleaner.is_sensitive, context))
+            return _NOT_PLAIN._replace(sensitive=sensitive)
         visible = {name: type(value) for name, value in context.items() if name not in sensitive}
         shape = _Shape(
             special=any(name == names.RECORD_UID or name.startswith(names.RESERVED_PREFIX) for name in context),
@@ -308,9 +317,10 @@ class Converter:
             plain=self._cleaner.unchanged.issuperset(visible.values()),
             floats=tuple(name for name, kind in visible.items() if kind is float),
         )
-        if len(self._shapes) >= _CACHED_SHAPES:
-            self._shapes.clear()
-        self._shapes[names_and_types] = shape
+        if sum(map(len, context)) <= _CACHED_SHAPE_LENGTH:
+            if len(self._shapes) >= _CACHED_SHAPES:
+                self._shapes.clear()
+            self._shapes[names_and_types] = shape
         return shape
 
     def _facts_of(self, resource: Any) -> _ResourceFacts:

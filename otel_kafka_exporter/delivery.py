@@ -23,7 +23,7 @@ from .errors import ConversionError
 from .forks import after_fork_in_child
 from .kafka_errors import verdict
 from .kafka_record import KafkaRecord
-from .outcome import DeliveryStats
+from .outcome import DeliveryStats, Disposition
 from .producer import KafkaProducer
 from .telemetry import Metrics, warn
 
@@ -231,12 +231,11 @@ class Delivery:
     def _flush(self, seconds: float) -> bool:
         """Serve reports; whether the producer is still of use."""
         try:
-            self._producer.flush(seconds)
+            return self._producer.flush(seconds)
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
             warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
             self._producer.renew()
             return False
-        return True
 
     def _judge(self, batch: _Batch, deadline: float) -> list[_Failure]:
         """Give failed records their outcome; what comes back is worth another try."""
@@ -250,7 +249,8 @@ class Delivery:
             if hopeful and mendable and failure.code in _WORTH_ANOTHER_TRY:
                 again.append(failure)
             else:
-                batch.dropped[verdict(failure.code).reason] += 1
+                given_up = self._closed and verdict(failure.code).disposition is Disposition.RETRY
+                batch.dropped["shutdown" if given_up else verdict(failure.code).reason] += 1
         # Reports come partition by partition; what goes again goes in the order of hand-over.
         return sorted(again, key=lambda failure: failure.at)
 

@@ -9,7 +9,7 @@ import orjson
 
 from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1
 from .errors import DecodeError
-from .values import clean_float, clean_int, clean_text
+from .values import clean_int, clean_text, unused_name
 
 CONTENT_TYPE_JSON = b"application/json"
 
@@ -34,10 +34,10 @@ def encode_json(envelope: OnexEnvelopeV1) -> bytes:
 
 
 def json_bytes(value: Any) -> bytes:
-    """`value`, of JSON's types, as strict JSON.
+    """`value`, of JSON's types and with finite numbers, as strict JSON.
 
-    What JSON's readers refuse is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite or take more
-    than 64 bits by their text.
+    What JSON's readers refuse of a text or an integer is replaced: NUL and lone surrogates by U+FFFD, integers beyond
+    64 bits by their text.
     """
     try:
         encoded = orjson.dumps(value)
@@ -53,11 +53,12 @@ def _strict(value: Any) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
-        return {clean_text(key): _strict(element) for key, element in value.items()}
+        strict: dict[str, Any] = {}
+        for key, element in value.items():
+            strict[unused_name(clean_text(key), strict)] = _strict(element)
+        return strict
     if isinstance(value, (list, tuple)):
         return [_strict(element) for element in value]
-    if isinstance(value, float):
-        return clean_float(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return clean_int(value)
     return value

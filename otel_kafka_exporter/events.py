@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from opentelemetry._logs import Logger, LogRecord, SeverityNumber, get_logger
+from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
 
 from . import attributes as names
 from .ids import uuid7
 from .telemetry import warn
-from .values import Cleaner
+from .values import Cleaner, unused_name
 
 SCOPE = "otel_kafka_exporter.events"
 
@@ -136,11 +136,13 @@ def _emit(
     logger: Logger | None,
 ) -> None:
     logger = logger or get_logger(SCOPE)
-    if not logger.enabled(severity_number=severity, event_name=event_name):
+    if _goes_nowhere(logger):
         _warn_of_no_pipeline()
         return
     now = time.time_ns()
-    attributes = {_context_name(name): value for name, value in _cleaner.clean_mapping(context or {}).items()}
+    attributes: dict[str, Any] = {}
+    for name, value in _cleaner.clean_mapping(context or {}).items():
+        attributes[unused_name(_context_name(name), attributes)] = value
     # Last, because the SDK drops the first attributes of too many.
     attributes.update({name: value for name, value in fields.items() if value is not None})
     attributes[names.CATEGORY] = category
@@ -154,6 +156,14 @@ def _emit(
             attributes=attributes,
             event_name=event_name,
         )
+    )
+
+
+def _goes_nowhere(logger: Logger) -> bool:
+    """Whether this is one of the API's own loggers: its no-op always is, its proxy until a provider is set."""
+    api = NoOpLogger.__module__
+    return isinstance(logger, NoOpLogger) or (
+        type(logger).__module__ == api and type(get_logger_provider()).__module__ == api
     )
 
 

@@ -16,7 +16,7 @@ from opentelemetry._logs import SeverityNumber
 from .envelope import Level
 from .errors import ConversionError
 from .ids import dashed
-from .values import Cleaner, clean_text
+from .values import Cleaner, clean_int, clean_text
 
 MAX_ID_LENGTH = 255
 MAX_SERVICE_NAME_LENGTH = 256
@@ -58,7 +58,7 @@ def level_of(number: object, text: object) -> tuple[Level, str | None]:
     if text == level and name in ("", level):
         return level, None
     if isinstance(text, str) and text and text != level:
-        return level, clean_text(text[:MAX_ID_LENGTH])
+        return level, str.__str__(text)
     return level, name if name not in ("", level) else None
 
 
@@ -81,8 +81,10 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
         ConversionError: it is missing, blank, or of another type.
     """
     value = attributes.pop(name, None)
-    if isinstance(value, uuid.UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, uuid.UUID):
         value = str(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = str(clean_int(int.__int__(value)))
     if isinstance(value, str) and value.strip():
         return cleaner.text(str.__str__(value))
     raise ConversionError(name, f"expected text, got {_describe(value)}")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import uuid
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+# 128 of its 130 bits count.
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _ULID_DIGITS = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
 # An ID has to be unique, not secret, so a generator that the system's randomness seeds will do. `os.urandom` for each
@@ -35,19 +39,13 @@ def dashed(digits: str) -> str:
 
 def parse_event_id(text: str) -> str | None:
     """A caller's UUID or ULID as a dashed UUID; None for anything else."""
-    if len(text) == 26:  # noqa: PLR2004 - a ULID's length
-        return _parse_ulid(text.upper())
-    try:
+    if _UUID.fullmatch(text):
         return str(uuid.UUID(text))
-    except ValueError:
-        return None
+    return _parse_ulid(text.upper()) if _ULID.fullmatch(text) else None
 
 
-def _parse_ulid(text: str) -> str | None:
+def _parse_ulid(text: str) -> str:
     number = 0
     for character in text:
-        digit = _ULID_DIGITS.get(character)
-        if digit is None:
-            return None
-        number = number << 5 | digit
-    return dashed(f"{number:032x}") if number < 1 << 128 else None
+        number = number << 5 | _ULID_DIGITS[character]
+    return dashed(f"{number:032x}")

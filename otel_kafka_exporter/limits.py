@@ -46,7 +46,7 @@ def fit(
         ConversionError: its fields alone take more than there is room for.
     """
     payload: dict[str, Any] = dict(envelope.payload)
-    full_message = message = payload.get("message", "")
+    message = payload.get("message", "")
 
     def encoded() -> bytes:
         return encode(envelope._replace(payload=payload))
@@ -61,8 +61,10 @@ def fit(
         for_message = room - (len(value) - message_bytes) - _MARKER_BYTES
         if message and for_message >= least:
             payload["message"] = _beginning(message, for_message)
-            payload["context"] = {**payload["context"], names.TRUNCATED_MESSAGE: _marker(full_message)}
-            return encoded(), cuts + 1
+            # The marker counts too.
+            context, more = cut_context(payload["context"], MAX_CONTEXT_BYTES - _MARKER_BYTES)
+            payload["context"] = {**context, names.TRUNCATED_MESSAGE: _marker(message)}
+            return encoded(), cuts + more + 1
         context_bytes = len(json_bytes(payload["context"]))
         keep = min(message_bytes, _LEAST_MESSAGE_BYTES) + _MARKER_BYTES - message_bytes if message else 0
         payload["context"], more = cut_context(payload["context"], context_bytes - (len(value) + keep - room))

@@ -65,14 +65,20 @@ class KafkaProducer:
             headers=record.headers,
         )
 
-    def flush(self, seconds: float) -> None:
+    def flush(self, seconds: float) -> bool:
         """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.
+
+        Returns:
+            Whether there is a client to wait for; another thread may have given it up.
 
         Raises:
             Exception: the client is of no further use (librdkafka's fatal errors come out of here in several forms).
         """
-        if self._client is not None:
-            self._client.flush(max(0.0, seconds))
+        client = self._client
+        if client is None:
+            return False
+        client.flush(max(0.0, seconds))
+        return True
 
     def purge(self) -> None:
         """Take back every record that has no report yet: reports of `_PURGE_QUEUE` or `_PURGE_INFLIGHT` follow."""

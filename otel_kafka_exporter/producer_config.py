@@ -5,14 +5,15 @@ Property names and bounds: librdkafka's CONFIGURATION.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.cimpl import Producer  # see producer.py
 
 from .errors import SettingsError
-from .settings import FIELDS, Settings
+from .settings import Settings
 
 # Ours, and open to `producer_config`.
 _DEFAULTS: dict[str, Any] = {
@@ -69,7 +70,7 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
     """
     passed = _canonical(settings.producer_config)
     for name, reason in _REFUSED.items():
-        if name in passed and str(passed[name]).lower() != "false":
+        if str(passed.pop(name, "false")).lower() != "false":
             raise SettingsError(f"producer_config: expected no {name}, because {reason}. Remove it.")
     from_settings: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap_servers,
@@ -96,7 +97,10 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
         Producer({**offline, "log_level": 0}).flush(0)
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
-        text = problem.str() if hasattr(problem, "str") else str(problem)
+        text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
+        unknown = re.fullmatch(r'No such configuration property: "(.*)"', text)
+        if unknown and not re.fullmatch(r"[a-z]+([._][a-z]+)*", unknown[1]):
+            text = "a name that is none of librdkafka's (not shown: a value with a comma may have been cut in two)"
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
 
 
@@ -114,7 +118,8 @@ def _check_same(name: str, passed: Mapping[str, Any], setting: str, settings: Se
     if name not in passed or str(passed[name]) == str(ours):
         return
     chosen = getattr(settings, setting)
-    if chosen != FIELDS[setting].default:
+    # A record that fits its limit has to fit librdkafka's, or it would be refused where it could have been cut.
+    if setting in settings.given or name == "message.max.bytes":
         raise SettingsError(f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them.")
 
 

@@ -90,7 +90,7 @@ _PATTERNS = (
     re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"),
     re.compile(r"(?<=\bbearer )[\w.~+/-]{8,}=*", re.IGNORECASE),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    re.compile(r"(?<![\w/+=])(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])[A-Za-z0-9/+]{40}(?![\w/+=])"),
+    re.compile(r"(?<![\w/+])(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])[A-Za-z0-9/+]{40}(?![\w/+=])"),
 )
 # In one piece, in fours, or as American Express groups them. A looser pattern would swallow an expiry date that
 # follows the number, and with it the checksum.

@@ -19,7 +19,7 @@ ENCODINGS = ("json",)
 
 _MAX_PORT = 65_535
 _MAX_TENANT_LENGTH = 128
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<port>[0-9]{1,5})")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -57,7 +57,7 @@ def number(least: float, most: float) -> Callable[[Any], float]:
         problem = f"a number of seconds from {least:g} to {most:g}"
         try:
             parsed = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(problem) from None
         if not least <= parsed <= most:
             raise ValueError(problem)
@@ -109,8 +109,9 @@ def topic_part(value: Any) -> str:
 
 def tenant(value: Any) -> str:
     """A tenant's ID."""
-    if not isinstance(value, str) or "\0" in value or len(value) > _MAX_TENANT_LENGTH:
-        raise ValueError(f"a text of at most {_MAX_TENANT_LENGTH} characters without NUL")
+    # The environment gives bytes that are not UTF-8 as lone surrogates.
+    if not isinstance(value, str) or re.search("[\0\ud800-\udfff]", value) or len(value) > _MAX_TENANT_LENGTH:
+        raise ValueError(f"a text of at most {_MAX_TENANT_LENGTH} characters, without NUL, that UTF-8 can carry")
     return value
 
 
@@ -137,8 +138,10 @@ def read_properties_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The properties in a file: `key=value` a line; blank lines and those that start with # or ! do not count."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a readable properties file ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"a readable properties file ({getattr(error, 'strerror', None) or 'not UTF-8, or no path'})"
+        ) from None
     lines = (
         (at, line) for at, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith(("#", "!"))
     )

@@ -97,7 +97,7 @@ class Settings:
     shutdown_timeout: float = _setting(5.0, number(0, 300), "Seconds that a shutdown takes at most.")
     max_record_bytes: int = _setting(
         1_000_000,
-        whole_number(16_384, 1_000_000_000),
+        whole_number(16_384, 999_000_000),
         "Bytes of a record's key, headers and value. Larger ones are cut, and say so.",
     )
     queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
@@ -119,6 +119,9 @@ class Settings:
     resource_context: tuple[str, ...] = _setting(
         (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
     )
+
+    #: Which of them were set, and are not the default.
+    given: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
@@ -152,18 +155,20 @@ class Settings:
         if "producer_config_file" in values:
             from_file = read_properties_file(values["producer_config_file"])
             values["producer_config"] = {**from_file, **values.get("producer_config", {})}
-        settings = cls(**values)
+        settings = cls(**values, given=frozenset(sources))
         _validate(settings, sources)
         return settings
 
     def __repr__(self) -> str:
         # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
-        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown = {name: getattr(self, name) for name in FIELDS}
         shown["producer_config"] = sorted(self.producer_config)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    field.name: field for field in dataclasses.fields(Settings) if "meaning" in field.metadata
+}
 
 
 class SettingsArguments(TypedDict, total=False):
@@ -243,5 +248,8 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer that is too long to be written
+        text = f"an {type(value).__name__} of more digits than Python writes"
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal

@@ -62,7 +62,7 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg
-        kind = (record.levelno, getattr(record, "kind", first))
+        kind = (record.levelno, getattr(record, "kind", first if isinstance(first, str) else record.msg))
         now = time.monotonic()
         with self._lock:
             last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))

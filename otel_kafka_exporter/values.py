@@ -6,9 +6,10 @@
 | bytes, bytearray, memoryview | base64 |
 | NaN, Infinity; integers beyond 64 bits (-2**63 to 2**64 - 1) | text |
 | mappings, dataclass instances, named tuples | object; keys become text, values of sensitive keys `[REDACTED]` |
-| other sequences and sets | array |
+| other collections | array |
 | a container more than `MAX_DEPTH` deep, or one that contains itself | a marker |
-| what comes after `MAX_NODES` values | a marker |
+| what comes after `MAX_NODES` values or 64 times as many characters | a marker |
+| what raises while it is read | a marker: its `str()` could show what would have been hidden |
 | anything else | its `str()`, or a marker when that raises |
 """
 
@@ -18,8 +19,7 @@ import base64
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from .redaction import REDACTED
@@ -27,10 +27,12 @@ from .redaction import REDACTED
 MAX_DEPTH = 10
 #: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
 MAX_NODES = 250_000
+_CHARACTERS_PER_NODE = 64
 
 TOO_DEEP = "[TOO DEEP]"
 CIRCULAR = "[CIRCULAR]"
 TOO_MANY = "[TOO MANY VALUES]"
+UNREADABLE_MAPPING = "otel.unreadable"
 
 _NOT_JSON_TEXT = re.compile("[\x00\ud800-\udfff]")
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
@@ -56,6 +58,40 @@ def clean_float(number: float) -> float | str:
     return number if math.isfinite(number) else str(number)
 
 
+def unused_name(name: str, used: Container[str]) -> str:
+    """`name`, or one with `_` or `-` behind it: two keys of Python can be one of JSON, as 1 and "1" are.
+
+    Such a name has the same words, so that it is as sensitive as the one that it stands for.
+    """
+    if name not in used:
+        return name
+    # Doubling and halving, because a mapping may have a great many such keys.
+    free = 1
+    while name + _suffix(free) in used:
+        free *= 2
+    taken = free // 2
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if name + _suffix(middle) in used:
+            taken = middle
+        else:
+            free = middle
+    return name + _suffix(free)
+
+
+def _suffix(number: int) -> str:
+    """The number-th text of these two characters: `_`, `-`, `__`, `_-`, …"""
+    suffix = ""
+    while number:
+        number -= 1
+        suffix = "_-"[number & 1] + suffix
+        number >>= 1
+    return suffix
+
+
+_name_of_type = type.__dict__["__name__"].__get__  # a metaclass may have a __name__ of its own, which may raise
+
+
 def text_of(value: object) -> str:
     """`str(value)`, or a marker that names the type when the value cannot say."""
     try:
@@ -63,7 +99,7 @@ def text_of(value: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - application code runs here, and its sys.exit() would end the export thread
-        return f"[UNPRINTABLE {type(value).__name__}]"
+        return f"[UNPRINTABLE {_name_of_type(type(value))}]"
 
 
 class Cleaner:
@@ -91,8 +127,8 @@ class Cleaner:
 
     def clean_mapping(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
         """`mapping` as an object at depth 0, redacted."""
-        cleaned: dict[str, Any] = _Walk(self).mapping(mapping.items(), 0)
-        return cleaned
+        cleaned = _Walk(self).value(mapping, 0)
+        return cleaned if type(cleaned) is dict else {UNREADABLE_MAPPING: cleaned}
 
 
 class _Walk:
@@ -110,11 +146,14 @@ class _Walk:
         if self._left < 0:
             return TOO_MANY
         try:
-            return self._convert(value, depth)
+            cleaned = self._convert(value, depth)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - application code runs in here: iterators, properties, even __class__
-            return self._cleaner.text(text_of(value))
+            return f"[UNREADABLE {_name_of_type(type(value))}]"
+        if type(cleaned) is str:
+            self._left -= len(cleaned) // _CHARACTERS_PER_NODE
+        return cleaned
 
     def _convert(self, value: object, depth: int) -> Any:
         if value is None or value is True or value is False:
@@ -127,13 +166,12 @@ class _Walk:
         if isinstance(value, float):
             return clean_float(float.__float__(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return base64.b64encode(value).decode("ascii")
+            return base64.b64encode(bytes(value)).decode("ascii")
         return self._container(value, depth)
 
     def _container(self, value: object, depth: int) -> Any:
         items = _items(value)
-        elements = value if items is None and isinstance(value, (Sequence, AbstractSet)) else None
-        if items is None and elements is None:
+        if items is None and not isinstance(value, Collection):
             return self._cleaner.text(text_of(value))
         if id(value) in self._within:
             return CIRCULAR
@@ -143,19 +181,19 @@ class _Walk:
         try:
             if items is not None:
                 return self.mapping(items, depth)
-            return self._sequence(elements or (), depth)
+            return self._sequence(value, depth)  # type: ignore[arg-type]  # a collection, by the test above
         finally:
             self._within.discard(id(value))
 
     def mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
         for key, value in items:
-            name = _key_text(key)
-            while name in cleaned:  # 1 and "1" are two keys in Python and one in JSON
-                name += "_"
-            cleaned[name] = REDACTED if self._cleaner.is_sensitive(name) else self.value(value, depth + 1)
             if self._left < 0:
+                cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
                 break
+            name = unused_name(_key_text(key), cleaned)
+            self._left -= 1 + len(name) // _CHARACTERS_PER_NODE
+            cleaned[name] = REDACTED if self._cleaner.is_sensitive(name) else self.value(value, depth + 1)
         return cleaned
 
     def _sequence(self, elements: Iterable[Any], depth: int) -> list[Any]:
@@ -163,6 +201,7 @@ class _Walk:
         for element in elements:
             cleaned.append(self.value(element, depth + 1))
             if self._left < 0:
+                cleaned.append(TOO_MANY)
                 break
         return cleaned
 

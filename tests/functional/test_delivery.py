@@ -53,10 +53,14 @@ def test_nothing_is_started_or_waited_for_at_construction() -> None:
 
 def test_what_produce_refuses_costs_only_itself(embedded_kafka: EmbeddedKafka) -> None:
     """A record that librdkafka refuses at once is dropped with its reason; its neighbours arrive."""
-    with exporting(embedded_kafka, producer_config={"message.max.bytes": 2000}) as exporter:
-        assert exporter.export(records(["small", "large" * 1000, "smaller"])) is FAILURE
-        assert arrived(embedded_kafka) == ["small", "smaller"]
-        assert exporter.stats().dropped == {"record_too_large": 1}
+    # The settings do not allow such a limit, because a record that is too large for it could have been cut.
+    servers = embedded_kafka.bootstrap_servers
+    delivery = Delivery(KafkaProducer({"bootstrap.servers": servers, "message.max.bytes": 2000}), 2, Metrics(servers))
+    with exporting(embedded_kafka) as exporter:
+        assert delivery.deliver(records(["small", "large" * 1000, "smaller"]), exporter._build) is False
+    assert arrived(embedded_kafka) == ["small", "smaller"]
+    assert delivery.stats().dropped == {"record_too_large": 1}
+    delivery.close(1)
 
 
 def test_a_full_local_queue_is_waited_for(embedded_kafka: EmbeddedKafka) -> None:
@@ -193,7 +197,7 @@ def test_shutdown_keeps_its_time_with_the_broker_away(embedded_kafka: EmbeddedKa
         assert export.result(timeout=5) is FAILURE
     assert exporter.export(records(["late"])) is FAILURE
     stats = exporter.stats()
-    assert stats.dropped["shutdown"] >= 1
+    assert stats.dropped == {"shutdown": 2}
     assert (stats.accepted, stats.delivered, stats.in_flight) == (3, 1, 0)
 
 
@@ -212,6 +216,11 @@ def test_many_threads_export_at_once(embedded_kafka: EmbeddedKafka) -> None:
         assert exporter.stats()[:5] == (200, 200, 0, 0, 0)
 
 
+# From Python 3.12 on, a fork beside threads is warned of: that it works all the same is what these tests are for.
+forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@forks
 def test_a_forked_child_delivers_on_its_own(embedded_kafka: EmbeddedKafka) -> None:
     """A child that inherits an exporter in use makes its own producer, counts from zero, and ends."""
     with exporting(embedded_kafka) as exporter:
@@ -226,6 +235,7 @@ def test_a_forked_child_delivers_on_its_own(embedded_kafka: EmbeddedKafka) -> No
         assert sorted(arrived(embedded_kafka)) == ["child", "parent after", "parent before"]
 
 
+@forks
 def test_a_fork_in_the_middle_of_traffic_neither_hangs_nor_repeats(embedded_kafka: EmbeddedKafka) -> None:
     """Children forked while other threads export deliver what they log, and nothing of the parent's."""
     stop = threading.Event()

@@ -59,7 +59,9 @@ def test_what_was_passed_is_not_kept() -> None:
 
 
 @QUICK
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)))))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5))))
+)
 def test_accepted_is_the_sum(steps: list[tuple[int, int, dict[str, int]]]) -> None:
     """After every step accepted is the sum of the states."""
     ledger = Ledger()
@@ -114,6 +116,19 @@ def test_begin_again() -> None:
     ledger = Ledger()
     ledger.accept(2)
     ledger.settle(1, Counter(a=1), 1)
-    with ledger._changed:
-        ledger.begin()
-        assert ledger.stats() == DeliveryStats(0, 0, 0, 0, 0, {}, 0)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ledger._changed:
+            held.set()
+            done.wait(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    ledger.begin()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(ledger.stats)
+        assert found.result(timeout=2) == DeliveryStats(0, 0, 0, 0, 0, {}, 0)
+    done.set()
+    holder.join()

@@ -72,7 +72,9 @@ def test_no_other_rows() -> None:
     assert set(TABLE) == {getattr(KafkaError, name) for name in EXPECTED}
 
 
-@pytest.mark.parametrize("code", [KafkaError._FAIL, KafkaError.UNKNOWN, KafkaError.COORDINATOR_NOT_AVAILABLE, -99_999, 99_999])
+@pytest.mark.parametrize(
+    "code", [KafkaError._FAIL, KafkaError.UNKNOWN, KafkaError.COORDINATOR_NOT_AVAILABLE, -99_999, 99_999]
+)
 def test_what_is_not_in_the_table(code: int) -> None:
     """An error that nobody has thought of is tried again, because a record too often costs less than one lost."""
     assert verdict(code) == (RETRY, "broker_error")

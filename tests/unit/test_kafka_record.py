@@ -33,7 +33,9 @@ TENANT = {"omni.tenant_id": "acme"}
 
 def test_a_whole_record() -> None:
     """An application record's topic, key, value, headers and timestamp are those of the contract."""
-    conversion = converted(hand_made({**TENANT, "omni.causation_id": "c"}, trace_id=TRACE_ID, span_id=SPAN_ID, trace_flags=1))
+    conversion = converted(
+        hand_made({**TENANT, "omni.causation_id": "c"}, trace_id=TRACE_ID, span_id=SPAN_ID, trace_flags=1)
+    )
     record = KafkaRecordBuilder().build(conversion)
     assert record == KafkaRecord(
         topic="omninode.logging.application.v1",
@@ -116,7 +118,13 @@ def test_keys_and_headers_are_utf8() -> None:
 def test_headers_follow_each_record() -> None:
     """A builder's headers are each record's own, whichever tenant and category came before; no list is shared."""
     builder = KafkaRecordBuilder()
-    cases = [("a", None, {}), ("b", None, {}), ("a", "omni.audit", AUDIT), ("a", None, {}), ("a", "omni.security", SECURITY)]
+    cases = [
+        ("a", None, {}),
+        ("b", None, {}),
+        ("a", "omni.audit", AUDIT),
+        ("a", None, {}),
+        ("a", "omni.security", SECURITY),
+    ]
     for tenant, event_name, attributes in cases * 2:
         conversion = converted(hand_made({**attributes, "omni.tenant_id": tenant}, event_name=event_name))
         record = builder.build(conversion)
@@ -155,7 +163,9 @@ def test_tenant_of_the_environment(tenant: str) -> None:
         settings = Settings.load({"bootstrap_servers": "localhost:9092"}, {"TENANT_ID": tenant})
     except ValueError:
         return
-    conversion = Converter(cleaner(), uuid7, tenant_id=settings.tenant_id).convert(hand_made(AUDIT, event_name="omni.audit"))
+    conversion = Converter(cleaner(), uuid7, tenant_id=settings.tenant_id).convert(
+        hand_made(AUDIT, event_name="omni.audit")
+    )
     assert KafkaRecordBuilder().build(conversion).key
 
 
@@ -165,5 +175,9 @@ def test_body_and_headers_agree() -> None:
     record = hand_made({"omni.correlation_id": strange, "omni.causation_id": strange + "2", "omni.tenant_id": strange})
     wire = on_the_wire(record)
     headers = dict(kafka_record(record).headers)
-    for header, key in (("x-correlation-id", "correlation_id"), ("x-causation-id", "causation_id"), ("x-tenant", "tenant_id")):
+    for header, key in (
+        ("x-correlation-id", "correlation_id"),
+        ("x-causation-id", "causation_id"),
+        ("x-tenant", "tenant_id"),
+    ):
         assert headers[header] == wire[key].encode()

@@ -1,0 +1,246 @@
+"""What the exporter says of itself: lines that cannot come back to it, and metrics."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from otel_kafka_exporter import telemetry
+from otel_kafka_exporter.telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, OncePerMinute, log, warn
+
+
+class Lines(logging.Handler):
+    """Keeps what a logger of its own lets through once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.logger = logging.Logger("test")  # noqa: LOG001 - one that nobody else has, and that is gone afterwards
+        self.logger.addHandler(self)
+        self.logger.addFilter(OncePerMinute())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
+
+
+@pytest.fixture
+def lines() -> Lines:
+    """A logger of its own that has a filter of its own."""
+    return Lines()
+
+
+@pytest.fixture
+def new_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is withheld for what an earlier test has said."""
+    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("new_minute")
+def test_lines_do_not_reach_the_applications_handlers() -> None:
+    """A line of ours, or of librdkafka's, reaches no handler of the root logger, OpenTelemetry's least of all."""
+    root = Lines()
+    logging.getLogger().addHandler(root)
+    try:
+        warn("a kind", "a line")
+        logging.getLogger(LIBRDKAFKA_LOGGER).error("FAIL %s", "x")
+        logging.getLogger("another").error("the root does listen")
+    finally:
+        logging.getLogger().removeHandler(root)
+    assert root.found == ["the root does listen"]
+    assert LIBRDKAFKA_LOGGER.startswith(f"{QUIET_LOGGER}.")
+
+
+@pytest.mark.usefixtures("new_minute")
+def test_warnings_go_to_the_stderr_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are written to what stderr is when they are said, with their level and their logger's name."""
+    for text in ("first", "second"):
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        warn("moment", "a %s line", text)
+        log.info("too quiet to be seen")
+        assert stream.getvalue() == f"WARNING otel_kafka_exporter: a {text} line\n"
+
+
+@pytest.mark.usefixtures("new_minute")
+def test_no_stderr_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without stderr is not harmed by a warning."""
+    monkeypatch.setattr(sys, "stderr", None)
+    warn("no stderr", "a line")
+
+
+def test_once_per_minute(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of a kind comes through in a minute, others at once; the next one says how many were withheld."""
+    logger = lines.logger
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for number in range(5):
+        logger.warning("lost %s", number, extra={"kind": "lost"})
+    logger.warning("other", extra={"kind": "other"})
+    logger.error("same kind, another level", extra={"kind": "lost"})
+    assert lines.found == ["lost 0", "other", "same kind, another level"]
+    now += 59.9
+    logger.warning("lost %s", 5, extra={"kind": "lost"})
+    assert len(lines.found) == 3
+    now += 0.2
+    logger.warning("lost %s", 6, extra={"kind": "lost"})
+    logger.warning("other", extra={"kind": "other"})
+    assert lines.found[3:] == ["lost 6 (5 more like this in between)", "other"]
+    now += 61
+    logger.warning("lost %s", 7, extra={"kind": "lost"})
+    assert lines.found[5:] == ["lost 7"]
+
+
+def test_the_first_minute_of_a_machine(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that begins at zero withholds nothing."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    lines.logger.warning("early")
+    assert lines.found == ["early"]
+
+
+def test_kinds_without_a_name(lines: Lines) -> None:
+    """Without a name of its own a line's kind is its first argument, as librdkafka has its facility, or its text."""
+    logger = lines.logger
+    logger.warning("%s %s", "FAIL", "broker 1")
+    logger.warning("%s %s", "FAIL", "broker 2")
+    logger.warning("%s %s", "REQTMOUT", "broker 1")
+    logger.warning("text")
+    logger.warning("text")
+    assert lines.found == ["FAIL broker 1", "REQTMOUT broker 1", "text"]
+
+
+@pytest.mark.parametrize("argument", [[1], {"a": 1}, {1}, bytearray(b"x")], ids=str)
+def test_kinds_that_cannot_be_kept(lines: Lines, argument: Any) -> None:
+    """An argument that has no hash does not turn a line into an exception."""
+    lines.logger.warning("%s", argument)
+    assert len(lines.found) == 1
+
+
+def test_a_line_with_a_percent_sign(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is no format stays readable when it says how many were withheld."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for _ in range(3):
+        lines.logger.warning("100% full")
+    now += 61
+    lines.logger.warning("100% full")
+    assert lines.found == ["100% full", "100% full (2 more like this in between)"]
+
+
+def test_threads_share_the_minute(lines: Lines) -> None:
+    """However many threads say the same at once, it is said once."""
+    logger = lines.logger
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: logger.warning("lost", extra={"kind": "lost"}), range(400)))
+    assert lines.found == ["lost"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_a_line_is_judged() -> None:
+    """A child that is forked while another thread's line is judged can say its own."""
+    judge = OncePerMinute()
+    judge._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "text", None, None)
+        taken = judge._lock.acquire(timeout=2)
+        if taken:
+            judge._lock.release()
+        os._exit(0 if taken and judge.filter(record) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    judge._lock.release()
+
+
+# --- metrics
+
+
+def collected(reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, Any], Any]]]:
+    """Each metric's points: attributes, and the sum or the count of values."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    found: dict[str, list[tuple[dict[str, Any], Any]]] = {}
+    for resource_metrics in data.resource_metrics:
+        for scope_metrics in resource_metrics.scope_metrics:
+            assert scope_metrics.scope.name == "otel_kafka_exporter"
+            for metric in scope_metrics.metrics:
+                for point in metric.data.data_points:
+                    value = getattr(point, "value", None)
+                    found.setdefault(metric.name, []).append(
+                        (dict(point.attributes or {}), point.sum if value is None else value)  # type: ignore[union-attr]  # a histogram's point has no value
+                    )
+    return found
+
+
+@pytest.fixture
+def reader() -> InMemoryMetricReader:
+    return InMemoryMetricReader()
+
+
+def test_metrics(reader: InMemoryMetricReader) -> None:
+    """Records are in flight until they are exported, with the reason as error.type when they were not delivered."""
+    provider = MeterProvider([reader])
+    metrics = Metrics("broker-1:9092,broker-2:9093", provider)
+    metrics.accepted(10)
+    metrics.settled(5, {"queue_full": 2, "closed": 1}, 4, 0.25)
+    found = collected(reader)
+    (inflight,) = found["otel.sdk.exporter.log.inflight"]
+    base, in_flight = inflight
+    assert in_flight == 2
+    assert base["otel.component.type"] == "onex_kafka_log_exporter"
+    assert base["otel.component.name"].startswith("onex_kafka_log_exporter/")
+    assert (base["server.address"], base["server.port"]) == ("broker-1", 9092)
+    exported = {attributes.get("error.type"): value for attributes, value in found["otel.sdk.exporter.log.exported"]}
+    assert exported == {None: 5, "queue_full": 2, "closed": 1}
+    assert all(base.items() <= attributes.items() for attributes, _ in found["otel.sdk.exporter.log.exported"])
+    assert found["otel.sdk.exporter.operation.duration"] == [(base, 0.25)]
+    assert found["otel_kafka_exporter.values.truncated"] == [(base, 4)]
+    provider.shutdown()
+
+
+def test_nothing_is_counted_that_was_not(reader: InMemoryMetricReader) -> None:
+    """An export without deliveries, drops or cuts makes no points that say so."""
+    provider = MeterProvider([reader])
+    Metrics("a:1", provider).settled(0, {}, 0, 0.1)
+    found = collected(reader)
+    assert "otel.sdk.exporter.log.exported" not in found
+    assert "otel_kafka_exporter.values.truncated" not in found
+    provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "address", "port"),
+    [("a:1", "a", 1), ("[::1]:9092,b:2", "::1", 9092), ("192.0.2.1:65535", "192.0.2.1", 65535)],
+)
+def test_server_attributes(bootstrap: str, address: str, port: int, reader: InMemoryMetricReader) -> None:
+    """The first address gives host and port, an IPv6 host without its brackets."""
+    provider = MeterProvider([reader])
+    Metrics(bootstrap, provider).accepted(1)
+    ((attributes, _),) = collected(reader)["otel.sdk.exporter.log.inflight"]
+    assert (attributes["server.address"], attributes["server.port"]) == (address, port)
+    provider.shutdown()
+
+
+def test_each_exporter_has_its_own_name(reader: InMemoryMetricReader) -> None:
+    """Two exporters of a process are told apart by the component's name."""
+    provider = MeterProvider([reader])
+    for _ in range(2):
+        Metrics("a:1", provider).accepted(1)
+    names = {attributes["otel.component.name"] for attributes, _ in collected(reader)["otel.sdk.exporter.log.inflight"]}
+    assert len(names) == 2
+    provider.shutdown()
+
+
+def test_no_meter_provider() -> None:
+    """Without a meter provider, nothing happens and nothing fails."""
+    metrics = Metrics("a:1")
+    metrics.accepted(1)
+    metrics.settled(1, {"a": 1}, 1, 0.1)
