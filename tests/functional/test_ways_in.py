@@ -50,14 +50,12 @@ def test_a_wrong_variable_costs_one_line_and_no_more(variables: dict[str, str], 
     ours = [text for text in done.stderr.splitlines() if "otel_kafka_exporter" in text]
     assert len(ours) == 1, done.stderr
     assert line in ours[0]
-    assert "Traceback (most recent call last):\n  File" not in done.stderr.replace(
-        _the_applications_own(done.stderr), ""
-    )
+    assert_no_traceback_of_ours(done.stderr)
 
 
-def _the_applications_own(stderr: str) -> str:
-    start = stderr.index("ERROR:shop.orders:order failed")
-    return stderr[start : stderr.index("LookupError: no such article", start)]
+def assert_no_traceback_of_ours(stderr: str) -> None:
+    """The application has one of its own, and OpenTelemetry's handler has one at the exit of Python 3.12."""
+    assert "otel_kafka_exporter/" not in stderr
 
 
 def test_a_wrong_variable_leaves_other_telemetry_alone() -> None:
@@ -85,7 +83,7 @@ def test_a_wrong_key_of_the_declarative_file_costs_one_line_and_no_more(
     ours = [text for text in done.stderr.splitlines() if "otel_kafka_exporter" in text]
     assert len(ours) == 1, done.stderr
     assert line in ours[0]
-    assert "Traceback" not in done.stderr
+    assert_no_traceback_of_ours(done.stderr)
 
 
 def test_an_unknown_variable_is_named_and_costs_nothing(embedded_kafka: EmbeddedKafka) -> None:
