@@ -4,7 +4,7 @@ Total: a record gives an envelope, or one `ConversionError` that names the field
 message hold JSON's types only and are redacted; characters that JSON cannot carry are the encoding's business.
 
 Most records repeat what the one before them had: the resource, the names and types of the attributes. What follows
-from those is worked out once (`_ResourceFacts`, `_Shape`), which is what makes a record cheap.
+from those is worked out once (`_ResourceFacts`, `shapes`), which is what makes a record cheap.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from .fields import (
     level_of,
     required_choice,
     required_text,
+    take_category,
+    take_id,
+    take_ids,
     trace_context,
     utc_text,
 )
-from .ids import parse_event_id
 from .redaction import REDACTED
+from .shapes import NOT_PLAIN, Shapes
 from .values import Cleaner, unused_name
 
 UNKNOWN_SERVICE = "unknown_service"
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
-# Applications choose the names, and a few invent new ones for ever: what is kept is bounded, in number and in size.
-_CACHED_SHAPES = 4096
-_CACHED_SHAPE_LENGTH = 2048
 _CACHED_SEVERITIES = 256
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 
@@ -70,25 +70,6 @@ class _ResourceFacts(NamedTuple):
     instance_id: str
     tenant_id: str
     context: dict[str, Any]
-
-
-class _Shape(NamedTuple):
-    """What the names and types of a record's attributes say of all records that have just these.
-
-    Attributes:
-        special: some attribute has a meaning of its own, so that it may leave the context.
-        sensitive: names whose values are hidden.
-        plain: all values are of types that JSON has, if those of `floats` are finite.
-        floats: names of such values.
-    """
-
-    special: bool
-    sensitive: tuple[str, ...]
-    plain: bool
-    floats: tuple[str, ...] = ()
-
-
-_NOT_PLAIN = _Shape(special=True, sensitive=(), plain=False)
 
 
 class Converter:
@@ -122,7 +103,7 @@ class Converter:
         }
         self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {})
         self._severities: dict[tuple[int, object], tuple[Level, str | None]] = {}
-        self._shapes: dict[tuple[object, ...], _Shape] = {}
+        self._shapes = Shapes(cleaner)
 
     def convert(self, record: ReadableLogRecord) -> Converted:
         """The envelope of `record`.
@@ -147,7 +128,7 @@ class Converter:
         attributes = log.attributes
         context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else _copy(attributes)  # type: ignore[assignment]  # its copy() is a dict
         names_and_types = (*context, *map(type, context.values()))
-        shape = self._shapes.get(names_and_types) or self._shape_of(context, names_and_types)
+        shape = self._shapes.known.get(names_and_types) or self._shapes.work_out(context, names_and_types)
         event_name = log.event_name
         category: Category = "application" if event_name is None else _category_of(event_name)
         trace_id = traceparent = None
@@ -162,8 +143,8 @@ class Converter:
         milliseconds = nanoseconds // 1_000_000
         event_id = tenant_id = correlation_id = causation_id = None
         if shape.special:
-            category = _take_category(context) or category
-            event_id, tenant_id, correlation_id, causation_id = _take_ids(context)
+            category = take_category(context) or category
+            event_id, tenant_id, correlation_id, causation_id = take_ids(context)
         event_id = event_id or self._new_event_id(milliseconds)
         tenant_id = tenant_id or facts.tenant_id
         correlation_id = correlation_id or trace_id or event_id
@@ -178,7 +159,7 @@ class Converter:
             payload = self._security(log, tenant_id, timestamp, context)
         for name in shape.floats:
             if not math.isfinite(context[name]):
-                shape = _NOT_PLAIN
+                shape = NOT_PLAIN
                 break
         if not shape.plain:  # most contexts are fit for JSON as they are
             payload["context"] = context = self._cleaner.clean_mapping(context)
@@ -204,7 +185,7 @@ class Converter:
     ) -> ApplicationPayload:
         log = record.log_record
         body, event_name = log.body, log.event_name
-        code = _take_id(context, names.CODE) if names.CODE in context else None
+        code = take_id(context, names.CODE) if names.CODE in context else None
         if event_name is not None:
             event_name = self._event_name(event_name, context)
             code = code or (event_name and identifier(event_name))
@@ -305,30 +286,12 @@ class Converter:
             raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
         return int(observed)
 
-    def _shape_of(self, context: dict[Any, Any], names_and_types: tuple[object, ...]) -> _Shape:
-        sensitive = tuple(name for name in context if isinstance(name, str) and self._cleaner.is_sensitive(name))
-        if any(type(name) is not str for name in context):
-            # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
-            return _NOT_PLAIN._replace(sensitive=sensitive)
-        visible = {name: type(value) for name, value in context.items() if name not in sensitive}
-        shape = _Shape(
-            special=any(name == names.RECORD_UID or name.startswith(names.RESERVED_PREFIX) for name in context),
-            sensitive=sensitive,
-            plain=self._cleaner.unchanged.issuperset(visible.values()),
-            floats=tuple(name for name, kind in visible.items() if kind is float),
-        )
-        if sum(map(len, context)) <= _CACHED_SHAPE_LENGTH:
-            if len(self._shapes) >= _CACHED_SHAPES:
-                self._shapes.clear()
-            self._shapes[names_and_types] = shape
-        return shape
-
     def _facts_of(self, resource: Any) -> _ResourceFacts:
         attributes = {} if resource is None else _copy(resource.attributes)
         context = {name: attributes[name] for name in self._resource_context if name in attributes}
-        service_name = _take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
-        instance_id = _take_id(attributes, "service.instance.id")
-        tenant_id = _take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
+        service_name = take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
+        instance_id = take_id(attributes, "service.instance.id")
+        tenant_id = take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
         # What was given and did not count is still there.
         for name in ("service.name", "service.instance.id", names.TENANT_ID):
             if name in attributes:
@@ -360,39 +323,3 @@ def _copy(attributes: Any) -> dict[str, Any]:
 
 def _category_of(event_name: object) -> Category:
     return _CATEGORY_OF_EVENT.get(event_name, "application") if isinstance(event_name, str) else "application"
-
-
-def _take_category(context: dict[str, Any]) -> Category | None:
-    value = context.pop(names.CATEGORY, None)
-    if value is None:
-        return None
-    for category in CATEGORIES:
-        if isinstance(value, str) and value == category:
-            return category
-    raise ConversionError(names.CATEGORY, f"expected {', '.join(CATEGORIES)}, got another {type(value).__name__}")
-
-
-def _take_id(context: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -> str | None:
-    """The ID of that name; one that does not count stays where it is."""
-    text = identifier(context.get(name), limit)
-    if text is not None:
-        del context[name]
-    return text
-
-
-def _take_ids(context: dict[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
-    """The caller's event, tenant, correlation and causation ID."""
-    return (
-        _take_event_id(context),
-        _take_id(context, names.TENANT_ID, MAX_TENANT_ID_LENGTH),
-        _take_id(context, names.CORRELATION_ID),
-        _take_id(context, names.CAUSATION_ID),
-    )
-
-
-def _take_event_id(context: dict[str, Any]) -> str | None:
-    text = identifier(context.get(names.RECORD_UID))
-    event_id = text and parse_event_id(text)
-    if event_id:
-        del context[names.RECORD_UID]
-    return event_id or None

@@ -13,9 +13,10 @@ from typing import Any, TypeGuard, TypeVar
 
 from opentelemetry._logs import SeverityNumber
 
-from .envelope import Level
+from . import attributes as names
+from .envelope import CATEGORIES, Category, Level
 from .errors import ConversionError
-from .ids import dashed
+from .ids import dashed, parse_event_id
 from .values import Cleaner, clean_int, clean_text
 
 MAX_ID_LENGTH = 255
@@ -144,3 +145,45 @@ def trace_context(trace_id: object, span_id: object, flags: object) -> tuple[str
         return dashed(digits), None
     flags = flags & 0xFF if isinstance(flags, int) else 0
     return dashed(digits), f"00-{digits}-{span_id:016x}-{flags:02x}"
+
+
+def take_category(attributes: dict[str, Any]) -> Category | None:
+    """The category that `attributes` name, taken out of them; None when they name none.
+
+    Raises:
+        ConversionError: they name another one.
+    """
+    value = attributes.pop(names.CATEGORY, None)
+    if value is None:
+        return None
+    for category in CATEGORIES:
+        if isinstance(value, str) and value == category:
+            return category
+    raise ConversionError(names.CATEGORY, f"expected {', '.join(CATEGORIES)}, got another {type(value).__name__}")
+
+
+def take_id(attributes: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -> str | None:
+    """The ID of that name, taken out of `attributes`; one that does not count stays where it is."""
+    text = identifier(attributes.get(name), limit)
+    if text is not None:
+        del attributes[name]
+    return text
+
+
+def take_ids(attributes: dict[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
+    """The caller's event, tenant, correlation and causation ID."""
+    return (
+        _take_event_id(attributes),
+        take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH),
+        take_id(attributes, names.CORRELATION_ID),
+        take_id(attributes, names.CAUSATION_ID),
+    )
+
+
+def _take_event_id(attributes: dict[str, Any]) -> str | None:
+    """The caller's UUID or ULID, as a UUID."""
+    text = identifier(attributes.get(names.RECORD_UID))
+    event_id = text and parse_event_id(text)
+    if event_id:
+        del attributes[names.RECORD_UID]
+    return event_id or None

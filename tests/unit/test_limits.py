@@ -98,7 +98,7 @@ def test_nothing_that_was_given_is_changed() -> None:
     assert cut_context(context, 200_000) == (context, 0)
 
 
-@pytest.mark.parametrize("limit", [16_384, 100_000, 1_000_000])
+@pytest.mark.parametrize("limit", [16_384, 300_000])
 @pytest.mark.parametrize("character", ["x", "é", "\U0001f600", "\x01", "\0"])
 def test_long_messages(limit: int, character: str) -> None:
     """A message keeps as long a beginning as fits, and the context says how long it was."""
@@ -112,8 +112,7 @@ def test_long_messages(limit: int, character: str) -> None:
     assert limit - 1000 <= size_of(record) <= limit
 
 
-@pytest.mark.parametrize("limit", [16_384, 1_000_000])
-def test_three_megabytes(limit: int) -> None:
+def test_three_megabytes() -> None:
     """Bodies of 3 MB of every kind become a record of the size allowed, quickly."""
     started = time.perf_counter()
     for body in (
@@ -123,9 +122,9 @@ def test_three_megabytes(limit: int) -> None:
         {"a": ["12345678"] * 200_000},
         "\ud800" * 1_000_000,
     ):
-        record = kafka_record(hand_made(body=body), max_record_bytes=limit)
+        record = kafka_record(hand_made(body=body), max_record_bytes=1_000_000)
         assert record.cuts == 1
-        assert size_of(record) <= limit
+        assert size_of(record) <= 1_000_000
     assert time.perf_counter() - started < 3
 
 
