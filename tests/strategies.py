@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, hand_made
 
 #: Quick enough to run with every commit; no database, because the examples belong to nobody's working copy.
-QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 #: A secret that no strategy makes by chance.
 SECRET = "hunter2-3f9c0d"

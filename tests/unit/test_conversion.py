@@ -408,8 +408,9 @@ def test_long_severity_text_is_not_cut_silently() -> None:
         ({"otel.timestamp": "mine"}, {"timestamp": "theirs"}),
         ({"otel.scope.name": "mine"}, {"scope": InstrumentationScope("theirs" * 100)}),
         ({**AUDIT, "message": "first", "otel.body": "mine"}, {"event_name": "omni.audit", "body": "theirs"}),
+        ({"otel.truncated.message": "mine"}, {"body": "theirs" * 300_000}),
     ],
-    ids=["severity text", "event name", "timestamp", "scope", "body"],
+    ids=["severity text", "event name", "timestamp", "scope", "body", "cut message"],
 )
 def test_names_that_the_conversion_uses_too(attributes: dict[str, Any], fields: dict[str, Any]) -> None:
     """What an application has put under a name that the conversion uses is kept, and so is the conversion's."""
@@ -687,6 +688,25 @@ def test_redacted_field(other: dict[Any, Any]) -> None:
     """An attribute that a setting makes sensitive is hidden also where it is a field and not context."""
     record = hand_made({**AUDIT, "omni.audit.actor": SECRET, **other}, event_name="omni.audit")
     assert SECRET not in str(envelope_of(record, cleaner("actor")))
+
+
+@pytest.mark.parametrize("other", [{}, {"a": 1}, {"a": b"x"}], ids=["none", "plain", "not plain"])
+@pytest.mark.parametrize(
+    ("key", "attributes", "fields"),
+    [
+        ("message", AUDIT, {"event_name": "omni.audit", "body": SECRET}),
+        ("severity_text", {}, {"severity_text": SECRET}),
+        ("event.name", {"omni.code": "C1"}, {"event_name": SECRET}),
+    ],
+    ids=["message", "severity text", "event name"],
+)
+def test_redacted_context_from_fields(
+    key: str, attributes: dict[str, Any], fields: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """A context key that a setting makes sensitive is hidden also where the conversion itself puts it there."""
+    context = payload_of(hand_made({**attributes, **other}, **fields), cleaner(key))["context"]
+    assert REDACTED in context.values()
+    assert SECRET not in str(context)
 
 
 def test_pattern_pass() -> None:

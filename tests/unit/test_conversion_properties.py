@@ -31,7 +31,7 @@ from tests.strategies import (
 )
 
 #: For large values, each of which takes a while.
-FEW = settings(QUICK, max_examples=40)
+FEW = settings(QUICK, max_examples=25)
 LIMITS = (1_000_000, 16_384)
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # Converters of more than one record, as in life: what one has learnt must not harm the next.

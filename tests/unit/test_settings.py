@@ -145,6 +145,7 @@ BAD: list[tuple[str, Any, str]] = [
         for bad in ("1 MB", True, "1" * 5000, [16_384])
     ),
     *(("queue_max_records", bad, "a whole number from 1 to 10000000") for bad in (0, -1, 10_000_001, "many", 1.5)),
+    ("queue_max_records", True, "a whole number from 1 to 10000000"),
     ("queue_max_records", 10**10_000, "a whole number from 1 to 10000000"),
     *(("queue_max_bytes", bad, "a whole number from 65536 to 2000000000") for bad in (65_535, 2_000_000_001, "64MiB")),
     *(("redact_keys", bad, "names with commas between them") for bad in (7, [7], {"a": 1}, True, b"a")),

@@ -164,11 +164,11 @@ class Alike:
 
 def test_keys_of_the_same_text_take_linear_time() -> None:
     """Thousands of keys that become the same text cost no more than thousands of others."""
-    mapping = {Alike(): number for number in range(3000)}
+    mapping = {Alike(): number for number in range(5000)}
     started = time.perf_counter()
     cleaned = cleaner().clean(mapping)
-    assert time.perf_counter() - started < 0.3
-    assert sorted(cleaned.values()) == list(range(3000))
+    assert time.perf_counter() - started < 1
+    assert sorted(cleaned.values()) == list(range(5000))
 
 
 def nested(depth: int, innermost: object, wrap: Any = lambda value: [value]) -> Any:
