@@ -16,7 +16,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 def sample_records(n: int) -> list[ReadableLogRecord]:
     """`n` records with six attributes, one in two with a trace of its own; their envelopes have some 600 bytes."""
     memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's omission
-    provider = LoggerProvider(resource=Resource.create({"service.name": "shop"}), shutdown_on_exit=False)
+    resource = Resource({"service.name": "shop", "service.instance.id": "shop-1"})
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
     logger = provider.get_logger("shop.orders")
     for number in range(n):
@@ -28,10 +29,10 @@ def sample_records(n: int) -> list[ReadableLogRecord]:
                 severity_text="INFO",
                 body="order placed",
                 attributes={
-                    "http.method": "POST",
-                    "http.route": "/orders",
+                    "method": "POST",
+                    "route": "/orders",
                     "customer": f"c-{number}",
-                    "duration_ms": 12.5 + number,
+                    "ms": 12.5 + number,
                     "items": 3,
                     "paid": True,
                 },

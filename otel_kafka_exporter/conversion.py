@@ -268,7 +268,8 @@ class Converter:
 
     def _add(self, context: dict[str, Any], name: str, value: object) -> None:
         """Put what no field holds into a context; an attribute that has the name already stays."""
-        context[unused_name(name, context)] = self._cleaner.clean(value)
+        hidden = self._cleaner.is_sensitive(name)
+        context[unused_name(name, context)] = REDACTED if hidden else self._cleaner.clean(value)
 
     def _message(self, body: object) -> str:
         """A body as text; what is no text becomes compact JSON."""

@@ -37,12 +37,12 @@ _SLICE_SECONDS = 0.1
 _PURGE_SECONDS = 1.0
 _MAX_TRIES = 3
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+_TAKEN_BACK = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 #: Failures after which the very same record may be delivered at once.
 _WORTH_ANOTHER_TRY = _TOO_LARGE | {
     # A broker refuses a whole batch for its size, or for one record in it: each goes again on its own.
     KafkaError.INVALID_TIMESTAMP,  # without the timestamp
-    KafkaError._PURGE_QUEUE,  # taken back by another thread, whose time was over
-    KafkaError._PURGE_INFLIGHT,
+    *_TAKEN_BACK,
     KafkaError._FATAL,  # by a new producer
 }
 
@@ -54,28 +54,61 @@ class _Failure(NamedTuple):
     reported: bool  # by the broker or librdkafka's threads, not by produce() at once
 
 
-class _Batch:
-    """Records handed over together.
+class _Round:
+    """Records that were produced together, and the reports on them.
 
-    Reports may arrive in another thread's wait, at any time: they only take from `pending` and add to `failed`, each
-    in one atomic step, so that no lock is needed.
+    A report may come in any thread's wait. It is one insertion into a dict, which is atomic, and only the first one on
+    a record counts; so a record is settled or it is not, for every thread, without a lock.
     """
 
-    __slots__ = ("dropped", "failed", "pending", "refused", "size", "tries", "truncated")
+    __slots__ = ("client", "records", "reports")
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, client: int) -> None:
+        self.client = client  # the number of the client that got them
+        self.records: dict[int, KafkaRecord] = {}
+        self.reports: dict[int, int] = {}
+
+    def report(self, at: int, error: KafkaError | None, _message: Message) -> None:
+        self.reports.setdefault(at, KafkaError.NO_ERROR if error is None else error.code())
+
+    def settled(self) -> bool:
+        return len(self.reports) >= len(self.records)
+
+    def give_up(self) -> None:
+        """Settle what has no report: a fatal error can swallow one, and a closed client has none to give."""
+        for at in self.records:
+            self.reports.setdefault(at, KafkaError._FATAL)
+
+    def delivered(self) -> int:
+        return sum(code == KafkaError.NO_ERROR for code in self.reports.values())
+
+    def failures(self) -> list[_Failure]:
+        return [
+            _Failure(at, record, self.reports[at], reported=True)
+            for at, record in self.records.items()
+            if self.reports[at] != KafkaError.NO_ERROR
+        ]
+
+
+class _Batch:
+    """Records handed over together, and what has become of them. Only the thread that handed them over touches it."""
+
+    __slots__ = ("delivered", "dropped", "failed", "open", "refused", "tries", "truncated")
+
+    def __init__(self) -> None:
         self.refused: str | None = None  # not asked yet
-        self.pending: dict[int, KafkaRecord] = {}
+        self.open: list[_Round] = []
         self.failed: list[_Failure] = []
         self.tries: Counter[int] = Counter()
+        self.delivered = 0
         self.dropped: Counter[str] = Counter()
         self.truncated = 0
 
-    def report(self, index: int, error: KafkaError | None, _message: Message) -> None:
-        record = self.pending.pop(index, None)
-        if error is not None and record is not None:
-            self.failed.append(_Failure(index, record, error.code(), reported=True))
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+
+    def settled(self) -> bool:
+        return all(round_.settled() for round_ in self.open)
 
 
 class Delivery:
@@ -119,18 +152,20 @@ class Delivery:
         started = time.monotonic()
         self._ledger.accept(len(sources))
         self._metrics.accepted(len(sources))
-        batch = _Batch(len(sources))
-        reached_end = False
+        batch = _Batch()
         try:
-            self._deliver(batch, sources, build, started + self._delivery_wait)
-            reached_end = True
+            for at, source in enumerate(sources):
+                self._hand_over(batch, at, source, build, started + self._delivery_wait)
+            self._settle(batch, started + self._delivery_wait)
         finally:
-            # An interrupt in the application's own thread (Ctrl-C during a log call) ends here too.
-            if not reached_end:
-                batch.dropped["interrupted"] = len(sources) - batch.dropped.total()
-            delivered = len(sources) - batch.dropped.total()
-            self._ledger.settle(delivered, batch.dropped, batch.truncated)
-            self._metrics.settled(delivered, batch.dropped, batch.truncated, time.monotonic() - started)
+            # Something is open only after Ctrl-C in a thread of the application's that logs: it is taken back, so that
+            # it is not delivered after it was counted.
+            self._take_back(batch)
+            interrupted = len(sources) - batch.delivered - batch.dropped.total()
+            if interrupted:
+                batch.dropped["interrupted"] = interrupted
+            self._ledger.settle(batch.delivered, batch.dropped, batch.truncated)
+            self._metrics.settled(batch.delivered, batch.dropped, batch.truncated, time.monotonic() - started)
         self._warn_of(batch)
         return not batch.dropped
 
@@ -143,27 +178,27 @@ class Delivery:
         self._closed = True
         self._producer.close(seconds)
 
-    def _deliver(
-        self, batch: _Batch, sources: Sequence[_Source], build: Callable[[_Source], KafkaRecord], deadline: float
+    def _hand_over(
+        self, batch: _Batch, at: int, source: _Source, build: Callable[[_Source], KafkaRecord], deadline: float
     ) -> None:
-        for index, source in enumerate(sources):
-            try:
-                record = build(source)
-            except ConversionError as error:
-                batch.dropped[f"conversion:{error.field}"] += 1
-                warn(f"conversion:{error.field}", "log record dropped, because of %s", error)
-                continue
-            batch.truncated += record.cuts
-            if batch.refused is None:
-                batch.refused = self._refusal(record.topic)
-            if batch.refused:
-                batch.dropped[batch.refused] += 1
-            else:
-                self._produce(batch, index, record, deadline)
+        try:
+            record = build(source)
+        except ConversionError as error:
+            batch.drop(f"conversion:{error.field}")
+            warn(f"conversion:{error.field}", "log record dropped, because of %s", error)
+            return
+        batch.truncated += record.cuts
+        if batch.refused is None:
+            batch.refused = self._refusal(record.topic)
+        if batch.refused:
+            batch.drop(batch.refused)
+        else:
+            self._produce(batch, at, record, deadline)
+
+    def _settle(self, batch: _Batch, deadline: float) -> None:
+        """Wait for the reports, and judge what failed, until every record has its outcome."""
         self._wait(batch, deadline)
         while again := self._judge(batch, deadline):
-            if any(failure.code == KafkaError._FATAL for failure in again):
-                self._producer.renew()
             for failure in again:
                 self._try_again(batch, failure, deadline)
             self._wait(batch, deadline)
@@ -180,69 +215,68 @@ class Delivery:
             self._probe_seconds = self._delivery_wait
         return ""
 
-    def _produce(self, batch: _Batch, index: int, record: KafkaRecord, deadline: float) -> None:
-        while True:
-            # Before the call: the report may come in another thread, before this one goes on.
-            batch.pending[index] = record
+    def _produce(self, batch: _Batch, at: int, record: KafkaRecord, deadline: float) -> None:
+        client = self._producer.client_number
+        if not batch.open or batch.open[-1].client != client or at in batch.open[-1].records:
+            batch.open.append(_Round(client))
+        round_ = batch.open[-1]
+        code = KafkaError.NO_ERROR
+        while code == KafkaError.NO_ERROR:  # again when the queue was full, until it has room
             try:
-                self._producer.produce(record, partial(batch.report, index))
-            except BufferError:
-                del batch.pending[index]
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    batch.failed.append(_Failure(index, record, KafkaError._QUEUE_FULL, reported=False))
-                    return
-                self._flush(min(left, _SLICE_SECONDS))
+                self._producer.produce(record, partial(round_.report, at))
+            except BufferError:  # noqa: PERF203 - the rare case, not the common one
+                if time.monotonic() >= deadline:
+                    code = KafkaError._QUEUE_FULL
+                else:
+                    self._producer.flush(_SLICE_SECONDS)
             except KafkaException as error:
-                del batch.pending[index]
-                batch.failed.append(_Failure(index, record, error.args[0].code(), reported=False))
-                return
-            except RuntimeError:  # closed by another thread meanwhile
-                del batch.pending[index]
-                batch.dropped["shutdown"] += 1
-                return
+                code = error.args[0].code()
+            except RuntimeError:  # another thread closed the client, or gave it up, meanwhile
+                code = KafkaError._FATAL
             else:
+                round_.records[at] = record
                 return
+        if code == KafkaError._FATAL:
+            self._producer.renew(client)
+        batch.failed.append(_Failure(at, record, code, reported=False))
 
     def _wait(self, batch: _Batch, deadline: float) -> None:
-        """Wait for the reports of a batch; what has none by the deadline is taken back."""
-        while batch.pending and (left := deadline - time.monotonic()) > 0:
-            if not self._flush(min(left, _SLICE_SECONDS)):
+        """Wait for the reports on a batch; what has none by the deadline is taken back."""
+        while not batch.settled() and (left := deadline - time.monotonic()) > 0:
+            if not self._producer.flush(min(left, _SLICE_SECONDS)):
                 break
-        if not batch.pending:
-            return
-        if len(batch.pending) + len(batch.failed) + batch.dropped.total() == batch.size:
+        if not batch.settled() and not batch.delivered and not any(round_.delivered() for round_ in batch.open):
             # Not one was acknowledged: the next batch asks first, and does not wait as long for the answer.
             self._reached = False
             self._probe_seconds = min(_PROBE_SECONDS, self._delivery_wait)
         self._take_back(batch)
 
     def _take_back(self, batch: _Batch) -> None:
-        self._producer.purge()
+        """Close the open rounds: what has no report yet is given up, and everything that failed is to be judged."""
+        for round_ in batch.open:
+            if not round_.settled():
+                self._producer.purge(round_.client)
         deadline = time.monotonic() + _PURGE_SECONDS
-        while batch.pending and time.monotonic() < deadline and self._flush(_SLICE_SECONDS):
-            pass
-        # A fatal error can swallow a report, and a closed producer has none to give.
-        for index in list(batch.pending):
-            record = batch.pending.pop(index, None)
-            if record is not None:
-                batch.failed.append(_Failure(index, record, KafkaError._FATAL, reported=True))
-
-    def _flush(self, seconds: float) -> bool:
-        """Serve reports; whether the producer is still of use."""
-        try:
-            return self._producer.flush(seconds)
-        except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
-            warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
-            self._producer.renew()
-            return False
+        while not batch.settled() and time.monotonic() < deadline:
+            if not self._producer.flush(_SLICE_SECONDS):
+                break
+        for round_ in batch.open:
+            if not round_.settled():
+                # Its client swallowed reports, as one with a fatal error does, or is gone.
+                self._producer.renew(round_.client)
+                round_.give_up()
+            batch.delivered += round_.delivered()
+            batch.failed.extend(round_.failures())
+        batch.open.clear()
 
     def _judge(self, batch: _Batch, deadline: float) -> list[_Failure]:
         """Give failed records their outcome; what comes back is worth another try."""
-        failures, batch.failed = batch.failed, []
+        failures = sorted(batch.failed)  # by their place: reports come partition by partition
+        batch.failed.clear()
         again: list[_Failure] = []
         for failure in failures:
-            batch.tries[failure.at] += 1
+            # What another thread took back, whose time was over, has not been tried.
+            batch.tries[failure.at] += failure.code not in _TAKEN_BACK
             hopeful = time.monotonic() < deadline and batch.tries[failure.at] < _MAX_TRIES and not self._closed
             # What produce() itself refuses it refuses again; only the producer's own end is not the record's fault.
             mendable = failure.reported or failure.code == KafkaError._FATAL
@@ -251,8 +285,7 @@ class Delivery:
             else:
                 given_up = self._closed and verdict(failure.code).disposition is Disposition.RETRY
                 batch.dropped["shutdown" if given_up else verdict(failure.code).reason] += 1
-        # Reports come partition by partition; what goes again goes in the order of hand-over.
-        return sorted(again, key=lambda failure: failure.at)
+        return again
 
     def _try_again(self, batch: _Batch, failure: _Failure, deadline: float) -> None:
         record = failure.record
@@ -270,10 +303,16 @@ class Delivery:
 
 
 class NoDelivery:
-    """Delivers nothing: every record is dropped with one and the same reason."""
+    """Delivers nothing: every record is dropped with one and the same reason.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+        reason: that reason.
+        metrics: told of it, since nobody holds an exporter that OpenTelemetry's own set-up made.
+    """
+
+    def __init__(self, reason: str, metrics: Metrics) -> None:
         self._reason = reason
+        self._metrics = metrics
         self._ledger = Ledger()
         after_fork_in_child(self._ledger.begin)
 
@@ -281,8 +320,11 @@ class NoDelivery:
         return self._ledger.stats()
 
     def deliver(self, sources: Sequence[_Source], _build: Callable[[_Source], KafkaRecord]) -> bool:
+        dropped = Counter({self._reason: len(sources)})
         self._ledger.accept(len(sources))
-        self._ledger.settle(0, Counter({self._reason: len(sources)}), 0)
+        self._metrics.accepted(len(sources))
+        self._ledger.settle(0, dropped, 0)
+        self._metrics.settled(0, dropped, 0, 0.0)
         return not sources
 
     def wait_until_settled(self, _seconds: float) -> bool:

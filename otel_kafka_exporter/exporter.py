@@ -119,5 +119,5 @@ class EntryPointKafkaLogExporter(KafkaLogExporter):
         try:
             self._start(Settings.load(settings))
         except SettingsError as error:
-            self._delivery = NoDelivery("misconfigured")
-            log.error("no log records go to Kafka: %s", error, extra={"kind": error})
+            self._delivery = NoDelivery("misconfigured", Metrics(""))
+            log.error("no log records go to Kafka: %s", error, extra={"kind": str(error)})

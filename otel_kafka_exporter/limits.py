@@ -1,9 +1,10 @@
 """Envelopes that are too large: what is cut, in which order, and what is left in its place.
 
-A context takes at most 64 KiB of JSON, a record as much as its setting says. The largest context values go first, each
-replaced by `{"otel.truncated": {"bytes": n, "sha256": "…"}}` of its JSON; a message keeps its beginning, and the
-context says the same of it under `otel.truncated.message`. Fields that identify something are never cut: an audit
-event whose actor does not fit is a conversion error.
+A context takes at most 64 KiB of JSON: its largest values go first, each replaced by
+`{"otel.truncated": {"bytes": n, "sha256": "…"}}` of its JSON. A record takes as much as its setting says: a message
+that is too long for it keeps its beginning, and the context says the same of it under `otel.truncated.message`; where
+that would leave next to nothing of the message, more of the context goes. Fields that identify something are never
+cut: an audit event whose actor does not fit is a conversion error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from . import attributes as names
 from .encoding import json_bytes
 from .envelope import Category, OnexEnvelopeV1
 from .errors import ConversionError
+from .values import unused_name
 
 MAX_CONTEXT_BYTES = 64 * 1024
 #: No smaller record limit is accepted: IDs, names and headers alone may take most of this.
@@ -63,7 +65,7 @@ def fit(
             payload["message"] = _beginning(message, for_message)
             # The marker counts too.
             context, more = cut_context(payload["context"], MAX_CONTEXT_BYTES - _MARKER_BYTES)
-            payload["context"] = {**context, names.TRUNCATED_MESSAGE: _marker(message)}
+            payload["context"] = {**context, unused_name(names.TRUNCATED_MESSAGE, context): _marker(message)}
             return encoded(), cuts + more + 1
         context_bytes = len(json_bytes(payload["context"]))
         keep = min(message_bytes, _LEAST_MESSAGE_BYTES) + _MARKER_BYTES - message_bytes if message else 0

@@ -21,7 +21,8 @@ from confluent_kafka.cimpl import Producer
 
 from .forks import after_fork_in_child
 from .kafka_record import KafkaRecord
-from .telemetry import librdkafka_log
+from .producer_config import mask
+from .telemetry import librdkafka_log, warn
 
 OnReport = Callable[["KafkaError | None", Message], None]
 
@@ -42,8 +43,10 @@ class KafkaProducer:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
         self._client: Producer | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
+        #: Counts the clients of this process: who gives one up says which one it means.
+        self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
         self.last_error = ""
         after_fork_in_child(self._after_fork)
@@ -69,20 +72,25 @@ class KafkaProducer:
         """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.
 
         Returns:
-            Whether there is a client to wait for; another thread may have given it up.
-
-        Raises:
-            Exception: the client is of no further use (librdkafka's fatal errors come out of here in several forms).
+            Whether there is a client to wait for. One that fails in here is given up.
         """
-        client = self._client
+        with self._lock:
+            client, number = self._client, self.client_number
         if client is None:
             return False
-        client.flush(max(0.0, seconds))
+        try:
+            client.flush(max(0.0, seconds))
+        except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
+            if self.client_number == number and not self._closed:
+                warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
+            self.renew(number)
+            return False
         return True
 
-    def purge(self) -> None:
-        """Take back every record that has no report yet: reports of `_PURGE_QUEUE` or `_PURGE_INFLIGHT` follow."""
-        client = self._client
+    def purge(self, number: int) -> None:
+        """Take back every record of that client that has no report yet; their reports say so."""
+        with self._lock:
+            client = self._client if self.client_number == number else None
         if client is not None:
             client.purge(in_queue=True, in_flight=True, blocking=True)
             self._serve(client)
@@ -96,17 +104,21 @@ class KafkaProducer:
         """
         deadline = time.monotonic() + seconds
         for _ in range(_CLIENTS_TRIED):
+            number, client = self.client_number, None
             try:
                 client = self._current()
                 for _ in range(_ANSWERS_UNTIL_WARM):
                     client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
                 client.poll(0)
-            except Exception as error:  # noqa: BLE001, PERF203 - a fatal error comes in many types; there are two tries at most
+            except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
+                if client is None:  # it could not be made, e.g. for a certificate that is gone by now
+                    self.last_error = mask(str(error), self._config)
+                    return False
                 if not _is_fatal(error):
                     self._serve(client)
                     return False
                 self.last_error = str(error)
-                self.renew()
+                self.renew(number)
             else:
                 self.last_error = ""
                 return True
@@ -119,37 +131,46 @@ class KafkaProducer:
         except Exception as error:  # noqa: BLE001 - as above
             self.last_error = str(error)
 
-    def renew(self) -> None:
-        """Give the client up; the next record gets a new one."""
+    def renew(self, number: int) -> None:
+        """Give that client up, unless another thread has; the next record gets a new one."""
         with self._lock:
+            if self._client is None or self.client_number != number or self._closed:
+                return
             client, self._client = self._client, None
+            self.client_number += 1
         _discard(client, 0.0)
 
     def close(self, seconds: float) -> None:
         """Deliver what is on its way, for at most so many seconds, and be of no further use."""
+        self._closed = True  # from here on nothing is produced; those who wait go on to serve their reports
+        client = self._client
+        if client is not None:
+            _discard(client, seconds)
         with self._lock:
-            client, self._client = self._client, None
-            self._closed = True
-        _discard(client, seconds)
+            self._client = None
 
     def _current(self) -> Producer:
         client = self._client
-        if client is not None:
+        if client is not None and not self._closed:
             return client
         with self._lock:
             if self._closed:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
-                self._client = Producer({**self._config, "error_cb": self._on_error}, logger=librdkafka_log)
+                self._client = Producer({**self._config, "error_cb": self._on_error}, logger=self)
             return self._client
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """librdkafka's log lines, as it hands them to a logger: without the secrets of its configuration."""
+        librdkafka_log.log(level, message, *(mask(str(argument), self._config) for argument in arguments))
 
     def _on_error(self, error: KafkaError) -> None:
         # That all brokers are down follows a line on each of them that says why.
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
-            self.last_error = error.str()
+            self.last_error = mask(error.str(), self._config)
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._client is not None:
             # The inherited handle accepts records and delivers none, and destroying it waits for threads that are not
             # here: it is never called again and, with one reference too many, never destroyed.
@@ -164,10 +185,8 @@ def _is_fatal(error: Exception) -> bool:
     return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())
 
 
-def _discard(client: Producer | None, seconds: float) -> None:
+def _discard(client: Producer, seconds: float) -> None:
     """Part with a client in time: closing one that still has records takes up to `message.timeout.ms`."""
-    if client is None:
-        return
     try:
         client.flush(seconds)
         client.purge(in_queue=True, in_flight=True, blocking=True)

@@ -5,6 +5,7 @@ Property names and bounds: librdkafka's CONFIGURATION.md.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.cimpl import Producer  # see producer.py
 
 from .errors import SettingsError
+from .redaction import REDACTED
 from .settings import Settings
 
 # Ours, and open to `producer_config`.
@@ -58,6 +60,22 @@ _REFUSED = {
     "transactional.id": "records are produced without transactions",
 }
 
+# Properties whose values may stand in an error's text.
+_OPEN = frozenset(
+    {*_DEFAULTS, *_SETTING_OF, "security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "debug"}
+)
+_LEAST_SECRET = 3
+
+# Names to hold a misspelt one against.
+_USUAL = (
+    *_DEFAULTS, *_SETTING_OF, *_ALIASES, "batch.size", "batch.num.messages", "compression.level", "max.in.flight",
+    "message.timeout.ms", "metadata.max.age.ms", "reconnect.backoff.ms", "request.timeout.ms", "retries",
+    "retry.backoff.ms", "sasl.mechanism", "sasl.mechanisms", "sasl.oauthbearer.config", "sasl.oauthbearer.method",
+    "sasl.password", "sasl.username", "security.protocol", "socket.keepalive.enable", "ssl.ca.location",
+    "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "sticky.partitioning.linger.ms",
+    "topic.metadata.refresh.interval.ms",
+)  # fmt: skip
+
 # What librdkafka counts of a record beyond key, headers and value.
 _RECORD_OVERHEAD = 1_024
 
@@ -98,10 +116,25 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
         text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
+        text = mask(text, config)
         unknown = re.fullmatch(r'No such configuration property: "(.*)"', text)
-        if unknown and not re.fullmatch(r"[a-z]+([._][a-z]+)*", unknown[1]):
-            text = "a name that is none of librdkafka's (not shown: a value with a comma may have been cut in two)"
+        if unknown:
+            close = difflib.get_close_matches(unknown[1], _USUAL, n=1, cutoff=0.7)
+            text = (
+                f"{text}. Did you mean {close[0]}?"
+                if close
+                # The rest of a password with a comma in it would stand here.
+                else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
+            )
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+def mask(text: str, config: Mapping[str, Any]) -> str:
+    """A text of librdkafka's without the values that it was given, but for those of properties that hold no secret."""
+    for name, value in config.items():
+        if isinstance(value, str) and len(value) >= _LEAST_SECRET and name not in _OPEN:
+            text = text.replace(value, REDACTED)
+    return text
 
 
 def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:

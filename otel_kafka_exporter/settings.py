@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -252,4 +253,5 @@ def _shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # an integer that is too long to be written
         text = f"an {type(value).__name__} of more digits than Python writes"
+    text = re.sub(r"[^\s,'\"]+@", "[REDACTED]@", text)  # credentials before an address
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal

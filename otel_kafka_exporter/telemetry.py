@@ -32,7 +32,7 @@ COMPONENT_TYPE = "onex_kafka_log_exporter"
 
 
 class _StderrHandler(StreamHandler):
-    """Writes to what `sys.stderr` is at the time, as logging's own handler of last resort does."""
+    """Writes to the process's own stderr: `sys.stderr` may be one that logs, as Celery's is in its workers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,8 +40,9 @@ class _StderrHandler(StreamHandler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
+        if sys.__stderr__ is not None:  # as in a process without a console
+            self.stream = sys.__stderr__
+            super().emit(record)
 
 
 class OncePerMinute(logging.Filter):
@@ -54,11 +55,11 @@ class OncePerMinute(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[object, tuple[float, int]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg
@@ -102,18 +103,18 @@ class Metrics:
     """The exporter's metrics, by OpenTelemetry's semantic conventions for SDK components.
 
     Args:
-        bootstrap_servers: the first of them gives `server.address` and `server.port`.
+        bootstrap_servers: the first of them gives `server.address` and `server.port`; empty when it is not known.
         meter_provider: where they go; the global one unless given.
     """
 
     def __init__(self, bootstrap_servers: str, meter_provider: MeterProvider | None = None) -> None:
-        host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
         self._attributes: dict[str, str | int] = {
             "otel.component.type": COMPONENT_TYPE,
             "otel.component.name": f"{COMPONENT_TYPE}/{next(_component_numbers)}",
-            "server.address": host.strip("[]"),
-            "server.port": int(port),
         }
+        if bootstrap_servers:
+            host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
+            self._attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
         meter = (meter_provider or get_meter_provider()).get_meter(QUIET_LOGGER)
         self._inflight = meter.create_up_down_counter(
             "otel.sdk.exporter.log.inflight", "{log_record}", "Records that are handed over and have no outcome yet."

@@ -5,19 +5,22 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import LogRecordExportResult, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_kafka_exporter import KafkaLogExporter
+from otel_kafka_exporter import KafkaLogExporter, telemetry
 from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.producer import KafkaProducer
 from otel_kafka_exporter.telemetry import Metrics
@@ -201,6 +204,53 @@ def test_shutdown_keeps_its_time_with_the_broker_away(embedded_kafka: EmbeddedKa
     assert (stats.accepted, stats.delivered, stats.in_flight) == (3, 1, 0)
 
 
+def test_what_a_shutdown_still_delivers_is_counted_as_delivered(embedded_kafka: EmbeddedKafka) -> None:
+    """Records on their way at a shutdown that arrive within its time are delivered, for the accounting too."""
+    with exporting(embedded_kafka, delivery_wait=5) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.fail_next(KafkaError.REQUEST_TIMED_OUT, 3)  # librdkafka tries again, which takes a while
+        with ThreadPoolExecutor(1) as pool:
+            export = pool.submit(exporter.export, records(["one", "two"]))
+            _until(lambda: exporter.stats().in_flight == 2)
+            exporter.shutdown()
+            result = export.result(timeout=5)
+        stats = exporter.stats()
+        assert len(arrived(embedded_kafka)) == stats.delivered == 3
+        assert (result, stats.dropped) == (SUCCESS, {})
+
+
+def test_a_client_that_cannot_be_made_any_more_is_named_as_the_cause(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A certificate that is gone at the first record costs the records, and the warning says why."""
+    certificate = tmp_path / "ca.pem"
+    certificate.write_bytes(trustme.CA().cert_pem.bytes())
+    config = {"security.protocol": "SSL", "ssl.ca.location": str(certificate)}
+    exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", producer_config=config, delivery_wait=0.5)
+    certificate.unlink()
+    telemetry._once_per_minute._seen.clear()
+    assert exporter.export(records(["lost"])) is FAILURE
+    assert exporter.stats().dropped == {"broker_unavailable": 1}
+    assert "ssl.ca.location failed" in capfd.readouterr().err
+
+
+def test_secrets_are_not_in_what_librdkafka_says(capfd: pytest.CaptureFixture[str]) -> None:
+    """librdkafka's own words about a wrong token come without the configured value."""
+    properties = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": "true",
+        "sasl.oauthbearer.config": "topsecret",
+    }
+    exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", producer_config=properties, delivery_wait=0.5)
+    telemetry._once_per_minute._seen.clear()
+    exporter.export(records(["lost"]))
+    exporter.shutdown()
+    said = capfd.readouterr().err
+    assert "OAUTHBEARER" in said
+    assert "topsecret" not in said
+
+
 # Threads, forks, interrupts
 
 
@@ -277,6 +327,24 @@ def test_ctrl_c_during_an_export_reaches_the_application_and_is_accounted(embedd
             exporter.export(records(["on its way"]))
         stats = exporter.stats()
         assert (stats.accepted, stats.in_flight, stats.dropped) == (2, 0, {"interrupted": 1})
+        embedded_kafka.up()
+        assert arrived(embedded_kafka) == ["before"]
+
+
+def test_a_refusal_that_another_thread_hears_of_is_counted(embedded_kafka: EmbeddedKafka) -> None:
+    """Reports of failures arrive in whichever thread waits; none is taken for a delivery."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1000)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                results = list(pool.map(lambda _: exporter.export(records(["refused"] * 2)), range(400)))
+        finally:
+            sys.setswitchinterval(interval)
+        assert set(results) == {FAILURE}
+        assert exporter.stats().delivered == len(arrived(embedded_kafka)) == 1
 
 
 # Accounting

@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from otel_kafka_exporter.delivery import NoDelivery
+from otel_kafka_exporter.telemetry import Metrics
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.ways_in import checks
 from tests.ways_in.running import app, envelopes, instrumented, run
@@ -56,6 +60,19 @@ def test_a_wrong_variable_costs_one_line_and_no_more(variables: dict[str, str], 
 def assert_no_traceback_of_ours(stderr: str) -> None:
     """The application has one of its own, and OpenTelemetry's handler has one at the exit of Python 3.12."""
     assert "otel_kafka_exporter/" not in stderr
+
+
+def test_a_misconfigured_exporter_counts_what_it_drops() -> None:
+    """Nobody holds an exporter that OpenTelemetry's set-up made, so its drops are a metric."""
+    reader = InMemoryMetricReader()
+    drops = NoDelivery("misconfigured", Metrics("", MeterProvider([reader])))
+    assert drops.deliver(["one", "two"], str) is False  # type: ignore[arg-type]  # nothing is built
+    data = reader.get_metrics_data()
+    assert data is not None
+    metrics = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    [point] = metrics["otel.sdk.exporter.log.exported"].data.data_points
+    assert (point.value, (point.attributes or {})["error.type"]) == (2, "misconfigured")  # type: ignore[union-attr]  # a counter's
+    assert drops.stats().dropped == {"misconfigured": 2}
 
 
 def test_a_wrong_variable_leaves_other_telemetry_alone() -> None:

@@ -249,14 +249,14 @@ def test_a_bad_tenant_is_kept_in_context(pipeline: Pipeline) -> None:
     assert envelope.payload["context"] == {"omni.tenant_id": "x" * 129}
 
 
-def test_no_pipeline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_pipeline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Without a pipeline one warning is given in a process, and nothing else happens."""
     monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
     events._warn_of_no_pipeline.cache_clear()
     for _ in range(3):
         emit_audit_event(*AUDIT, logger=NoOpLogger("x"))  # type: ignore[arg-type]  # the words are right
         emit_security_event(*SECURITY, logger=NoOpLogger("x"))  # type: ignore[arg-type]  # the words are right
-    assert capsys.readouterr().err.count("audit and security events go nowhere") == 1
+    assert capfd.readouterr().err.count("audit and security events go nowhere") == 1
     assert sys.stderr is not None
 
 

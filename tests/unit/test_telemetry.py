@@ -60,20 +60,21 @@ def test_lines_do_not_reach_the_applications_handlers() -> None:
 
 
 @pytest.mark.usefixtures("new_minute")
-def test_warnings_go_to_the_stderr_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Warnings are written to what stderr is when they are said, with their level and their logger's name."""
-    for text in ("first", "second"):
-        stream = io.StringIO()
-        monkeypatch.setattr(sys, "stderr", stream)
-        warn("moment", "a %s line", text)
-        log.info("too quiet to be seen")
-        assert stream.getvalue() == f"WARNING otel_kafka_exporter: a {text} line\n"
+def test_warnings_go_to_the_processs_own_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings have level and logger, and pass by a stderr that was replaced, as by one that logs."""
+    own, replaced = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", own)
+    monkeypatch.setattr(sys, "stderr", replaced)
+    warn("moment", "a line")
+    log.info("too quiet to be seen")
+    assert own.getvalue() == "WARNING otel_kafka_exporter: a line\n"
+    assert not replaced.getvalue()
 
 
 @pytest.mark.usefixtures("new_minute")
 def test_no_stderr_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without stderr is not harmed by a warning."""
-    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "__stderr__", None)
     warn("no stderr", "a line")
 
 
