@@ -19,7 +19,7 @@ def sample_records(n: int) -> list[ReadableLogRecord]:
     resource = Resource({"service.name": "shop", "service.instance.id": "shop-1"})
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
-    logger = provider.get_logger("shop.orders")
+    logger = provider.get_logger("shop")
     for number in range(n):
         logger.emit(
             LogRecord(
@@ -27,7 +27,7 @@ def sample_records(n: int) -> list[ReadableLogRecord]:
                 context=_trace() if number % 2 else Context(),
                 severity_number=SeverityNumber.INFO,
                 severity_text="INFO",
-                body="order placed",
+                body="placed",
                 attributes={
                     "method": "POST",
                     "route": "/orders",
