@@ -14,11 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 
 from .accounting import Ledger
+from .batch import Batch, Failure, Round
 from .errors import ConversionError
 from .forks import after_fork_in_child
 from .kafka_errors import verdict
@@ -45,70 +46,6 @@ _WORTH_ANOTHER_TRY = _TOO_LARGE | {
     *_TAKEN_BACK,
     KafkaError._FATAL,  # by a new producer
 }
-
-
-class _Failure(NamedTuple):
-    at: int  # its place in the batch
-    record: KafkaRecord
-    code: int
-    reported: bool  # by the broker or librdkafka's threads, not by produce() at once
-
-
-class _Round:
-    """Records that were produced together, and the reports on them.
-
-    A report may come in any thread's wait. It is one insertion into a dict, which is atomic, and only the first one on
-    a record counts; so a record is settled or it is not, for every thread, without a lock.
-    """
-
-    __slots__ = ("client", "records", "reports")
-
-    def __init__(self, client: int) -> None:
-        self.client = client  # the number of the client that got them
-        self.records: dict[int, KafkaRecord] = {}
-        self.reports: dict[int, int] = {}
-
-    def report(self, at: int, error: KafkaError | None, _message: Message) -> None:
-        self.reports.setdefault(at, KafkaError.NO_ERROR if error is None else error.code())
-
-    def settled(self) -> bool:
-        return len(self.reports) >= len(self.records)
-
-    def give_up(self) -> None:
-        """Settle what has no report: a fatal error can swallow one, and a closed client has none to give."""
-        for at in self.records:
-            self.reports.setdefault(at, KafkaError._FATAL)
-
-    def delivered(self) -> int:
-        return sum(code == KafkaError.NO_ERROR for code in self.reports.values())
-
-    def failures(self) -> list[_Failure]:
-        return [
-            _Failure(at, record, self.reports[at], reported=True)
-            for at, record in self.records.items()
-            if self.reports[at] != KafkaError.NO_ERROR
-        ]
-
-
-class _Batch:
-    """Records handed over together, and what has become of them. Only the thread that handed them over touches it."""
-
-    __slots__ = ("delivered", "dropped", "failed", "open", "refused", "tries", "truncated")
-
-    def __init__(self) -> None:
-        self.refused: str | None = None  # not asked yet
-        self.open: list[_Round] = []
-        self.failed: list[_Failure] = []
-        self.tries: Counter[int] = Counter()
-        self.delivered = 0
-        self.dropped: Counter[str] = Counter()
-        self.truncated = 0
-
-    def drop(self, reason: str) -> None:
-        self.dropped[reason] += 1
-
-    def settled(self) -> bool:
-        return all(round_.settled() for round_ in self.open)
 
 
 class Delivery:
@@ -152,7 +89,7 @@ class Delivery:
         started = time.monotonic()
         self._ledger.accept(len(sources))
         self._metrics.accepted(len(sources))
-        batch = _Batch()
+        batch = Batch()
         try:
             for at, source in enumerate(sources):
                 self._hand_over(batch, at, source, build, started + self._delivery_wait)
@@ -179,7 +116,7 @@ class Delivery:
         self._producer.close(seconds)
 
     def _hand_over(
-        self, batch: _Batch, at: int, source: _Source, build: Callable[[_Source], KafkaRecord], deadline: float
+        self, batch: Batch, at: int, source: _Source, build: Callable[[_Source], KafkaRecord], deadline: float
     ) -> None:
         try:
             record = build(source)
@@ -195,7 +132,7 @@ class Delivery:
         else:
             self._produce(batch, at, record, deadline)
 
-    def _settle(self, batch: _Batch, deadline: float) -> None:
+    def _settle(self, batch: Batch, deadline: float) -> None:
         """Wait for the reports, and judge what failed, until every record has its outcome."""
         self._wait(batch, deadline)
         while again := self._judge(batch, deadline):
@@ -215,10 +152,10 @@ class Delivery:
             self._probe_seconds = self._delivery_wait
         return ""
 
-    def _produce(self, batch: _Batch, at: int, record: KafkaRecord, deadline: float) -> None:
+    def _produce(self, batch: Batch, at: int, record: KafkaRecord, deadline: float) -> None:
         client = self._producer.client_number
         if not batch.open or batch.open[-1].client != client or at in batch.open[-1].records:
-            batch.open.append(_Round(client))
+            batch.open.append(Round(client))
         round_ = batch.open[-1]
         code = KafkaError.NO_ERROR
         while code == KafkaError.NO_ERROR:  # again when the queue was full, until it has room
@@ -238,9 +175,9 @@ class Delivery:
                 return
         if code == KafkaError._FATAL:
             self._producer.renew(client)
-        batch.failed.append(_Failure(at, record, code, reported=False))
+        batch.failed.append(Failure(at, record, code, reported=False))
 
-    def _wait(self, batch: _Batch, deadline: float) -> None:
+    def _wait(self, batch: Batch, deadline: float) -> None:
         """Wait for the reports on a batch; what has none by the deadline is taken back."""
         while not batch.settled() and (left := deadline - time.monotonic()) > 0:
             if not self._producer.flush(min(left, _SLICE_SECONDS)):
@@ -251,7 +188,7 @@ class Delivery:
             self._probe_seconds = min(_PROBE_SECONDS, self._delivery_wait)
         self._take_back(batch)
 
-    def _take_back(self, batch: _Batch) -> None:
+    def _take_back(self, batch: Batch) -> None:
         """Close the open rounds: what has no report yet is given up, and everything that failed is to be judged."""
         for round_ in batch.open:
             if not round_.settled():
@@ -269,11 +206,11 @@ class Delivery:
             batch.failed.extend(round_.failures())
         batch.open.clear()
 
-    def _judge(self, batch: _Batch, deadline: float) -> list[_Failure]:
+    def _judge(self, batch: Batch, deadline: float) -> list[Failure]:
         """Give failed records their outcome; what comes back is worth another try."""
         failures = sorted(batch.failed)  # by their place: reports come partition by partition
         batch.failed.clear()
-        again: list[_Failure] = []
+        again: list[Failure] = []
         for failure in failures:
             # What another thread took back, whose time was over, has not been tried.
             batch.tries[failure.at] += failure.code not in _TAKEN_BACK
@@ -287,7 +224,7 @@ class Delivery:
                 batch.dropped["shutdown" if given_up else verdict(failure.code).reason] += 1
         return again
 
-    def _try_again(self, batch: _Batch, failure: _Failure, deadline: float) -> None:
+    def _try_again(self, batch: Batch, failure: Failure, deadline: float) -> None:
         record = failure.record
         if failure.code == KafkaError.INVALID_TIMESTAMP:
             record = record._replace(milliseconds=0)  # librdkafka takes the time of sending
@@ -295,7 +232,7 @@ class Delivery:
         if failure.code in _TOO_LARGE:
             self._wait(batch, deadline)
 
-    def _warn_of(self, batch: _Batch) -> None:
+    def _warn_of(self, batch: Batch) -> None:
         for reason, records in batch.dropped.items():
             if not reason.startswith("conversion:"):
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
