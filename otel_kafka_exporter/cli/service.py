@@ -89,7 +89,7 @@ class Service:
             except OSError:
                 if time.monotonic() > deadline:
                     raise ServiceError(self._with_stderr("the service does not answer")) from None
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(_PAUSE_SECONDS)  # between two tries: a refused connection comes back at once
             else:
                 return
 

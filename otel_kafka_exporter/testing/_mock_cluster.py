@@ -128,7 +128,7 @@ class MockCluster:
             code = getattr(self._library, f"rd_kafka_mock_{name}")(self._cluster, *arguments)
             # The cluster's thread answers, then empties the pipe that wakes it. A command in between loses
             # its wake-up and waits for the thread's next look, up to a second: let the thread get past that.
-            time.sleep(0.001)
+            time.sleep(0.001)  # there is nothing to ask whether it has
         if code:
             raise KafkaException(KafkaError(code))
 

@@ -71,7 +71,7 @@ def wait_until_gone(pids: list[int]) -> None:
     deadline = time.monotonic() + 5
     while alive := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, alive
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks, up to the deadline: an orphan's end cannot be waited for
 
 
 def is_alive(pid: int) -> bool:

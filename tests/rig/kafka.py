@@ -227,7 +227,7 @@ class KafkaCluster:
     def __enter__(self) -> KafkaCluster:  # noqa: PYI034 - Self needs Python 3.11 or a dependency
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no broker outlives a start that failed
             self.__exit__()
             raise
         return self

@@ -80,7 +80,7 @@ def run(argv: Sequence[str], *, timeout: float, cwd: Path | None = None) -> str:
             process.kill()
             output, _ = process.communicate()
             problem = f"not done after {timeout:g} s"
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the command does not outlive its caller
             process.kill()
             raise
     text = output.decode(errors="replace")
@@ -98,7 +98,7 @@ def wait_for(probe: Callable[[], T | None], *, timeout: float, failure: Callable
     while (found := probe()) is None:
         if time.monotonic() >= deadline:
             raise TimeoutError(f"not within {timeout:g} s: {failure()}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks, up to the deadline
     return found
 
 
