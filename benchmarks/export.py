@@ -70,22 +70,22 @@ def main() -> None:
     broker.start()
     bootstrap_servers = ours.recv()
 
-    exporter = KafkaLogExporter(bootstrap_servers=bootstrap_servers)
+    exporter = KafkaLogExporter(bootstrap_servers=bootstrap_servers, outbox=False)
     batch = sample_records(BATCH)
-    built = [exporter._build(record) for record in batch]
+    built = [record for record in map(exporter._builder.build, batch) if record is not None]
     raw = Producer(librdkafka_config(Settings.load({"bootstrap_servers": bootstrap_servers}, {})))
     counter = _Counter(bootstrap_servers)
 
     def convert_and_encode() -> None:
         for record in batch:
-            exporter._build(record)
+            exporter._builder.build(record)
 
     def export() -> None:
         if exporter.export(batch) is not LogRecordExportResult.SUCCESS:
             raise SystemExit(f"the export failed: {exporter.stats()}")
 
     def raw_produce() -> None:
-        for topic, key, value, headers, milliseconds, _ in built:
+        for topic, key, value, headers, milliseconds, *_ in built:
             raw.produce(topic, value, key, headers=headers, timestamp=milliseconds)
         raw.flush(10)
 

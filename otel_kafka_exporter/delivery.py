@@ -1,51 +1,50 @@
-"""What happens next to a record: the one place that decides it, and counts it.
+"""Records handed over, and what becomes of them: the way in, and the thread that sees to the rest.
 
-A batch's way: each record is built and handed to librdkafka; the caller waits, and serves the delivery reports
-meanwhile, until each record has its report or `delivery_wait` is over; what has none by then is taken back. Then each
-failed record is judged by `kafka_errors`: some are tried once more, the others get their outcome. So whoever hands
-records over knows their outcomes when the call returns.
-
-There is no outbox yet: what it will keep is dropped, with its reason counted and warned of once per reason and minute.
+A record's way: it is built; if its category is durable it is written to the outbox; it is given to librdkafka; its
+report, served by the background thread or by a caller that waits, takes it to its outcome. Where anything is in the
+way, it waits in the outbox, behind what is there already. What has failed, and what waits, is `recovery`'s.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeVar
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
-
-from .accounting import Ledger
-from .batch import Batch, Failure, Round
+from .background import Background
+from .entry import Batch, Entry
+from .envelope import Category
 from .errors import ConversionError
 from .forks import after_fork_in_child
-from .kafka_errors import verdict
 from .kafka_record import KafkaRecord
-from .outcome import DeliveryStats, Disposition
+from .lane import Lane
+from .outbox import OnLoss, Outbox
+from .outcome import DeliveryStats, OutboxUsage
 from .producer import KafkaProducer
+from .recovery import SHUTDOWN, SLICE_SECONDS, Recovery
+from .rows import encode_row
+from .state import DeliveryState
 from .telemetry import Metrics, warn
 
-_Source = TypeVar("_Source")
+_Source = TypeVar("_Source", contravariant=True)  # noqa: PLC0105 - functions use it too
 
-#: How long a known outage is probed before the next batch is given up. No batch waits its whole time again.
-_PROBE_SECONDS = 0.25
-#: How long one wait for reports lasts. Others may produce all the while, so that the queue is never empty.
-_SLICE_SECONDS = 0.1
-#: How long the reports of purged records may take; they are local.
-_PURGE_SECONDS = 1.0
-_MAX_TRIES = 3
-_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-_TAKEN_BACK = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
-#: Failures after which the very same record may be delivered at once.
-_WORTH_ANOTHER_TRY = _TOO_LARGE | {
-    # A broker refuses a whole batch for its size, or for one record in it: each goes again on its own.
-    KafkaError.INVALID_TIMESTAMP,  # without the timestamp
-    *_TAKEN_BACK,
-    KafkaError._FATAL,  # by a new producer
-}
+#: How long a caller that found the local queue full serves reports before it looks again.
+_ROOM_SECONDS = 0.005
+#: How long a caller waits for another thread that is deciding over failed records.
+_TURN_SECONDS = 1.0
+#: Records that wait in memory at most while those before them are sent again, where there is no outbox.
+_LONGEST_AGAIN = 10_000
+
+
+class Builder(Protocol[_Source]):
+    """Makes Kafka records of what is handed over."""
+
+    def build(self, source: _Source) -> KafkaRecord | None:
+        """The record; None for one that must not be sent. Raises `ConversionError` where there cannot be one."""
+
+    def letter(self, source: _Source) -> KafkaRecord:
+        """The dead letter of one that cannot be built: as much of it as can be kept, redacted."""
 
 
 class Delivery:
@@ -53,187 +52,255 @@ class Delivery:
 
     Args:
         producer: takes them to Kafka.
-        delivery_wait: seconds that a batch waits for its acknowledgements.
         metrics: told of what happens.
+        delivery_wait: seconds that a batch waits for its acknowledgements, and without any after which the cluster
+            counts as away.
+        message_timeout: seconds after which librdkafka gives a record up.
+        full_queue_wait: seconds that a single record waits for room in the local queue.
+        outbox: makes the outbox of a process, given what is to be told of losses; None for none.
+        durable: the categories whose records are in the outbox before they are on their way.
+        sync: whether they are on the disk, too, before the call returns.
     """
 
-    def __init__(self, producer: KafkaProducer, delivery_wait: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        producer: KafkaProducer,
+        metrics: Metrics,
+        *,
+        delivery_wait: float = 2.0,
+        message_timeout: float = 300.0,
+        full_queue_wait: float = 0.05,
+        outbox: Callable[[OnLoss], Outbox] | None = None,
+        durable: Collection[Category] = (),
+        sync: bool = False,
+    ) -> None:
         self._producer = producer
-        self._delivery_wait = delivery_wait
         self._metrics = metrics
-        self._ledger = Ledger()
+        self._delivery_wait = delivery_wait
+        self._message_timeout = message_timeout
+        self._full_queue_wait = full_queue_wait
+        self._make_outbox = outbox
+        self._durable = durable
+        self._sync = sync
         self._closed = False
-        self._begin()
-        after_fork_in_child(self._begin)
+        self._begin(DeliveryState(outbox, durable))
+        after_fork_in_child(self._after_fork)
+        metrics.observe(self)
 
-    def _begin(self) -> None:
-        self._ledger.begin()
-        # Whether the cluster has answered since it was last away, and whether it was ever asked.
-        self._reached = False
-        self._probe_seconds = self._delivery_wait
+    def _after_fork(self) -> None:
+        """A child starts from nothing: what its parent has in hand is its parent's."""
+        if self._state.outbox is not None:
+            self._state.outbox.abandon()
+        self._begin(DeliveryState(self._make_outbox, self._durable))
+
+    def _begin(self, state: DeliveryState) -> None:
+        self._state = state
+        self._recovery = Recovery(state, self._producer, self._delivery_wait, self._message_timeout)
+        self._background = Background(state, self._recovery, self._producer)
+        # What was handed over by a signal handler or a finalizer while its own thread was in the middle of the same.
+        self._deferred: deque[KafkaRecord] = deque()
+        self._warned: Counter[str] = Counter()
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
-        return self._ledger.stats()
+        return self._state.stats()
 
-    def deliver(self, sources: Sequence[_Source], build: Callable[[_Source], KafkaRecord]) -> bool:
-        """Deliver records; returns when each has its outcome, at most some seconds after `delivery_wait`.
+    def outbox_usage(self) -> OutboxUsage | None:
+        """What the outbox holds; None without one."""
+        with self._state.lock:
+            if self._state.outbox is None:
+                return None
+            usage = self._state.outbox.usage()
+        return OutboxUsage(usage.bytes, sum(usage.waiting.values()), usage.oldest or 0)
+
+    # The way in
+
+    def hand_over(self, source: _Source, builder: Builder[_Source]) -> None:
+        """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
+
+        Args:
+            source: what it is made of.
+            builder: makes it.
+        """
+        entry = self._take(source, builder, None, self._full_queue_wait)
+        if self._sync and entry is not None:
+            self._state.sync(entry)
+
+    def deliver(self, sources: Sequence[_Source], builder: Builder[_Source]) -> bool:
+        """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.
 
         Args:
             sources: what the records are made of.
-            build: makes one; raises `ConversionError` for one that cannot be made.
+            builder: makes one.
 
         Returns:
-            Whether every record was delivered.
+            Whether every record was delivered or is kept.
         """
         started = time.monotonic()
-        self._ledger.accept(len(sources))
-        self._metrics.accepted(len(sources))
-        batch = Batch()
+        deadline = started + self._delivery_wait
+        batch, handed_over, entry = Batch(), 0, None
         try:
-            for at, source in enumerate(sources):
-                self._hand_over(batch, at, source, build, started + self._delivery_wait)
-            self._settle(batch, started + self._delivery_wait)
-        finally:
-            # Something is open only after Ctrl-C in a thread of the application's that logs: it is taken back, so that
-            # it is not delivered after it was counted.
-            self._take_back(batch)
-            interrupted = len(sources) - batch.delivered - batch.dropped.total()
-            if interrupted:
-                batch.dropped["interrupted"] = interrupted
-            self._ledger.settle(batch.delivered, batch.dropped, batch.truncated)
-            self._metrics.settled(batch.delivered, batch.dropped, batch.truncated, time.monotonic() - started)
-        self._warn_of(batch)
-        return not batch.dropped
-
-    def wait_until_settled(self, seconds: float) -> bool:
-        """Wait until nothing is in flight, at most for so long; whether that came about."""
-        return self._ledger.wait_until_settled(seconds)
-
-    def close(self, seconds: float) -> None:
-        """Take no more records, and give up those that are on their way after so many seconds."""
-        self._closed = True
-        self._producer.close(seconds)
-
-    def _hand_over(
-        self, batch: Batch, at: int, source: _Source, build: Callable[[_Source], KafkaRecord], deadline: float
-    ) -> None:
-        try:
-            record = build(source)
-        except ConversionError as error:
-            batch.drop(f"conversion:{error.field}")
-            warn(f"conversion:{error.field}", "log record dropped, because of %s", error)
-            return
-        batch.truncated += record.cuts
-        if batch.refused is None:
-            batch.refused = self._refusal(record.topic)
-        if batch.refused:
-            batch.drop(batch.refused)
-        else:
-            self._produce(batch, at, record, deadline)
-
-    def _settle(self, batch: Batch, deadline: float) -> None:
-        """Wait for the reports, and judge what failed, until every record has its outcome."""
-        self._wait(batch, deadline)
-        while again := self._judge(batch, deadline):
-            for failure in again:
-                self._try_again(batch, failure, deadline)
+            for source in sources:
+                entry = self._take(source, builder, batch, deadline - time.monotonic()) or entry
+                handed_over += 1
+            if self._sync and entry is not None:
+                self._state.sync(entry)  # the last of them: with it, all before it
             self._wait(batch, deadline)
+        finally:
+            # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
+            if handed_over < len(sources):
+                with self._state.lock:
+                    self._state.ledger.accepted += len(sources) - handed_over
+                    self._state.ledger.dropped["interrupted"] += len(sources) - handed_over
+        self._metrics.exported(time.monotonic() - started)
+        self._warn_of_losses()
+        return not batch.failed
 
-    def _refusal(self, topic: str) -> str:
-        """The reason why a batch need not be tried; empty when it may."""
-        if self._closed:
-            return "shutdown"
-        if not self._reached:
-            if not self._producer.reachable(topic, self._probe_seconds):
-                self._probe_seconds = min(_PROBE_SECONDS, self._delivery_wait)
-                return "broker_unavailable"
-            self._reached = True
-            self._probe_seconds = self._delivery_wait
-        return ""
+    def _take(
+        self, source: _Source, builder: Builder[_Source], batch: Batch | None, room_within: float
+    ) -> Entry | None:
+        """Take one record; its entry, where that has a row in the outbox."""
+        state = self._state
+        try:
+            record = builder.build(source)
+        except ConversionError as error:
+            self._refuse(builder.letter(source), error, batch)
+            return None
+        if record is None:
+            with state.lock:
+                state.ledger.accepted += 1
+                state.dropped("own_log_line")
+            if batch is not None:
+                batch.failed += 1
+            return None
+        if state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+            self._deferred.append(record)
+            return None
+        entry = self._start(record, batch, room_within)
+        while self._deferred:
+            self._start(self._deferred.popleft(), None, 0)
+        return entry
 
-    def _produce(self, batch: Batch, at: int, record: KafkaRecord, deadline: float) -> None:
-        client = self._producer.client_number
-        if not batch.open or batch.open[-1].client != client or at in batch.open[-1].records:
-            batch.open.append(Round(client))
-        round_ = batch.open[-1]
-        code = KafkaError.NO_ERROR
-        while code == KafkaError.NO_ERROR:  # again when the queue was full, until it has room
-            try:
-                self._producer.produce(record, partial(round_.report, at))
-            except BufferError:  # noqa: PERF203 - the rare case, not the common one
-                if time.monotonic() >= deadline:
-                    code = KafkaError._QUEUE_FULL
-                else:
-                    self._producer.flush(_SLICE_SECONDS)
-            except KafkaException as error:
-                code = error.args[0].code()
-            except RuntimeError:  # another thread closed the client, or gave it up, meanwhile
-                code = KafkaError._FATAL
+    def _refuse(self, letter: KafkaRecord, error: ConversionError, batch: Batch | None) -> None:
+        reason = f"conversion:{error.field}"
+        with self._state.lock:
+            self._state.ledger.accepted += 1
+            kept = self._state.refuse(letter, reason)
+            if batch is not None:
+                batch.failed += not kept
+        warn(reason, "log record %s, because of %s", "kept as a dead letter" if kept else "dropped", error)
+
+    def _start(self, record: KafkaRecord, batch: Batch | None, room_within: float) -> Entry | None:
+        state = self._state
+        lane = state.lanes[record.category]
+        row = encode_row(record, "", time.time_ns()) if lane.durable else None
+        room = True
+        with state.lock:
+            state.ledger.accepted += 1
+            if record.cuts:
+                state.ledger.truncated += record.cuts
+                if record.uncut is not None:
+                    state.attach(record, record.uncut)
+            if self._closed or state.away or lane.diverts(record.key):
+                entry = state.outside(record, batch)
+                self._divert(lane, entry, row)
             else:
-                round_.records[at] = record
-                return
-        if code == KafkaError._FATAL:
-            self._producer.renew(client)
-        batch.failed.append(Failure(at, record, code, reported=False))
+                entry = state.enter(lane, record, row, batch)
+                room = self._recovery.send(lane, entry)
+        if not room:
+            self._wait_for_room(lane, entry, room_within)
+        self._background.notice()
+        return entry if entry.place is not None else None
+
+    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None, reason: str = "queue_full") -> None:
+        """A record cannot be sent at once. Expects the lock to be held."""
+        state = self._state
+        if self._closed:
+            state.drop(entry, SHUTDOWN)
+        elif lane.paused and state.outbox is None and len(lane.again) < _LONGEST_AGAIN:
+            lane.again.append(entry)
+        else:
+            state.keep(lane, entry, state.away or lane.blocked or reason, row=row)
+
+    def _wait_for_room(self, lane: Lane, entry: Entry, seconds: float) -> None:
+        """The local queue is full: serve reports until there is room, and give up after a while."""
+        state = self._state
+        deadline = time.monotonic() + seconds
+        room = False
+        try:
+            while not room and time.monotonic() < deadline:
+                self._producer.poll(_ROOM_SECONDS)
+                with state.lock:
+                    if state.away or lane.diverts(entry.record.key):
+                        break
+                    state.depart(lane, entry)
+                    room = self._recovery.send(lane, entry)
+        finally:
+            if not room:
+                with state.lock:
+                    self._divert(lane, entry)
+
+    # The wait for outcomes
 
     def _wait(self, batch: Batch, deadline: float) -> None:
-        """Wait for the reports on a batch; what has none by the deadline is taken back."""
-        while not batch.settled() and (left := deadline - time.monotonic()) > 0:
-            if not self._producer.flush(min(left, _SLICE_SECONDS)):
+        while batch.open and (left := deadline - time.monotonic()) > 0:
+            self._serve(left)
+        if batch.open:
+            self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
+
+    def _serve(self, seconds: float) -> None:
+        """Serve reports for a moment, and decide over what has failed."""
+        if self._state.attention.is_set() or not self._background.runs:
+            self._recovery.step()
+        if not self._producer.flush(min(seconds, SLICE_SECONDS)):
+            self._state.attention.wait(min(seconds, SLICE_SECONDS))
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until nothing is in flight, at most for so long; whether that came about."""
+        deadline = time.monotonic() + seconds
+        while self.stats().in_flight:
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            self._serve(left)
+        return True
+
+    def drain(self, seconds: float) -> bool:
+        """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
+        deadline = time.monotonic() + seconds
+        self._recovery.adopt()
+        self._background.notice()
+        while (stats := self.stats()).spooled + stats.in_flight:
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            self._state.attention.wait(min(left, SLICE_SECONDS))
+        return True
+
+    def close(self, seconds: float) -> None:
+        """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
+        with self._state.lock:
+            closed, self._closed = self._closed, True
+        deadline = time.monotonic() + seconds
+        while not closed and not self._state.away and self.stats().in_flight:
+            if (left := deadline - time.monotonic()) <= 0:
                 break
-        if not batch.settled() and not batch.delivered and not any(round_.delivered() for round_ in batch.open):
-            # Not one was acknowledged: the next batch asks first, and does not wait as long for the answer.
-            self._reached = False
-            self._probe_seconds = min(_PROBE_SECONDS, self._delivery_wait)
-        self._take_back(batch)
+            self._serve(left)
+        self._background.stop(_TURN_SECONDS)
+        if not closed:
+            self._recovery.retreat_if(lambda: True, SHUTDOWN, _TURN_SECONDS)
+            self._warn_of_losses()
+        if self._background.runs:
+            self._producer.leave()  # the thread is in a call to it that does not end
+        else:
+            self._producer.close(0)
+        with self._state.lock:
+            if self._state.outbox is not None:
+                self._state.outbox.close()
 
-    def _take_back(self, batch: Batch) -> None:
-        """Close the open rounds: what has no report yet is given up, and everything that failed is to be judged."""
-        for round_ in batch.open:
-            if not round_.settled():
-                self._producer.purge(round_.client)
-        deadline = time.monotonic() + _PURGE_SECONDS
-        while not batch.settled() and time.monotonic() < deadline:
-            if not self._producer.flush(_SLICE_SECONDS):
-                break
-        for round_ in batch.open:
-            if not round_.settled():
-                # Its client swallowed reports, as one with a fatal error does, or is gone.
-                self._producer.renew(round_.client)
-                round_.give_up()
-            batch.delivered += round_.delivered()
-            batch.failed.extend(round_.failures())
-        batch.open.clear()
-
-    def _judge(self, batch: Batch, deadline: float) -> list[Failure]:
-        """Give failed records their outcome; what comes back is worth another try."""
-        failures = sorted(batch.failed)  # by their place: reports come partition by partition
-        batch.failed.clear()
-        again: list[Failure] = []
-        for failure in failures:
-            # What another thread took back, whose time was over, has not been tried.
-            batch.tries[failure.at] += failure.code not in _TAKEN_BACK
-            hopeful = time.monotonic() < deadline and batch.tries[failure.at] < _MAX_TRIES and not self._closed
-            # What produce() itself refuses it refuses again; only the producer's own end is not the record's fault.
-            mendable = failure.reported or failure.code == KafkaError._FATAL
-            if hopeful and mendable and failure.code in _WORTH_ANOTHER_TRY:
-                again.append(failure)
-            else:
-                given_up = self._closed and verdict(failure.code).disposition is Disposition.RETRY
-                batch.dropped["shutdown" if given_up else verdict(failure.code).reason] += 1
-        return again
-
-    def _try_again(self, batch: Batch, failure: Failure, deadline: float) -> None:
-        record = failure.record
-        if failure.code == KafkaError.INVALID_TIMESTAMP:
-            record = record._replace(milliseconds=0)  # librdkafka takes the time of sending
-        self._produce(batch, failure.at, record, deadline)
-        if failure.code in _TOO_LARGE:
-            self._wait(batch, deadline)
-
-    def _warn_of(self, batch: Batch) -> None:
-        for reason, records in batch.dropped.items():
+    def _warn_of_losses(self) -> None:
+        with self._state.lock:
+            losses = self._state.ledger.dropped - self._warned
+            self._warned += losses
+        for reason, records in losses.items():
             if not reason.startswith("conversion:"):
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
                 warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
@@ -249,22 +316,25 @@ class NoDelivery:
 
     def __init__(self, reason: str, metrics: Metrics) -> None:
         self._reason = reason
-        self._metrics = metrics
-        self._ledger = Ledger()
-        after_fork_in_child(self._ledger.begin)
+        self._state = DeliveryState(None, ())
+        metrics.observe(self)
 
     def stats(self) -> DeliveryStats:
-        return self._ledger.stats()
+        return self._state.stats()
 
-    def deliver(self, sources: Sequence[_Source], _build: Callable[[_Source], KafkaRecord]) -> bool:
-        dropped = Counter({self._reason: len(sources)})
-        self._ledger.accept(len(sources))
-        self._metrics.accepted(len(sources))
-        self._ledger.settle(0, dropped, 0)
-        self._metrics.settled(0, dropped, 0, 0.0)
+    def outbox_usage(self) -> None:
+        return None
+
+    def hand_over(self, source: _Source, builder: Builder[_Source]) -> None:
+        self.deliver([source], builder)
+
+    def deliver(self, sources: Sequence[_Source], _builder: Builder[_Source]) -> bool:
+        with self._state.lock:
+            self._state.ledger.accepted += len(sources)
+            self._state.ledger.dropped[self._reason] += len(sources)
         return not sources
 
-    def wait_until_settled(self, _seconds: float) -> bool:
+    def flush(self, _seconds: float) -> bool:
         return True
 
     def close(self, seconds: float) -> None:

@@ -3,13 +3,22 @@
     OtelKafkaError
     ├── SettingsError     a setting is missing, malformed or contradicts another     (also a ValueError)
     ├── ConversionError   a log record cannot become an envelope; names the field    (also a ValueError)
-    └── DecodeError       bytes are not an envelope; names the position              (also a ValueError)
+    ├── DecodeError       bytes are not an envelope; names the position              (also a ValueError)
+    ├── OutboxError       the outbox cannot keep a record; says why
+    ├── DeliveryError     an event that somebody waits for was dropped or dead-lettered
+    ├── DeliveryTimeout   it was not acknowledged in time                            (also a TimeoutError)
+    └── NoPipelineError   nothing in this process delivers to Kafka
 
 None of them reaches an application's logging calls: `SettingsError` is raised where an exporter is made,
-`DecodeError` where a reader decodes; a `ConversionError` costs its own record only, which is then accounted for.
+`DecodeError` where a reader decodes, the last three where `wait=` asks for them; a `ConversionError` or an
+`OutboxError` costs its own record only, which is then accounted for.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+from .outcome import Outcome
 
 
 class OtelKafkaError(Exception):
@@ -34,3 +43,37 @@ class ConversionError(OtelKafkaError, ValueError):
 
 class DecodeError(OtelKafkaError, ValueError):
     """Bytes from a topic are not an envelope: says what was expected and where it was missed."""
+
+
+class OutboxError(OtelKafkaError):
+    """The outbox cannot keep a record: says what was expected, what was got, and what to do.
+
+    Attributes:
+        reason: as it is counted: `outbox_full`, or `outbox_unavailable` where its directory cannot be used.
+    """
+
+    def __init__(self, reason: Literal["outbox_full", "outbox_unavailable"], problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+class DeliveryTimeout(OtelKafkaError, TimeoutError):  # noqa: N818 - the name is what users know from TimeoutError
+    """No broker has acknowledged an event in the time that its caller gave; it is still accounted for."""
+
+
+class DeliveryError(OtelKafkaError):
+    """An event whose receipt somebody waits for will not be delivered.
+
+    Attributes:
+        outcome: `Outcome.DROPPED` or `Outcome.DEAD_LETTERED`.
+        reason: as it is counted.
+    """
+
+    def __init__(self, event_id: str, outcome: Outcome, reason: str) -> None:
+        super().__init__(f"event {event_id}: expected to be delivered, was {outcome.value}, because of {reason}")
+        self.outcome = outcome
+        self.reason = reason
+
+
+class NoPipelineError(OtelKafkaError):
+    """A receipt is asked for in a process that has no exporter of this package."""

@@ -11,6 +11,7 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 
 from . import attributes as names
 from .ids import uuid7
+from .receipts import Receipt, expected
 from .telemetry import warn
 from .values import Cleaner, unused_name
 
@@ -33,7 +34,8 @@ def emit_audit_event(
     correlation_id: str | None = None,
     causation_id: str | None = None,
     logger: Logger | None = None,
-) -> None:
+    wait: float | None = None,
+) -> Receipt | None:
     """Emit the OpenTelemetry event `omni.audit`: who did what to which resource, and whether it worked.
 
     Args:
@@ -47,12 +49,21 @@ def emit_audit_event(
         correlation_id: what belongs together; the current trace unless given.
         causation_id: what led to this; the correlation ID unless given.
         logger: an OpenTelemetry logger; one of the global provider unless given.
+        wait: seconds to wait for the broker's acknowledgement; behind a batch processor its delay comes first. Not at
+            all unless given.
+
+    Returns:
+        The receipt, with `wait`.
 
     Raises:
+        DeliveryTimeout: no acknowledgement came within `wait`; the event is still accounted for, and delivered later
+            where it was spooled.
+        DeliveryError: the event was dropped or dead-lettered; says why.
+        NoPipelineError: `wait` in a process that has no exporter of this package.
         ValueError: the outcome is another word.
     """
     _check("outcome", outcome, names.OUTCOMES)
-    _emit(
+    return _emit(
         "audit",
         names.AUDIT_EVENT,
         {
@@ -68,6 +79,7 @@ def emit_audit_event(
         message,
         SeverityNumber.INFO,
         logger,
+        wait,
     )
 
 
@@ -83,7 +95,8 @@ def emit_security_event(
     correlation_id: str | None = None,
     causation_id: str | None = None,
     logger: Logger | None = None,
-) -> None:
+    wait: float | None = None,
+) -> Receipt | None:
     """Emit the OpenTelemetry event `omni.security`: which decision was taken, for whom and about what.
 
     Args:
@@ -97,12 +110,21 @@ def emit_security_event(
         correlation_id: what belongs together; the current trace unless given.
         causation_id: what led to this; the correlation ID unless given.
         logger: an OpenTelemetry logger; one of the global provider unless given.
+        wait: seconds to wait for the broker's acknowledgement; behind a batch processor its delay comes first. Not at
+            all unless given.
+
+    Returns:
+        The receipt, with `wait`.
 
     Raises:
+        DeliveryTimeout: no acknowledgement came within `wait`; the event is still accounted for, and delivered later
+            where it was spooled.
+        DeliveryError: the event was dropped or dead-lettered; says why.
+        NoPipelineError: `wait` in a process that has no exporter of this package.
         ValueError: the decision is another word.
     """
     _check("decision", decision, names.DECISIONS)
-    _emit(
+    return _emit(
         "security",
         names.SECURITY_EVENT,
         {
@@ -118,6 +140,7 @@ def emit_security_event(
         message,
         SeverityNumber.WARN if decision == "deny" else SeverityNumber.INFO,
         logger,
+        wait,
     )
 
 
@@ -134,11 +157,12 @@ def _emit(
     message: str | None,
     severity: SeverityNumber,
     logger: Logger | None,
-) -> None:
+    wait: float | None,
+) -> Receipt | None:
     logger = logger or get_logger(SCOPE)
-    if _goes_nowhere(logger):
+    if wait is None and _goes_nowhere(logger):
         _warn_of_no_pipeline()
-        return
+        return None
     now = time.time_ns()
     attributes: dict[str, Any] = {}
     for name, value in _cleaner.clean_mapping(context or {}).items():
@@ -146,17 +170,21 @@ def _emit(
     # Last, because the SDK drops the first attributes of too many.
     attributes.update({name: value for name, value in fields.items() if value is not None})
     attributes[names.CATEGORY] = category
-    attributes[names.RECORD_UID] = uuid7(now // 1_000_000)
-    logger.emit(
-        LogRecord(
-            timestamp=now,
-            severity_number=severity,
-            severity_text=severity.name,
-            body=message,
-            attributes=attributes,
-            event_name=event_name,
-        )
+    event_id = attributes[names.RECORD_UID] = uuid7(now // 1_000_000)
+    event = LogRecord(
+        timestamp=now,
+        severity_number=severity,
+        severity_text=severity.name,
+        body=message,
+        attributes=attributes,
+        event_name=event_name,
     )
+    if wait is None:
+        logger.emit(event)
+        return None
+    with expected(event_id) as expectation:
+        logger.emit(event)
+        return expectation.result(wait)
 
 
 def _goes_nowhere(logger: Logger) -> bool:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
+from . import receipts
 from .conversion import Converter
 from .delivery import Delivery, NoDelivery
-from .errors import ConversionError, SettingsError
+from .errors import SettingsError
 from .ids import uuid7
-from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .kafka_record import KafkaRecordBuilder
+from .log_records import LogRecordBuilder, SdkLogRecord
+from .outbox import OnLoss, Outbox
 from .outcome import DeliveryStats
 from .producer import KafkaProducer
-from .producer_config import check_with_librdkafka, librdkafka_config
+from .producer_config import check_with_librdkafka, librdkafka_config, message_timeout
 from .redaction import KeyRedaction, redact_patterns
 from .settings import Settings, SettingsArguments, unknown_variables
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, log, warn
@@ -26,6 +32,30 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _OWN_LOGGERS = frozenset((QUIET_LOGGER, LIBRDKAFKA_LOGGER))
+
+
+def delivery_of(settings: Settings, config: Mapping[str, Any]) -> Delivery:
+    """A delivery by its settings.
+
+    Args:
+        settings: they.
+        config: librdkafka's part of them.
+    """
+
+    def outbox(on_loss: OnLoss) -> Outbox:
+        owner = {"bootstrap_servers": settings.bootstrap_servers, "command": sys.argv[0]}
+        return Outbox(Path(settings.outbox_dir), settings.configuration, settings.outbox_max_bytes, owner, on_loss)
+
+    return Delivery(
+        KafkaProducer(config),
+        Metrics(settings.bootstrap_servers),
+        delivery_wait=settings.delivery_wait,
+        message_timeout=message_timeout(config),
+        full_queue_wait=settings.full_queue_wait,
+        outbox=outbox if settings.outbox else None,
+        durable=settings.durable,
+        sync=settings.durability == "power",
+    )
 
 
 class KafkaLogExporter(LogRecordExporter):
@@ -45,6 +75,7 @@ class KafkaLogExporter(LogRecordExporter):
     """
 
     _delivery: Delivery | NoDelivery
+    _builder: LogRecordBuilder
     _shutdown_timeout = 0.0
 
     def __init__(
@@ -59,53 +90,58 @@ class KafkaLogExporter(LogRecordExporter):
             warn(line, "%s", line)
         self._shutdown_timeout = settings.shutdown_timeout
         keys = KeyRedaction(settings.redact_keys, settings.redact_except)
-        self._converter = Converter(
-            Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None),
-            uuid7,
-            namespace=settings.namespace,
-            tenant_id=settings.tenant_id,
-            resource_context=settings.resource_context,
+        cleaner = Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None)
+        self._builder = LogRecordBuilder(
+            Converter(
+                cleaner,
+                uuid7,
+                namespace=settings.namespace,
+                tenant_id=settings.tenant_id,
+                resource_context=settings.resource_context,
+            ),
+            KafkaRecordBuilder(
+                namespace=settings.namespace,
+                topic_prefix=settings.topic_prefix,
+                application_key=settings.application_key,
+                max_record_bytes=settings.max_record_bytes,
+            ),
+            cleaner,
+            _OWN_LOGGERS,
         )
-        self._builder = KafkaRecordBuilder(
-            namespace=settings.namespace,
-            topic_prefix=settings.topic_prefix,
-            application_key=settings.application_key,
-            max_record_bytes=settings.max_record_bytes,
-        )
-        self._delivery = Delivery(KafkaProducer(config), settings.delivery_wait, Metrics(settings.bootstrap_servers))
+        self._delivery = delivery_of(settings, config)
+        receipts.pipeline_opened(self)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Deliver records; returns when each has its outcome. Never raises.
 
         Returns:
-            SUCCESS when every record was delivered, else FAILURE; `stats` and one warning per reason say why.
+            SUCCESS when every record was delivered or is kept in the outbox, else FAILURE; `stats` and one warning per
+            reason say why.
         """
         try:
-            delivered = self._delivery.deliver(batch, self._build)
+            delivered = self._delivery.deliver(batch, self._builder)
         except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
             log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
             delivered = False
         return LogRecordExportResult.SUCCESS if delivered else LogRecordExportResult.FAILURE
 
+    def hand_over(self, record: SdkLogRecord) -> None:
+        """Take one record without waiting for its outcome; for the direct processor."""
+        self._delivery.hand_over(record, self._builder)
+
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until no record is in flight; whether that came about in time."""
-        return self._delivery.wait_until_settled(timeout_millis / 1000)
+        return self._delivery.flush(timeout_millis / 1000)
 
     # The batch processor passes what is left of its time only to an ordinary parameter of this name.
     def shutdown(self, timeout_millis: int = 30_000) -> None:
         """Take no more records, and stop within `timeout_millis` and the setting `shutdown_timeout`."""
+        receipts.pipeline_closed(self)
         self._delivery.close(min(timeout_millis / 1000, self._shutdown_timeout))
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state, in this process."""
         return self._delivery.stats()
-
-    def _build(self, record: ReadableLogRecord) -> KafkaRecord:
-        scope = record.instrumentation_scope
-        if scope is not None and scope.name in _OWN_LOGGERS:
-            # A handler of the application on our own logger: its lines would come back for ever.
-            raise ConversionError("scope", "the exporter does not export its own log lines")
-        return self._builder.build(self._converter.convert(record))
 
 
 class EntryPointKafkaLogExporter(KafkaLogExporter):
@@ -113,11 +149,28 @@ class EntryPointKafkaLogExporter(KafkaLogExporter):
 
     With a setting that cannot be used it says so in one line, drops every record with the reason `misconfigured`, and
     leaves the application and its other telemetry alone.
+
+    Attributes:
+        wants_direct: the setting `direct`.
+        is_idle: whether a direct processor has taken its place.
     """
 
     def __init__(self, **settings: Any) -> None:
+        self.is_idle = False
+        self.wants_direct = False
         try:
-            self._start(Settings.load(settings))
+            loaded = Settings.load(settings)
+            self.wants_direct = loaded.direct
+            self._start(loaded)
+            by_entry_point.add(self)
         except SettingsError as error:
             self._delivery = NoDelivery("misconfigured", Metrics(""))
             log.error("no log records go to Kafka: %s", error, extra={"kind": str(error)})
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """As `KafkaLogExporter.export`; nothing while the direct processor takes the same records."""
+        return LogRecordExportResult.SUCCESS if self.is_idle else super().export(batch)
+
+
+#: Those that OpenTelemetry's set-up has made in this process.
+by_entry_point: weakref.WeakSet[EntryPointKafkaLogExporter] = weakref.WeakSet()

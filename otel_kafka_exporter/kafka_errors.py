@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 
 from .outcome import Disposition
 
-RETRY, SPOOL, DEAD_LETTER = Disposition.RETRY, Disposition.SPOOL, Disposition.DEAD_LETTER
+AWAY, BLOCKED, DEAD_LETTER = Disposition.AWAY, Disposition.BLOCKED, Disposition.DEAD_LETTER
 
 
 class Verdict(NamedTuple):
@@ -25,59 +25,64 @@ class Verdict(NamedTuple):
 
 TABLE: dict[int, Verdict] = {
     # The cluster is away, slow, or electing: nothing is wrong with the record.
-    KafkaError._MSG_TIMED_OUT: Verdict(RETRY, "delivery_timeout"),
-    KafkaError._TIMED_OUT: Verdict(RETRY, "delivery_timeout"),
-    KafkaError._TIMED_OUT_QUEUE: Verdict(RETRY, "delivery_timeout"),
-    KafkaError._PURGE_QUEUE: Verdict(RETRY, "delivery_timeout"),
-    KafkaError._PURGE_INFLIGHT: Verdict(RETRY, "delivery_timeout"),
-    KafkaError._TRANSPORT: Verdict(RETRY, "broker_unavailable"),
-    KafkaError._ALL_BROKERS_DOWN: Verdict(RETRY, "broker_unavailable"),
-    KafkaError._RESOLVE: Verdict(RETRY, "broker_unavailable"),
-    KafkaError._DESTROY: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.NETWORK_EXCEPTION: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.BROKER_NOT_AVAILABLE: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.LEADER_NOT_AVAILABLE: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.NOT_LEADER_FOR_PARTITION: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.REPLICA_NOT_AVAILABLE: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.REQUEST_TIMED_OUT: Verdict(RETRY, "delivery_timeout"),
-    KafkaError.NOT_ENOUGH_REPLICAS: Verdict(RETRY, "not_enough_replicas"),
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: Verdict(RETRY, "not_enough_replicas"),
-    KafkaError.KAFKA_STORAGE_ERROR: Verdict(RETRY, "broker_unavailable"),
-    KafkaError.THROTTLING_QUOTA_EXCEEDED: Verdict(RETRY, "throttled"),
-    KafkaError._QUEUE_FULL: Verdict(RETRY, "queue_full"),
+    KafkaError._MSG_TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
+    KafkaError._TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
+    KafkaError._TIMED_OUT_QUEUE: Verdict(AWAY, "delivery_timeout"),
+    KafkaError._PURGE_QUEUE: Verdict(AWAY, "delivery_timeout"),
+    KafkaError._PURGE_INFLIGHT: Verdict(AWAY, "delivery_timeout"),
+    KafkaError._TRANSPORT: Verdict(AWAY, "broker_unavailable"),
+    KafkaError._ALL_BROKERS_DOWN: Verdict(AWAY, "broker_unavailable"),
+    KafkaError._RESOLVE: Verdict(AWAY, "broker_unavailable"),
+    KafkaError._DESTROY: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.NETWORK_EXCEPTION: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.BROKER_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.LEADER_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.NOT_LEADER_FOR_PARTITION: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.REPLICA_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.REQUEST_TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
+    KafkaError.NOT_ENOUGH_REPLICAS: Verdict(AWAY, "not_enough_replicas"),
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: Verdict(AWAY, "not_enough_replicas"),
+    KafkaError.KAFKA_STORAGE_ERROR: Verdict(AWAY, "broker_unavailable"),
+    KafkaError.THROTTLING_QUOTA_EXCEEDED: Verdict(AWAY, "throttled"),
+    KafkaError._QUEUE_FULL: Verdict(AWAY, "queue_full"),
     # The idempotent producer has lost its place; a new one begins anew.
-    KafkaError._FATAL: Verdict(RETRY, "producer_fatal"),
-    KafkaError._FENCED: Verdict(RETRY, "producer_fatal"),
-    KafkaError._GAPLESS_GUARANTEE: Verdict(RETRY, "producer_fatal"),
-    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER: Verdict(RETRY, "producer_fatal"),
-    KafkaError.INVALID_PRODUCER_EPOCH: Verdict(RETRY, "producer_fatal"),
-    KafkaError.UNKNOWN_PRODUCER_ID: Verdict(RETRY, "producer_fatal"),
-    # An operator can mend these: rights, credentials, topics.
-    KafkaError.UNKNOWN_TOPIC_OR_PART: Verdict(SPOOL, "unknown_topic"),
-    KafkaError._UNKNOWN_TOPIC: Verdict(SPOOL, "unknown_topic"),
-    KafkaError._UNKNOWN_PARTITION: Verdict(SPOOL, "unknown_topic"),
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: Verdict(SPOOL, "not_authorized"),
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Verdict(SPOOL, "not_authorized"),
-    KafkaError._AUTHENTICATION: Verdict(SPOOL, "not_authenticated"),
-    KafkaError.SASL_AUTHENTICATION_FAILED: Verdict(SPOOL, "not_authenticated"),
-    KafkaError._SSL: Verdict(SPOOL, "not_authenticated"),
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: Verdict(SPOOL, "broker_configuration"),
-    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: Verdict(SPOOL, "broker_configuration"),
-    KafkaError.POLICY_VIOLATION: Verdict(SPOOL, "broker_configuration"),
-    KafkaError.INVALID_REQUIRED_ACKS: Verdict(SPOOL, "broker_configuration"),
-    # No broker will take this record as it is.
+    KafkaError._FATAL: Verdict(AWAY, "producer_fatal"),
+    KafkaError._FENCED: Verdict(AWAY, "producer_fatal"),
+    KafkaError._GAPLESS_GUARANTEE: Verdict(AWAY, "producer_fatal"),
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER: Verdict(AWAY, "producer_fatal"),
+    KafkaError.INVALID_PRODUCER_EPOCH: Verdict(AWAY, "producer_fatal"),
+    KafkaError.UNKNOWN_PRODUCER_ID: Verdict(AWAY, "producer_fatal"),
+    # An operator can mend these, which concern every topic: credentials, certificates, the right to be idempotent.
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Verdict(AWAY, "cluster_not_authorized"),
+    KafkaError._AUTHENTICATION: Verdict(AWAY, "not_authenticated"),
+    KafkaError.SASL_AUTHENTICATION_FAILED: Verdict(AWAY, "not_authenticated"),
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: Verdict(AWAY, "not_authenticated"),
+    KafkaError.ILLEGAL_SASL_STATE: Verdict(AWAY, "not_authenticated"),
+    KafkaError.SECURITY_DISABLED: Verdict(AWAY, "not_authenticated"),
+    KafkaError._SSL: Verdict(AWAY, "not_authenticated"),
+    # And these, which concern one topic: its existence, the right to write to it, its configuration.
+    KafkaError.UNKNOWN_TOPIC_OR_PART: Verdict(BLOCKED, "unknown_topic"),
+    KafkaError._UNKNOWN_TOPIC: Verdict(BLOCKED, "unknown_topic"),
+    KafkaError._UNKNOWN_PARTITION: Verdict(BLOCKED, "unknown_topic"),
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Verdict(BLOCKED, "not_authorized"),
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: Verdict(BLOCKED, "broker_configuration"),
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: Verdict(BLOCKED, "broker_configuration"),
+    KafkaError.POLICY_VIOLATION: Verdict(BLOCKED, "broker_configuration"),
+    KafkaError.INVALID_REQUIRED_ACKS: Verdict(BLOCKED, "broker_configuration"),
+    # No broker will take this record as it is; in company, it may be another one's fault (see recovery.py).
     KafkaError.MSG_SIZE_TOO_LARGE: Verdict(DEAD_LETTER, "record_too_large"),
     KafkaError.RECORD_LIST_TOO_LARGE: Verdict(DEAD_LETTER, "record_too_large"),
     KafkaError.INVALID_MSG: Verdict(DEAD_LETTER, "invalid_record"),
     KafkaError.INVALID_MSG_SIZE: Verdict(DEAD_LETTER, "invalid_record"),
     KafkaError.INVALID_RECORD: Verdict(DEAD_LETTER, "invalid_record"),
+    KafkaError._INVALID_DIFFERENT_RECORD: Verdict(DEAD_LETTER, "invalid_record"),  # another one in its batch was
     KafkaError.INVALID_TIMESTAMP: Verdict(DEAD_LETTER, "invalid_timestamp"),
     KafkaError.TOPIC_EXCEPTION: Verdict(DEAD_LETTER, "invalid_topic"),
     KafkaError._INVALID_ARG: Verdict(DEAD_LETTER, "invalid_record"),
-    KafkaError._BAD_MSG: Verdict(RETRY, "broker_unavailable"),  # a reply that makes no sense: not a Kafka broker
+    KafkaError._BAD_MSG: Verdict(AWAY, "broker_unavailable"),  # a reply that makes no sense: not a Kafka broker
 }
 
-_PASSING = Verdict(RETRY, "broker_error")
+_PASSING = Verdict(AWAY, "broker_error")
 
 
 def verdict(code: int) -> Verdict:

@@ -25,8 +25,11 @@ class KafkaRecord(NamedTuple):
         key: decides the partition; None leaves that to the partitioner.
         value: the encoded envelope.
         headers: names and UTF-8 values.
-        milliseconds: the Kafka timestamp, in Unix milliseconds.
+        milliseconds: the Kafka timestamp, in Unix milliseconds; 0 is the time of sending.
+        category: decides how it is kept when it cannot be delivered at once.
+        event_id: the envelope's; who waits for a receipt knows it.
         cuts: how many values were too large and replaced.
+        uncut: the value as it was, of an audit or security event that was cut.
     """
 
     topic: str
@@ -34,7 +37,10 @@ class KafkaRecord(NamedTuple):
     value: bytes
     headers: list[Header]
     milliseconds: int
+    category: Category = "application"
+    event_id: str = ""
     cuts: int = 0
+    uncut: bytes | None = None
 
 
 class KafkaRecordBuilder:
@@ -75,11 +81,19 @@ class KafkaRecordBuilder:
         key = self._key(category, envelope)
         headers = self._headers(category, envelope, traceparent)
         value = self._encode(envelope)
-        cuts = 0
+        cuts, uncut = 0, None
         if len(value) > self._surely_fits:
             overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
+            whole = value
             value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encode)
-        return KafkaRecord(self._topics[category], key, value, headers, milliseconds, cuts)
+            uncut = whole if cuts and category != "application" else None
+        return KafkaRecord(
+            self._topics[category], key, value, headers, milliseconds, category, envelope.event_id, cuts, uncut
+        )
+
+    def topic(self, category: Category) -> str:
+        """The topic of a category."""
+        return self._topics[category]
 
     def _key(self, category: Category, envelope: OnexEnvelopeV1) -> bytes | None:
         if category != "application":

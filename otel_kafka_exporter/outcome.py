@@ -21,10 +21,10 @@ class Outcome(Enum):
 
 
 class Disposition(Enum):
-    """What a failed delivery asks for."""
+    """What a failed delivery says about the cluster, the topic, or the record."""
 
-    RETRY = "retry"  # the cluster is away or slow: the same record goes again, and others wait behind it
-    SPOOL = "spool later"  # one topic is blocked until an operator mends it: its records wait, the others flow
+    AWAY = "away"  # the cluster is not there or not willing: every record waits
+    BLOCKED = "blocked"  # one topic is closed until an operator mends it: its records wait, the others flow
     DEAD_LETTER = "dead letter"  # no broker will ever take this record
 
 
@@ -48,3 +48,17 @@ class DeliveryStats(NamedTuple):
     in_flight: int
     dropped: Mapping[str, int]
     truncated: int
+
+
+class OutboxUsage(NamedTuple):
+    """What an outbox holds.
+
+    Attributes:
+        allocated: bytes that it takes on the disk.
+        waiting: records that wait, dead letters included.
+        oldest: when the oldest part with a waiting record was made, Unix ns; 0 when nothing waits.
+    """
+
+    allocated: int
+    waiting: int
+    oldest: int

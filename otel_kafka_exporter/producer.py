@@ -57,7 +57,7 @@ class KafkaProducer:
         Raises:
             BufferError: the local queue is full.
             KafkaException: librdkafka refuses the record.
-            RuntimeError: the producer is closed.
+            RuntimeError: the producer is closed, or cannot be made.
         """
         self._current().produce(
             record.topic,
@@ -74,12 +74,19 @@ class KafkaProducer:
         Returns:
             Whether there is a client to wait for. One that fails in here is given up.
         """
+        return self._serve_reports(lambda client: client.flush(max(0.0, seconds)))
+
+    def poll(self, seconds: float) -> bool:
+        """Serve delivery reports as they come, at most for so long; returns as `flush` does."""
+        return self._serve_reports(lambda client: client.poll(max(0.0, seconds)))
+
+    def _serve_reports(self, serve: Callable[[Producer], object]) -> bool:
         with self._lock:
             client, number = self._client, self.client_number
         if client is None:
             return False
         try:
-            client.flush(max(0.0, seconds))
+            serve(client)
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
             if self.client_number == number and not self._closed:
                 warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
@@ -99,7 +106,7 @@ class KafkaProducer:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
 
         Args:
-            topic: the one to ask for: a cluster's whole list of topics can be large.
+            topic: the one to ask for, because a cluster's whole list of topics can be large; empty when there is none.
             seconds: how long to wait.
         """
         deadline = time.monotonic() + seconds
@@ -108,11 +115,10 @@ class KafkaProducer:
             try:
                 client = self._current()
                 for _ in range(_ANSWERS_UNTIL_WARM):
-                    client.list_topics(topic, timeout=max(0.01, deadline - time.monotonic()))
+                    client.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
                 client.poll(0)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
-                if client is None:  # it could not be made, e.g. for a certificate that is gone by now
-                    self.last_error = mask(str(error), self._config)
+                if client is None:  # it could not be made
                     return False
                 if not _is_fatal(error):
                     self._serve(client)
@@ -149,6 +155,14 @@ class KafkaProducer:
         with self._lock:
             self._client = None
 
+    def leave(self) -> None:
+        """Be of no further use at once, as when another thread is in a call that does not end."""
+        self._closed = True
+        client = self._client
+        if client is not None:
+            client.purge(in_queue=True, in_flight=True, blocking=False)
+            _leak(client)
+
     def _current(self) -> Producer:
         client = self._client
         if client is not None and not self._closed:
@@ -157,7 +171,11 @@ class KafkaProducer:
             if self._closed:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
-                self._client = Producer({**self._config, "error_cb": self._on_error}, logger=self)
+                try:
+                    self._client = Producer({**self._config, "error_cb": self._on_error}, logger=self)
+                except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
+                    self.last_error = mask(str(error), self._config)
+                    raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
             return self._client
 
     def log(self, level: int, message: str, *arguments: object) -> None:
@@ -173,8 +191,8 @@ class KafkaProducer:
         self._lock = threading.RLock()
         if self._client is not None:
             # The inherited handle accepts records and delivers none, and destroying it waits for threads that are not
-            # here: it is never called again and, with one reference too many, never destroyed.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
+            # here: it is never called again.
+            _leak(self._client)
             self._client = None
         self.last_error = ""
 
@@ -183,6 +201,11 @@ def _is_fatal(error: Exception) -> bool:
     """Whether a client is of no further use. A plain failure is a KafkaException that does not say so."""
     first = error.args[0] if error.args else None
     return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())
+
+
+def _leak(client: Producer) -> None:
+    """With one reference too many, a client is never destroyed."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
 
 
 def _discard(client: Producer, seconds: float) -> None:

@@ -6,6 +6,7 @@ Property names and bounds: librdkafka's CONFIGURATION.md.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -76,6 +77,9 @@ _USUAL = (
     "topic.metadata.refresh.interval.ms",
 )  # fmt: skip
 
+# librdkafka's default.
+_MESSAGE_TIMEOUT_MS = 300_000
+
 # What librdkafka counts of a record beyond key, headers and value.
 _RECORD_OVERHEAD = 1_024
 
@@ -101,7 +105,22 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         _check_same(name, passed, setting, settings, from_settings[name])
     config = {**_DEFAULTS, **from_settings, **passed}
     _check_acks(config)
+    if message_timeout(config) <= settings.delivery_wait:
+        raise SettingsError(
+            f"producer_config: message.timeout.ms={config['message.timeout.ms']} contradicts"
+            f" delivery_wait={settings.delivery_wait:g} s: records have to be taken back in order before librdkafka"
+            " gives them up one by one. Set a longer message.timeout.ms or a shorter delivery_wait."
+        )
     return config
+
+
+def message_timeout(config: Mapping[str, Any]) -> float:
+    """Seconds after which librdkafka gives a record up; infinite when it never does."""
+    try:
+        milliseconds = float(config.get("message.timeout.ms", _MESSAGE_TIMEOUT_MS))
+    except (TypeError, ValueError):
+        milliseconds = _MESSAGE_TIMEOUT_MS  # librdkafka's own check says what is wrong with it
+    return milliseconds / 1000 if milliseconds else math.inf
 
 
 def check_with_librdkafka(config: Mapping[str, Any]) -> None:

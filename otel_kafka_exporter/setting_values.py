@@ -13,9 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
+from .envelope import CATEGORIES, Category
+
 APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 ENCODINGS = ("json",)
+DURABILITIES = ("process", "power")
 
 _MAX_PORT = 65_535
 _MAX_TENANT_LENGTH = 128
@@ -105,6 +110,32 @@ def topic_part(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", value):
         raise ValueError("letters, digits, '.', '_' and '-', as Kafka allows in a topic's name")
     return value
+
+
+def categories(value: Any) -> tuple[Category, ...]:
+    """`audit,security`, a sequence of categories, `all` or `none`."""
+    problem = f"names from {', '.join(CATEGORIES)} with commas between them, or all, or none"
+    try:
+        given = {name.lower() for name in names(value)}
+    except ValueError:
+        raise ValueError(problem) from None
+    if given in ({"all"}, {"none"}):
+        return CATEGORIES if given == {"all"} else ()
+    if not given <= set(CATEGORIES):
+        raise ValueError(problem)
+    return tuple(category for category in CATEGORIES if category in given)
+
+
+def default_outbox_dir() -> str:
+    """The place of the outbox in the user's state directory, e.g. `~/.local/state/otel-kafka-exporter/outbox`."""
+    return str(platformdirs.user_state_path("otel-kafka-exporter", appauthor=False) / "outbox")
+
+
+def directory(value: Any) -> str:
+    """The path of a directory; it is made when it is needed."""
+    if not isinstance(value, (str, os.PathLike)) or "\0" in os.fspath(value):
+        raise ValueError("the path of a directory")
+    return str(Path(value).expanduser().absolute())
 
 
 def tenant(value: Any) -> str:

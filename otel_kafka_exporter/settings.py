@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from .envelope import Category
 from .errors import SettingsError
 from .setting_values import (
     APPLICATION_KEYS,
     COMPRESSIONS,
+    DURABILITIES,
     ENCODINGS,
     addresses,
     boolean,
+    categories,
     choice,
+    default_outbox_dir,
+    directory,
     names,
     number,
     properties,
@@ -93,7 +99,7 @@ class Settings:
     delivery_wait: float = _setting(
         2.0,
         number(0.01, 300),
-        "Seconds that an export waits for the broker's acknowledgements before it gives its records up.",
+        "Seconds that an export waits for the broker's acknowledgements before its records go to the outbox.",
     )
     shutdown_timeout: float = _setting(5.0, number(0, 300), "Seconds that a shutdown takes at most.")
     max_record_bytes: int = _setting(
@@ -101,9 +107,49 @@ class Settings:
         whole_number(16_384, 999_000_000),
         "Bytes of a record's key, headers and value. Larger ones are cut, and say so.",
     )
+    full_queue_wait: float = _setting(
+        0.05,
+        number(0, 300),
+        "Seconds that a log call waits at most for room in the local queue, with the direct processor.",
+    )
     queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
     queue_max_bytes: int = _setting(
         64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Bytes of records held in memory at most."
+    )
+    outbox: bool = _setting(
+        default=True,
+        parse=boolean,
+        meaning="Whether records that cannot be delivered at present are kept on disk, and delivered later.",
+        shown="true",
+    )
+    outbox_dir: str = _setting(
+        default_outbox_dir,
+        directory,
+        "Where they are kept: a directory on a local file system, which processes may share.",
+        shown="user's state directory",
+    )
+    outbox_max_bytes: int = _setting(
+        256 * 1024 * 1024,
+        whole_number(1024 * 1024, 1 << 40),
+        "Bytes that one process keeps there at most. Application records give way first, oldest first.",
+    )
+    durable: tuple[Category, ...] = _setting(
+        ("audit", "security"),
+        categories,
+        "Categories whose records are in the outbox before their log call returns: `audit,security`, `all` or `none`.",
+        shown="audit,security",
+    )
+    durability: Literal["process", "power"] = _setting(
+        "process",
+        choice(DURABILITIES),
+        "What these survive: `process`, its death (also by SIGKILL); `power`, the machine's too, for an fsync each.",
+    )
+    direct: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch"
+        " processor's queue.",
+        shown="false",
     )
     redact_keys: tuple[str, ...] = _setting(
         (), names, "More keys to redact, e.g. `phone,iban`: all that end in the same words.", shown="none"
@@ -120,6 +166,12 @@ class Settings:
     resource_context: tuple[str, ...] = _setting(
         (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
     )
+
+    @property
+    def configuration(self) -> str:
+        """Names what records in an outbox are for: processes for which it is the same deliver each other's."""
+        servers = ",".join(sorted(self.bootstrap_servers.split(",")))
+        return hashlib.sha256(f"{servers}|{self.topic_prefix}|{self.namespace}".encode()).hexdigest()[:16]
 
     #: Which of them were set, and are not the default.
     given: frozenset[str] = frozenset()
@@ -186,8 +238,15 @@ class SettingsArguments(TypedDict, total=False):
     delivery_wait: float | str | None
     shutdown_timeout: float | str | None
     max_record_bytes: int | str | None
+    full_queue_wait: float | str | None
     queue_max_records: int | str | None
     queue_max_bytes: int | str | None
+    outbox: bool | str | None
+    outbox_dir: str | os.PathLike[str] | None
+    outbox_max_bytes: int | str | None
+    durable: str | Sequence[str] | None
+    durability: str | None
+    direct: bool | str | None
     redact_keys: str | Sequence[str] | None
     redact_except: str | Sequence[str] | None
     redact_patterns: bool | str | None

@@ -13,10 +13,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TextIO
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
+
+from .outcome import DeliveryStats, OutboxUsage
 
 if TYPE_CHECKING:
     # Where the type lives in every version; the name is generic there and not everywhere at run time.
@@ -99,8 +102,18 @@ def warn(kind: str, message: str, *args: object) -> None:
 _component_numbers = itertools.count()
 
 
+class Observed(Protocol):
+    """What the metrics tell of."""
+
+    def stats(self) -> DeliveryStats: ...
+
+    def outbox_usage(self) -> OutboxUsage | None: ...
+
+
 class Metrics:
     """The exporter's metrics, by OpenTelemetry's semantic conventions for SDK components.
+
+    They are read when they are collected: a record pays nothing for them.
 
     Args:
         bootstrap_servers: the first of them gives `server.address` and `server.port`; empty when it is not known.
@@ -115,33 +128,82 @@ class Metrics:
         if bootstrap_servers:
             host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
             self._attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
-        meter = (meter_provider or get_meter_provider()).get_meter(QUIET_LOGGER)
-        self._inflight = meter.create_up_down_counter(
-            "otel.sdk.exporter.log.inflight", "{log_record}", "Records that are handed over and have no outcome yet."
-        )
-        self._exported = meter.create_counter(
-            "otel.sdk.exporter.log.exported",
-            "{log_record}",
-            "Records that have their outcome; error.type says why one was not delivered.",
-        )
-        self._duration = meter.create_histogram(
+        self._meter = (meter_provider or get_meter_provider()).get_meter(QUIET_LOGGER)
+        self._duration = self._meter.create_histogram(
             "otel.sdk.exporter.operation.duration", "s", "How long an export took, acknowledgements included."
         )
-        self._truncated = meter.create_counter(
-            "otel_kafka_exporter.values.truncated", "{value}", "Values that were too large and cut."
+
+    def exported(self, seconds: float) -> None:
+        """A batch has its outcomes."""
+        self._duration.record(seconds, self._attributes)
+
+    def observe(self, delivery: Observed) -> None:
+        """Tell of this delivery, for as long as it lives."""
+        reference = weakref.ref(delivery)
+
+        def observing(read: Callable[[Observed], Iterable[Observation]]) -> Sequence[Callable[..., Any]]:
+            def callback(_options: object) -> Iterable[Observation]:
+                alive = reference()
+                return read(alive) if alive is not None else ()
+
+            return [callback]
+
+        def stats(read: Callable[[DeliveryStats], int]) -> Sequence[Callable[..., Any]]:
+            return observing(lambda alive: [Observation(read(alive.stats()), self._attributes)])
+
+        def usage(read: Callable[[OutboxUsage], float]) -> Sequence[Callable[..., Any]]:
+            def observations(alive: Observed) -> Iterable[Observation]:
+                found = alive.outbox_usage()
+                return [] if found is None else [Observation(read(found), self._attributes)]
+
+            return observing(observations)
+
+        meter = self._meter
+        meter.create_observable_up_down_counter(
+            "otel.sdk.exporter.log.inflight",
+            stats(lambda found: found.in_flight),
+            "{log_record}",
+            "Records that are handed over and have no outcome yet.",
+        )
+        meter.create_observable_counter(
+            "otel.sdk.exporter.log.exported",
+            observing(self._exported),
+            "{log_record}",
+            "Records with a final outcome; error.type says why one was not delivered.",
+        )
+        meter.create_observable_counter(
+            "otel_kafka_exporter.values.truncated",
+            stats(lambda found: found.truncated),
+            "{value}",
+            "Values that were too large and cut.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.records",
+            stats(lambda found: found.spooled),
+            "{log_record}",
+            "Records that wait in the outbox.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.dead_letters",
+            stats(lambda found: found.dead_lettered),
+            "{log_record}",
+            "Records in the outbox that no broker will take.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.size",
+            usage(lambda found: found.allocated),
+            "By",
+            "What the outbox takes on the disk.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.age",
+            usage(lambda found: max(0.0, time.time() - found.oldest / 1e9) if found.oldest else 0.0),
+            "s",
+            "For how long the oldest part of the outbox has waited.",
         )
 
-    def accepted(self, records: int) -> None:
-        """Records were handed over."""
-        self._inflight.add(records, self._attributes)
-
-    def settled(self, delivered: int, dropped: Mapping[str, int], truncated: int, seconds: float) -> None:
-        """Records that were handed over together have their outcomes."""
-        self._inflight.add(-delivered - sum(dropped.values()), self._attributes)
-        if delivered:
-            self._exported.add(delivered, self._attributes)
-        for reason, records in dropped.items():
-            self._exported.add(records, {**self._attributes, "error.type": reason})
-        if truncated:
-            self._truncated.add(truncated, self._attributes)
-        self._duration.record(seconds, self._attributes)
+    def _exported(self, delivery: Observed) -> Iterable[Observation]:
+        found = delivery.stats()
+        yield Observation(found.delivered, self._attributes)
+        for reason, records in found.dropped.items():
+            yield Observation(records, {**self._attributes, "error.type": reason})

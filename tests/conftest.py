@@ -1,10 +1,19 @@
-"""For all tests: a skip is a failure where everything has to run."""
+"""For all tests: a skip is a failure where everything has to run, and no test writes into its user's home."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def outbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where outboxes are in a test, those of its subprocesses too."""
+    directory = tmp_path / "outbox"
+    monkeypatch.setenv("OTEL_EXPORTER_KAFKA_OUTBOX_DIR", str(directory))
+    return directory
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

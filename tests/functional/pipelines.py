@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,13 @@ def records(bodies: list[Any], scope: str = "shop.orders", **attributes: Any) ->
     return list(memory.get_finished_logs())
 
 
+def audit_records(messages: list[str]) -> list[ReadableLogRecord]:
+    """Audit events as the SDK makes them."""
+    fields = {"action": "order.delete", "actor": "bob", "resource": "order/17", "outcome": "success"}
+    attributes = {f"omni.audit.{name}": value for name, value in fields.items()}
+    return records(list(messages), **attributes, **{"omni.category": "audit"})
+
+
 @contextmanager
 def exporting(kafka: EmbeddedKafka, **settings: Any) -> Iterator[KafkaLogExporter]:
     exporter = KafkaLogExporter(bootstrap_servers=kafka.bootstrap_servers, **settings)
@@ -39,4 +46,16 @@ def exporting(kafka: EmbeddedKafka, **settings: Any) -> Iterator[KafkaLogExporte
 
 def arrived(kafka: EmbeddedKafka, topic: str = TOPIC) -> list[str]:
     """The messages that are in a topic, in the order in which they were sent to a partition."""
-    return [decode(message.value()).payload["message"] for message in kafka.messages(topic)]
+    return [_message(decode(message.value()).payload) for message in kafka.messages(topic)]
+
+
+def first_of_each(kafka: EmbeddedKafka, topic: str = TOPIC) -> list[str]:
+    """The same for a reader that keeps the first of each event_id."""
+    envelopes = [decode(message.value()) for message in kafka.messages(topic)]
+    first = {envelope.event_id: envelope for envelope in reversed(envelopes)}
+    return [_message(envelope.payload) for envelope in envelopes if first.pop(envelope.event_id, None) is not None]
+
+
+def _message(payload: Mapping[str, Any]) -> str:
+    message: str = payload["message"] if "message" in payload else payload["context"]["message"]
+    return message

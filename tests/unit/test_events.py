@@ -105,7 +105,7 @@ def test_security_event(pipeline: Pipeline, decision: Any, severity: SeverityNum
     }
 
 
-EMITS: list[tuple[Callable[..., None], tuple[str, ...], str]] = [
+EMITS: list[tuple[Callable[..., object], tuple[str, ...], str]] = [
     (emit_audit_event, AUDIT, "outcome: expected success or failure, got "),
     (emit_security_event, SECURITY, "decision: expected allow or deny, got "),
 ]

@@ -43,6 +43,8 @@ def test_a_whole_record() -> None:
         value=encode_json(conversion.envelope),
         headers=record.headers,
         milliseconds=TIME // 10**6,
+        category="application",
+        event_id=conversion.envelope.event_id,
         cuts=0,
     )
     assert sorted(record.headers) == [

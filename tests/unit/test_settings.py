@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,13 @@ DEFAULTS: dict[str, Any] = {
     "queue_max_bytes": 64 * 1024 * 1024,
     "redact_keys": (),
     "redact_except": (),
+    "full_queue_wait": 0.05,
+    "outbox": True,
+    "outbox_dir": str(platformdirs.user_state_path("otel-kafka-exporter", appauthor=False) / "outbox"),
+    "outbox_max_bytes": 256 * 1024 * 1024,
+    "durable": ("audit", "security"),
+    "durability": "process",
+    "direct": False,
     "redact_patterns": False,
     "resource_context": (),
 }
@@ -88,6 +96,16 @@ GOOD: list[tuple[str, Any, str, Any]] = [
     ("redact_keys", ["phone", " iban "], "phone, iban,,", ("phone", "iban")),
     ("redact_except", ("csrf_token",), "csrf_token", ("csrf_token",)),
     ("resource_context", ["k8s.pod.name"], "k8s.pod.name", ("k8s.pod.name",)),
+    ("full_queue_wait", 0, "0", 0.0),
+    ("outbox", False, "off", False),
+    ("outbox_dir", "/var/lib/shop", "/var/lib/shop", "/var/lib/shop"),
+    ("outbox_dir", Path("/a/../b"), "/a/../b", "/a/../b"),
+    ("outbox_max_bytes", 1 << 20, "1048576", 1 << 20),
+    ("durable", "all", "ALL", ("application", "audit", "security")),
+    ("durable", ["security", "audit"], "security, audit", ("audit", "security")),
+    ("durable", "none", "none", ()),
+    ("durability", "power", "POWER", "power"),
+    ("direct", True, "true", True),
     *(("redact_patterns", yes, yes, True) for yes in ("true", "TRUE", "yes", "on", "1", " True ")),
     *(("redact_patterns", no, no, False) for no in ("false", "FALSE", "no", "off", "0")),
     ("redact_patterns", True, "true", True),
@@ -151,6 +169,11 @@ BAD: list[tuple[str, Any, str]] = [
     *(("redact_keys", bad, "names with commas between them") for bad in (7, [7], {"a": 1}, True, b"a")),
     ("redact_except", 7, "names with commas between them"),
     ("resource_context", [None], "names with commas between them"),
+    ("outbox_dir", 7, "the path of a directory"),
+    ("outbox_max_bytes", 1000, "a whole number from 1048576 to"),
+    ("durable", "audits", "names from application, audit, security"),
+    ("durable", "all,audit", "names from application, audit, security"),
+    ("durability", "disk", "process or power"),
     *(("redact_patterns", bad, "true or false") for bad in NO_BOOLEAN),
     ("producer_config_file", "/does/not/exist", "a readable properties file"),
     ("producer_config_file", 7, "the path of a properties file"),
@@ -221,6 +244,13 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "redact_keys": (("a",), "b"),
         "redact_except": (("a",), "b"),
         "redact_patterns": (True, "false"),
+        "full_queue_wait": (1.0, "3"),
+        "outbox": (False, "true"),
+        "outbox_dir": ("/a", "/b"),
+        "outbox_max_bytes": (2 << 20, str(3 << 20)),
+        "durable": (("security",), "all"),
+        "durability": ("power", "process"),
+        "direct": (True, "false"),
         "resource_context": (("a",), "b"),
         "encoding": ("json", "avro"),
         "producer_config_file": (str(file), "/does/not/exist"),

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_kafka_exporter import telemetry
+from otel_kafka_exporter.outcome import DeliveryStats, OutboxUsage
 from otel_kafka_exporter.telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, OncePerMinute, log, warn
 
 
@@ -186,12 +187,32 @@ def reader() -> InMemoryMetricReader:
     return InMemoryMetricReader()
 
 
+class Delivered:
+    """What a delivery says of itself."""
+
+    def __init__(self, stats: DeliveryStats, usage: OutboxUsage | None = None) -> None:
+        self._stats = stats
+        self._usage = usage
+
+    def stats(self) -> DeliveryStats:
+        return self._stats
+
+    def outbox_usage(self) -> OutboxUsage | None:
+        return self._usage
+
+
+NOTHING = DeliveryStats(0, 0, 0, 0, 0, {}, 0)
+
+
 def test_metrics(reader: InMemoryMetricReader) -> None:
-    """Records are in flight until they are exported, with the reason as error.type when they were not delivered."""
+    """The metrics are what the delivery says when they are collected, with the reason of each loss as error.type."""
     provider = MeterProvider([reader])
     metrics = Metrics("broker-1:9092,broker-2:9093", provider)
-    metrics.accepted(10)
-    metrics.settled(5, {"queue_full": 2, "closed": 1}, 4, 0.25)
+    delivery = Delivered(
+        DeliveryStats(20, 5, 6, 4, 2, {"queue_full": 2, "closed": 1}, 4), OutboxUsage(4096, 10, time.time_ns() - 10**10)
+    )
+    metrics.observe(delivery)
+    metrics.exported(0.25)
     found = collected(reader)
     (inflight,) = found["otel.sdk.exporter.log.inflight"]
     base, in_flight = inflight
@@ -204,16 +225,21 @@ def test_metrics(reader: InMemoryMetricReader) -> None:
     assert all(base.items() <= attributes.items() for attributes, _ in found["otel.sdk.exporter.log.exported"])
     assert found["otel.sdk.exporter.operation.duration"] == [(base, 0.25)]
     assert found["otel_kafka_exporter.values.truncated"] == [(base, 4)]
+    assert found["otel_kafka_exporter.outbox.records"] == [(base, 6)]
+    assert found["otel_kafka_exporter.outbox.dead_letters"] == [(base, 4)]
+    assert found["otel_kafka_exporter.outbox.size"] == [(base, 4096)]
+    [(_, age)] = found["otel_kafka_exporter.outbox.age"]
+    assert 10 <= age < 100
     provider.shutdown()
 
 
-def test_nothing_is_counted_that_was_not(reader: InMemoryMetricReader) -> None:
-    """An export without deliveries, drops or cuts makes no points that say so."""
+def test_a_delivery_that_is_gone_has_no_metrics(reader: InMemoryMetricReader) -> None:
+    """Metrics keep no delivery alive, and tell nothing of one that is gone."""
     provider = MeterProvider([reader])
-    Metrics("a:1", provider).settled(0, {}, 0, 0.1)
-    found = collected(reader)
-    assert "otel.sdk.exporter.log.exported" not in found
-    assert "otel_kafka_exporter.values.truncated" not in found
+    delivery = Delivered(NOTHING)
+    Metrics("a:1", provider).observe(delivery)
+    del delivery
+    assert reader.get_metrics_data() is None
     provider.shutdown()
 
 
@@ -224,7 +250,8 @@ def test_nothing_is_counted_that_was_not(reader: InMemoryMetricReader) -> None:
 def test_server_attributes(bootstrap: str, address: str, port: int, reader: InMemoryMetricReader) -> None:
     """The first address gives host and port, an IPv6 host without its brackets."""
     provider = MeterProvider([reader])
-    Metrics(bootstrap, provider).accepted(1)
+    delivery = Delivered(NOTHING)
+    Metrics(bootstrap, provider).observe(delivery)
     ((attributes, _),) = collected(reader)["otel.sdk.exporter.log.inflight"]
     assert (attributes["server.address"], attributes["server.port"]) == (address, port)
     provider.shutdown()
@@ -234,14 +261,14 @@ def test_each_exporter_has_its_own_name(reader: InMemoryMetricReader) -> None:
     """Two exporters of a process are told apart by the component's name."""
     provider = MeterProvider([reader])
     for _ in range(2):
-        Metrics("a:1", provider).accepted(1)
-    names = {attributes["otel.component.name"] for attributes, _ in collected(reader)["otel.sdk.exporter.log.inflight"]}
-    assert len(names) == 2
+        Metrics("a:1", provider).exported(1)
+    points = collected(reader)["otel.sdk.exporter.operation.duration"]
+    assert len({attributes["otel.component.name"] for attributes, _ in points}) == 2
     provider.shutdown()
 
 
 def test_no_meter_provider() -> None:
     """Without a meter provider, nothing happens and nothing fails."""
     metrics = Metrics("a:1")
-    metrics.accepted(1)
-    metrics.settled(1, {"a": 1}, 1, 0.1)
+    metrics.observe(Delivered(NOTHING))
+    metrics.exported(0.1)

@@ -1,0 +1,101 @@
+"""The background thread of a process that has records: serves reports, recovers what failed, drains the outbox."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from .producer import KafkaProducer
+from .recovery import Recovery
+from .state import DeliveryState
+from .telemetry import log
+
+#: How long one wait for reports lasts. Longer ones return at their end only in some versions of confluent-kafka.
+_POLL_SECONDS = 0.05
+_WARM_SECONDS, _WARM_TRIES = 0.25, 4
+#: How often the outbox's files are looked after, and those of dead processes looked for.
+_CHECK_SECONDS = 1.0
+_ADOPT_SECONDS = 10.0
+
+
+class Background:
+    """One daemon thread, started when the first record is there.
+
+    Where no thread can be started any more, as at the interpreter's exit from Python 3.12 on, there is none: callers
+    that wait for outcomes do its work then.
+    """
+
+    def __init__(self, state: DeliveryState, recovery: Recovery, producer: KafkaProducer) -> None:
+        self._state = state
+        self._recovery = recovery
+        self._producer = producer
+        self._thread: threading.Thread | None = None
+        self._idle = False
+        self._stopped = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def notice(self) -> None:
+        """There is a record: start the thread if that has not been done, wake it if it sleeps."""
+        if self._idle:
+            self._state.attention.set()
+        elif self._thread is None and not self._stopped:
+            self._start()
+
+    def _start(self) -> None:
+        with self._state.lock:
+            if self._thread is not None or self._stopped:
+                return
+            thread = threading.Thread(target=self._run, name="otel-kafka-exporter", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is about to end
+                self._stopped = True
+            else:
+                self._thread = thread
+
+    def stop(self, seconds: float) -> None:
+        """Have the thread end; waits for it at most for so long."""
+        self._stopped = True
+        self._state.attention.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        # Two answers of the cluster spare the first record of an idempotent producer half a second.
+        topic = next((lane.topic for lane in self._state.lanes.values() if lane.topic), "")
+        for _ in range(_WARM_TRIES):
+            if self._stopped or self._producer.reachable(topic, _WARM_SECONDS):
+                break
+        check_at = 0.0
+        adopt_at = 0.0
+        while not self._stopped:
+            try:
+                self._serve()
+                self._recovery.step()
+                now = time.monotonic()
+                if now >= check_at:
+                    check_at = now + _CHECK_SECONDS
+                    self._recovery.check_outbox()
+                if now >= adopt_at and not self._state.away:
+                    # Not all at the same moment, where many processes start together.
+                    adopt_at = now + _ADOPT_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    self._recovery.adopt()
+            except Exception as error:  # noqa: BLE001, PERF203 - without this thread nothing would be delivered any more
+                log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})
+                self._state.attention.wait(_POLL_SECONDS)
+
+    def _serve(self) -> None:
+        """Serve reports while there are some to come, else sleep until there is something to do."""
+        with self._state.lock:
+            self._idle = not self._state.on_the_way()
+        if not self._idle:
+            if not self._producer.poll(_POLL_SECONDS):
+                self._state.attention.wait(_POLL_SECONDS)
+        elif not self._stopped:
+            self._state.attention.wait(self._recovery.due())
+        self._idle = False

@@ -1,0 +1,178 @@
+"""The directory in which one process keeps its segments, and the lock that says that it lives.
+
+    <outbox_dir>/<configuration>/<uuid>/owner                     locked for as long as the process lives
+    <outbox_dir>/<configuration>/<uuid>/<stream>.<order>.segment
+    <outbox_dir>/<configuration>/set-aside/                       what cannot be read, for a person to look at
+
+A lock is the kernel's (flock), so it ends with the process, however that ends. Each segment's file is locked as well,
+so that even without `owner` nobody takes it from a process that lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from .mapped_file import NEW
+from .segment import VERSION
+from .stream import parse_segment_name
+from .telemetry import warn
+
+OWNER = "owner"
+SET_ASIDE = "set-aside"
+_BOX_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ATTEMPTS = 10
+
+
+class Box:
+    """One process's directory, whose lock is held.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+
+    @classmethod
+    def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
+        """A new one, and the directories above it where there are none; all for this user only.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        _make_directories(configuration)
+        for _ in range(_ATTEMPTS):
+            path = configuration / str(uuid4())
+            path.mkdir(0o700)
+            box = cls._lock(path, os.O_CREAT | os.O_EXCL)
+            if box is not None:
+                box._describe(owner)  # noqa: SLF001 - its own
+                return box
+            # Another process looked for what the dead left, and took this for that.
+        raise OSError(errno.EAGAIN, "other processes took every new directory for a dead one's")
+
+    @classmethod
+    def take(cls, path: Path) -> Box | None:
+        """A dead process's; None while it lives, or when another process takes it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        try:
+            path.rmdir()  # it is empty when its maker or its last owner died at the wrong moment
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return None
+        return cls._lock(path, os.O_CREAT)  # where somebody removed it, its segments still know whether they are used
+
+    @classmethod
+    def _lock(cls, path: Path, flags: int) -> Box | None:
+        try:
+            descriptor = os.open(path / OWNER, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except (FileNotFoundError, FileExistsError):
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            box = cls(path, descriptor)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if box.intact():
+            return box
+        box.release()  # who held the lock before has removed it
+        return None
+
+    def _describe(self, owner: Mapping[str, object]) -> None:
+        try:
+            os.pwrite(self._descriptor, json.dumps({"version": VERSION, **owner}, default=str).encode(), 0)
+        except BaseException:
+            self.remove()
+            self.release()
+            raise
+
+    def intact(self) -> bool:
+        """Whether the directory and its lock are still there."""
+        try:
+            status = os.lstat(self.path / OWNER)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def names(self) -> list[str]:
+        """What is in it, in the order of the names; not its lock, and nothing that was never finished."""
+        found = []
+        for name in sorted(os.listdir(self.path)):  # noqa: PTH208 - names are what is wanted
+            if name.endswith(NEW) and parse_segment_name(name.removesuffix(NEW)):
+                (self.path / name).unlink(missing_ok=True)
+            elif name != OWNER:
+                found.append(name)
+        return found
+
+    def set_aside(self, name: str, problem: str) -> None:
+        """Move a file to where a person finds it.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        directory = self.path.parent / SET_ASIDE
+        directory.mkdir(0o700, exist_ok=True)
+        target = directory / f"{self.path.name}.{name}"
+        number = 0
+        while os.path.lexists(target):
+            number += 1
+            target = directory / f"{self.path.name}.{name}.{number}"
+        (self.path / name).rename(target)
+        warn("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
+
+    def remove(self) -> None:
+        """Remove the directory, once nothing of ours is in it; what is not ours is set aside.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for name in self.names():
+            self.set_aside(name, "expected nothing but segments in an outbox's directory")
+        if self.intact():
+            (self.path / OWNER).unlink()
+        self.path.rmdir()
+
+    def release(self) -> None:
+        """Give the lock up."""
+        os.close(self._descriptor)
+
+
+def boxes(configuration: Path) -> Iterator[Path]:
+    """The directories of all processes of one configuration."""
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(configuration)):  # noqa: PTH208
+            if _BOX_NAME.fullmatch(name):
+                yield configuration / name
+
+
+def _make_directories(configuration: Path) -> None:
+    missing = []
+    directory = configuration
+    while not os.path.lexists(directory):
+        missing.append(directory)
+        directory = directory.parent
+    for directory in reversed(missing):
+        with suppress(FileExistsError):  # another process makes it, too
+            directory.mkdir(0o700)

@@ -1,0 +1,61 @@
+"""Records on their way: one entry for each, and what those that were handed over together wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Message
+
+from .kafka_record import KafkaRecord
+from .stream import Place
+
+
+class Batch:
+    """Records that were handed over together, by a caller that waits for their outcomes."""
+
+    __slots__ = ("failed", "open")
+
+    def __init__(self) -> None:
+        self.open = 0  # in flight yet
+        self.failed = 0  # dropped
+
+
+class Entry:
+    """A record that is in librdkafka's hands, from produce() to its report.
+
+    Attributes:
+        record: it.
+        since: when it was handed over, by the monotonic clock.
+        place: where in the outbox it is, if it is.
+        spooled: whether it was counted as spooled; else it is counted as in flight.
+        number: its place in the order of hand-over, in this process.
+        alone: whether it was sent with no other record beside it, so that a refusal is its own.
+        trial: whether its delivery tells that a way is open that was closed.
+        batch: whose caller waits for it.
+        client: the number of the client that it was given to.
+    """
+
+    __slots__ = ("alone", "batch", "client", "number", "on_report", "place", "record", "since", "spooled", "trial")
+
+    def __init__(
+        self,
+        record: KafkaRecord,
+        since: float,
+        place: Place | None,
+        batch: Batch | None,
+        on_report: Callable[[Entry, KafkaError | None, Message], None],
+    ) -> None:
+        self.record = record
+        self.since = since
+        self.place = place
+        self.batch = batch
+        self.on_report = on_report
+        self.spooled = False
+        self.number = 0
+        self.client = 0
+        self.alone = False
+        self.trial = False
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """What librdkafka calls with the delivery report."""
+        self.on_report(self, error, message)

@@ -1,0 +1,92 @@
+"""OpenTelemetry log records to Kafka records, and to dead letters where that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
+
+from . import attributes as names
+from .conversion import Converter
+from .encoding import json_bytes
+from .envelope import CATEGORIES, Category
+from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .values import Cleaner
+
+SdkLogRecord = ReadableLogRecord | ReadWriteLogRecord
+_CONTENT_TYPE = b"application/vnd.opentelemetry.log-record+json"
+
+
+class LogRecordBuilder:
+    """Makes Kafka records of log records. Threads may share one.
+
+    Args:
+        converter: makes envelopes.
+        kafka: makes Kafka records of them.
+        cleaner: makes values fit for JSON and redacts them, for dead letters.
+        own_scopes: scopes whose records are not sent, because they tell of sending.
+    """
+
+    def __init__(
+        self, converter: Converter, kafka: KafkaRecordBuilder, cleaner: Cleaner, own_scopes: frozenset[str]
+    ) -> None:
+        self._converter = converter
+        self._kafka = kafka
+        self._cleaner = cleaner
+        self._own_scopes = own_scopes
+
+    def build(self, record: SdkLogRecord) -> KafkaRecord | None:
+        """The Kafka record; None for one of our own scopes.
+
+        Raises:
+            ConversionError: the record cannot become an envelope.
+        """
+        scope = record.instrumentation_scope
+        if scope is not None and scope.name in self._own_scopes:
+            return None
+        return self._kafka.build(self._converter.convert(record))  # type: ignore[arg-type]  # the two have the same parts
+
+    def letter(self, record: SdkLogRecord) -> KafkaRecord:
+        """The dead letter of a record that cannot become an envelope: all of it that can be read, redacted, as JSON."""
+        try:
+            attributes = dict(record.log_record.attributes or {})
+        except Exception:  # noqa: BLE001 - a record that is none of the SDK's may do anything
+            attributes = {}
+        category = _category(attributes.get(names.CATEGORY), getattr(record.log_record, "event_name", None))
+        scope = getattr(record, "instrumentation_scope", None)
+        whole: dict[str, Any] = {
+            name: getattr(record.log_record, name, None)
+            for name in (
+                "timestamp",
+                "observed_timestamp",
+                "trace_id",
+                "span_id",
+                "severity_text",
+                "event_name",
+                "body",
+            )
+        }
+        whole["severity_number"] = getattr(getattr(record.log_record, "severity_number", None), "value", None)
+        whole["scope"] = getattr(scope, "name", None)
+        whole["attributes"] = attributes
+        whole["resource"] = getattr(getattr(record, "resource", None), "attributes", None)
+        uid = attributes.get(names.RECORD_UID)
+        return KafkaRecord(
+            topic=self._kafka.topic(category),
+            key=None,
+            value=json_bytes(self._cleaner.clean_mapping(whole)),
+            headers=[("content-type", _CONTENT_TYPE)],
+            milliseconds=0,
+            category=category,
+            event_id=uid if isinstance(uid, str) else "",
+        )
+
+
+def _category(attribute: object, event_name: object) -> Category:
+    """What a record that cannot be converted was most likely meant to be; audit, where that is not clear."""
+    for category in CATEGORIES:
+        if attribute == category:
+            return category
+    if event_name == names.SECURITY_EVENT:
+        return "security"
+    return "audit" if event_name == names.AUDIT_EVENT or attribute is not None else "application"

@@ -1,0 +1,147 @@
+"""A file of a fixed size in memory: made whole or not at all, locked, and with every byte allocated."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from .group_commit import GroupCommit
+
+NEW = ".new"  # behind the name of a file that is being made
+
+
+class MappedFile:
+    """A mapped file, or memory that is nobody else's and goes with the process.
+
+    Attributes:
+        memory: its bytes; writing to them cannot fail, since they are allocated.
+        path: where it is; None for memory only.
+        closed: whether its memory can no longer be used.
+    """
+
+    def __init__(self, memory: mmap.mmap, path: Path | None = None, descriptor: int = -1) -> None:
+        self.memory = memory
+        self.path = path
+        self.closed = False
+        if path is not None:
+            status = os.fstat(descriptor)
+            self._identity = (status.st_dev, status.st_ino)
+            self._commit = GroupCommit(descriptor, tuple(path.parents[:3]))
+
+    @classmethod
+    def create(cls, path: Path | None, size: int, content: bytes) -> MappedFile:
+        """A new one; it gets its name when it is allocated, mapped and locked and has its first content.
+
+        Raises:
+            OSError: it cannot be made, or the disk is full.
+        """
+        if path is None:
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            memory[: len(content)] = content
+            return cls(memory)
+        new = path.with_name(path.name + NEW)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(new, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _allocate(descriptor, size)
+            memory = mmap.mmap(descriptor, size)
+            memory[: len(content)] = content
+            made = cls(memory, path, descriptor)
+            new.rename(path)
+        except BaseException:
+            os.close(descriptor)
+            new.unlink(missing_ok=True)
+            raise
+        return made
+
+    @classmethod
+    def open(cls, path: Path) -> MappedFile:
+        """An existing one.
+
+        Raises:
+            BlockingIOError: another process has it open.
+            ValueError: there is nothing in it, or it is no file.
+            OSError: it cannot be opened.
+        """
+        # Without O_NONBLOCK a pipe of that name would wait for its other end.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("expected a file, got something else")  # noqa: TRY301 - the descriptor is closed below
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(mmap.mmap(descriptor, 0), path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def sync(self) -> None:
+        """Return when what was written by now is on the disk. Threads may call it at any time.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        if self.path is not None:
+            self._commit.wait()
+
+    def intact(self) -> bool:
+        """Whether its path still names it."""
+        if self.path is None:
+            return True
+        try:
+            status = self.path.lstat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def move(self, path: Path) -> None:
+        """Give it another path on the same file system.
+
+        Raises:
+            OSError: it cannot be moved there.
+        """
+        if self.path is not None:
+            self.path.rename(path)
+            self.path = path
+
+    def delete(self) -> None:
+        """Remove and close it."""
+        if self.path is not None and self.intact():
+            with suppress(OSError):  # on a disk that has become read-only, say: it is found and delivered again then
+                self.path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Leave it as it is."""
+        if not self.closed:
+            self.closed = True
+            self.memory.close()
+            if self.path is not None:
+                self._commit.close()
+
+    def abandon(self) -> None:
+        """Close it in a forked child, whose parent goes on with it."""
+        if not self.closed:
+            self.closed = True
+            self.memory.close()
+            if self.path is not None:
+                self._commit.abandon()
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that knows no such call
+                raise
+        else:
+            return
+    written = 0
+    while written < size:
+        written += os.pwrite(descriptor, bytes(min(size - written, 1 << 20)), written)

@@ -1,0 +1,122 @@
+"""Receipts: who waits for an event's delivery, and what delivery tells them.
+
+An event carries its ID from the call that emits it to the report of the broker, through whichever processor; so a
+waiter and delivery need nothing but that ID in common.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from .errors import DeliveryError, DeliveryTimeout, NoPipelineError
+from .outcome import Outcome
+
+
+class Receipt(NamedTuple):
+    """Where a broker has put an event; all in-sync replicas have it.
+
+    Attributes:
+        event_id: the envelope's.
+        topic: the topic.
+        partition: its partition.
+        offset: its place in that.
+        timestamp: Kafka's, in Unix milliseconds.
+    """
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+class _Waiter:
+    __slots__ = ("outcome", "settled")
+
+    def __init__(self) -> None:
+        self.settled = threading.Event()
+        self.outcome: Receipt | DeliveryError | None = None
+
+
+#: By event ID. Delivery looks here only when it is not empty.
+waiting: dict[str, _Waiter] = {}
+#: The exporters and direct processors of this process that deliver, by identity.
+_pipelines: set[int] = set()
+
+
+def pipeline_opened(pipeline: object) -> None:
+    """An exporter that delivers is there."""
+    _pipelines.add(id(pipeline))
+
+
+def pipeline_closed(pipeline: object) -> None:
+    """It is shut down."""
+    _pipelines.discard(id(pipeline))
+
+
+class _Expectation:
+    """A wait for one event, to begin before it is emitted."""
+
+    def __init__(self, event_id: str) -> None:
+        self._event_id = event_id
+        self._waiter = waiting[event_id] = _Waiter()
+
+    def result(self, seconds: float) -> Receipt:
+        """The receipt.
+
+        Raises:
+            DeliveryTimeout: there is none in time; the event is still accounted for.
+            DeliveryError: there will be none.
+        """
+        if not self._waiter.settled.wait(seconds):
+            raise DeliveryTimeout(
+                f"event {self._event_id}: expected the broker's acknowledgement within {seconds:g} s, got none yet."
+                " It is still accounted for, and delivered later if it was spooled."
+            )
+        outcome = self._waiter.outcome
+        if isinstance(outcome, Receipt):
+            return outcome
+        assert outcome is not None  # noqa: S101 - set before the event is
+        raise outcome
+
+
+@contextmanager
+def expected(event_id: str) -> Iterator[_Expectation]:
+    """Wait for an event that is emitted within.
+
+    Raises:
+        NoPipelineError: nothing in this process delivers to Kafka.
+    """
+    if not _pipelines:
+        raise NoPipelineError(
+            "wait: expected a KafkaLogExporter or KafkaLogRecordProcessor in this process, got none."
+            " Add one to the LoggerProvider, or do not wait."
+        )
+    try:
+        yield _Expectation(event_id)
+    finally:
+        waiting.pop(event_id, None)
+
+
+def delivered(receipt: Receipt) -> None:
+    """A broker has the event."""
+    _settle(receipt.event_id, receipt)
+
+
+def failed(event_id: str, outcome: Outcome, reason: str) -> None:
+    """The event was dropped or dead-lettered."""
+    _settle(event_id, DeliveryError(event_id, outcome, reason))
+
+
+def _settle(event_id: str, outcome: Receipt | DeliveryError) -> None:
+    waiter = waiting.get(event_id)
+    if waiter is not None:
+        waiter.outcome = outcome
+        waiter.settled.set()
+
+
+os.register_at_fork(after_in_child=waiting.clear)

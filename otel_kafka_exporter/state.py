@@ -1,0 +1,296 @@
+"""The state of every record of one process, and each step from one state to the next.
+
+    handed over ──▶ in flight ──▶ delivered
+                      │   ▲
+                      ▼   │
+                    spooled     dead-lettered     dropped, with a reason
+
+Each step takes the record out of one count and puts it into another, under one lock, together with what it means for
+the outbox, for a batch whose caller waits, and for whoever waits for a receipt. Which step is due is decided elsewhere:
+by `delivery` for new records, by `recovery` for those that failed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+
+from confluent_kafka import KafkaError, Message
+
+from . import receipts
+from .accounting import Ledger
+from .entry import Batch, Entry
+from .envelope import CATEGORIES, Category
+from .errors import OutboxError
+from .kafka_errors import verdict
+from .kafka_record import KafkaRecord
+from .lane import Lane
+from .outbox import Front, OnLoss, Outbox
+from .outcome import DeliveryStats, Disposition, Outcome
+from .rows import encode_row
+from .segment import DONE, SENT, WAITING
+from .stream import Place, Stream
+from .telemetry import warn
+
+#: The reason of a dead letter that is none: the whole of a record that was cut to be delivered.
+ATTACHMENT = "truncated"
+
+
+class DeliveryState:
+    """Every record's state. Methods expect `lock` to be held, unless they say otherwise.
+
+    Args:
+        make_outbox: makes where records are kept, given what is to be told of losses; None when they are not kept.
+        durable: the categories whose records are in the outbox before they are on their way.
+    """
+
+    def __init__(self, make_outbox: Callable[[OnLoss], Outbox] | None, durable: Collection[Category]) -> None:
+        self.lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self.outbox = make_outbox(self._lost) if make_outbox is not None else None
+        self.ledger = Ledger()
+        self.lanes = {
+            category: Lane(category, durable=self.outbox is not None and category in durable) for category in CATEGORIES
+        }
+        #: Why the cluster takes nothing at present; empty when it does.
+        self.away = ""
+        #: When a broker last acknowledged anything, by the monotonic clock.
+        self.acknowledged = 0.0
+        #: Set when something has failed and somebody has to decide.
+        self.attention = threading.Event()
+        self._number = 0
+
+    def stats(self) -> DeliveryStats:
+        """The counts of this moment. Takes the lock itself."""
+        with self.lock:
+            return self.ledger.stats()
+
+    def on_the_way(self) -> bool:
+        """Whether there are reports to come, or failures to decide over."""
+        return any(lane.in_flight or lane.failed or lane.again for lane in self.lanes.values())
+
+    # Into flight
+
+    def enter(self, lane: Lane, record: KafkaRecord, row: bytes | None, batch: Batch | None) -> Entry:
+        """An entry for a record that is handed over, in flight from here on; with a row, it is in the outbox first."""
+        place = None
+        if row is not None and self.outbox is not None:
+            try:
+                place = self.outbox.append(lane.stream, row, SENT)
+            except OutboxError as error:
+                # It goes its way without the net: better than not at all.
+                warn(error.reason, "records are sent without being kept in the outbox first: %s", error)
+        entry = self.outside(record, batch)
+        entry.place = place
+        self.depart(lane, entry)
+        return entry
+
+    def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
+        """An entry for a record that is handed over and cannot be sent yet."""
+        if batch is not None:
+            batch.open += 1
+        return Entry(record, time.monotonic(), None, batch, self._reported)
+
+    def depart(self, lane: Lane, entry: Entry) -> None:
+        """An entry is the newest of those that are given to librdkafka."""
+        self._number += 1
+        entry.number = self._number
+        lane.in_flight[self._number] = entry
+        lane.topic = entry.record.topic
+
+    def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
+        """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
+        entry = Entry(record, time.monotonic(), place, None, self._reported)
+        entry.spooled = True
+        if self.outbox is not None:
+            self.outbox.set_state(place, SENT)
+        lane.backlog.remove(place, record.key)
+        self.depart(lane, entry)
+        return entry
+
+    # Out of flight
+
+    def _reported(self, entry: Entry, error: KafkaError | None, message: Message) -> None:
+        """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
+        with self.lock:
+            lane = self.lanes[entry.record.category]
+            if lane.in_flight.pop(entry.number, None) is None:
+                return  # it was given up, with its client
+            if error is None:
+                self._delivered(lane, entry, message)
+            else:
+                self.fail(lane, entry, error.code())
+
+    def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
+        self.acknowledged = time.monotonic()
+        if entry.trial:
+            self.away = lane.blocked = ""
+            self.attention.set()
+        self._leave_outbox(entry)
+        self.ledger.delivered += 1
+        self._settle(entry.batch, dropped=False)
+        if receipts.waiting:
+            receipts.delivered(
+                receipts.Receipt(
+                    entry.record.event_id,
+                    entry.record.topic,
+                    message.partition() or 0,
+                    message.offset() or 0,
+                    message.timestamp()[1],
+                )
+            )
+
+    def fail(self, lane: Lane, entry: Entry, code: int) -> None:
+        """An entry came back; nothing overtakes it until its fate is decided."""
+        lane.in_flight.pop(entry.number, None)
+        lane.failed.append((entry, code))
+        lane.paused = True
+        self.attention.set()
+
+    # To rest
+
+    def keep(
+        self, lane: Lane, entry: Entry, reason: str, *, row: bytes | None = None, front: Front | None = None
+    ) -> None:
+        """An entry waits in the outbox; without one, or without room in it, it is dropped.
+
+        Args:
+            lane: its lane.
+            entry: it.
+            reason: why it was not delivered.
+            row: it as a row, where that is there already.
+            front: the place before everything that waits; where it is already, or behind everything, unless given.
+        """
+        if self.outbox is None:
+            self.drop(entry, reason)
+            return
+        before = entry.place
+        if before is not None and front is None and self.outbox.exists(before):
+            self.outbox.set_state(before, WAITING)
+            lane.cursor = None
+        else:
+            row = row or encode_row(entry.record, "", time.time_ns())
+            try:
+                entry.place = front.append(row) if front else self.outbox.append(lane.stream, row, WAITING)
+            except OutboxError as error:
+                if before is None or not self.outbox.exists(before):
+                    warn(error.reason, "log records are dropped, because the outbox cannot keep them: %s", error)
+                    self.drop(entry, error.reason)
+                    return
+                entry.place = before  # it stays there: better out of order than lost
+                self.outbox.set_state(before, WAITING)
+            else:
+                if before is not None:
+                    self.outbox.set_state(before, DONE)
+            lane.cursor = None if front else lane.cursor
+        if entry.place is not None:
+            lane.backlog.add(entry.place, entry.record.key)
+        if not entry.spooled:
+            entry.spooled = True
+            self.ledger.spooled += 1
+            self._settle(entry.batch, dropped=False)
+        self.attention.set()
+
+    def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
+        """An entry is kept with the reason why no broker takes it."""
+        lost = self._keep_letter(lane, entry.record, reason)
+        if lost:
+            self.drop(entry, lost)
+            return
+        self._leave_outbox(entry)
+        self._settle(entry.batch, dropped=False)
+        self._dead_lettered(entry.record, reason)
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """An entry is gone, for this reason."""
+        self._leave_outbox(entry)
+        self._settle(entry.batch, dropped=True)
+        self.dropped(reason, entry.record.event_id)
+
+    def refuse(self, record: KafkaRecord, reason: str) -> bool:
+        """A record that never was in flight: it is kept as a dead letter, or dropped; whether it is kept."""
+        lost = self._keep_letter(self.lanes[record.category], record, reason)
+        if lost:
+            self.dropped(lost, record.event_id)
+        else:
+            self._dead_lettered(record, reason)
+        return not lost
+
+    def attach(self, record: KafkaRecord, original: bytes) -> None:
+        """The original of a record that was cut is kept beside the dead letters; it is an attachment and no outcome."""
+        self._keep_letter(self.lanes[record.category], record._replace(value=original), ATTACHMENT)
+
+    def sync(self, entry: Entry) -> None:
+        """Wait until an entry's row is on the disk. Must not be called with the lock held."""
+        if self.outbox is not None and entry.place is not None:
+            try:
+                self.outbox.sync(entry.place)
+            except OutboxError as error:
+                warn(error.reason, "the outbox cannot be written to the disk: %s", error)
+
+    def dropped(self, reason: str, event_id: str = "") -> None:
+        """A record is gone that has no entry."""
+        self.ledger.dropped[reason] += 1
+        if event_id and receipts.waiting:
+            receipts.failed(event_id, Outcome.DROPPED, reason)
+
+    def _lost(self, stream: Stream, rows: int, reason: str) -> None:
+        """The outbox lost rows that waited in it: evicted, or damaged on disk. It calls this within a call to it."""
+        self.lanes[stream.category].backlog.forget_evicted()
+        if reason == "outbox_damaged":  # found in what a dead process left, which was not counted here yet
+            self.ledger.accepted += rows
+        elif stream.dead:
+            self.ledger.dead_lettered -= rows
+        else:
+            self.ledger.spooled -= rows
+        self.ledger.dropped[reason] += rows
+
+    def adopted(self, stream: Stream, rows: int) -> None:
+        """The outbox of a process that is dead is this one's now."""
+        self.ledger.accepted += rows
+        if stream.dead:
+            self.ledger.dead_lettered += rows
+        else:
+            self.ledger.spooled += rows
+
+    def damaged(self, place: Place, error: ValueError) -> None:
+        """A row of the outbox turned out to be unreadable when it was to be delivered."""
+        warn("outbox_damaged", "a record in the outbox is damaged and cannot be delivered: %s", error)
+        if self.outbox is not None:
+            self.outbox.set_state(place, DONE)
+        self.ledger.spooled -= 1
+        self.dropped("outbox_damaged")
+
+    def _dead_lettered(self, record: KafkaRecord, reason: str) -> None:
+        self.ledger.dead_lettered += 1
+        if receipts.waiting:
+            receipts.failed(record.event_id, Outcome.DEAD_LETTERED, reason)
+
+    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> str:
+        """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
+        if self.outbox is None:
+            return reason
+        try:
+            self.outbox.append(lane.dead, encode_row(record, reason, time.time_ns()), WAITING)
+        except OutboxError as error:
+            warn(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
+            return error.reason
+        return ""
+
+    def _leave_outbox(self, entry: Entry) -> None:
+        if entry.place is None or self.outbox is None:
+            return
+        self.outbox.set_state(entry.place, DONE)
+        if entry.spooled:
+            self.ledger.spooled -= 1
+
+    @staticmethod
+    def _settle(batch: Batch | None, *, dropped: bool) -> None:
+        if batch is not None:
+            batch.open -= 1
+            batch.failed += dropped
+
+
+def is_away(code: int) -> bool:
+    """Whether a failure concerns the whole cluster."""
+    return verdict(code).disposition is Disposition.AWAY
