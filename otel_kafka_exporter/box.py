@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -55,12 +55,12 @@ class Box:
         for _ in range(_ATTEMPTS):
             path = configuration / str(uuid4())
             path.mkdir(0o700)
-            box = cls._lock(path, os.O_CREAT | os.O_EXCL)
+            box = _lock(path, os.O_CREAT | os.O_EXCL)
             if box is not None:
-                box._describe(owner)  # noqa: SLF001 - its own
+                box.describe(owner)
                 return box
             # Another process looked for what the dead left, and took this for that.
-        raise OSError(errno.EAGAIN, "other processes took every new directory for a dead one's")
+        raise OSError(errno.EAGAIN, "other processes took every new directory for a dead one's", str(configuration))
 
     @classmethod
     def take(cls, path: Path) -> Box | None:
@@ -70,39 +70,24 @@ class Box:
             OSError: it cannot be opened.
         """
         try:
-            path.rmdir()  # it is empty when its maker or its last owner died at the wrong moment
+            path.rmdir()  # it is empty when its maker, or who took it, died at the wrong moment
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
-        else:
-            return None
-        return cls._lock(path, os.O_CREAT)  # where somebody removed it, its segments still know whether they are used
-
-    @classmethod
-    def _lock(cls, path: Path, flags: int) -> Box | None:
-        try:
-            descriptor = os.open(path / OWNER, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except (FileNotFoundError, FileExistsError):
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            box = cls(path, descriptor)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if box.intact():
-            return box
-        box.release()  # who held the lock before has removed it
+            return _lock(path, os.O_CREAT)  # if somebody removed it, the segments still know whether they are used
         return None
 
-    def _describe(self, owner: Mapping[str, object]) -> None:
+    def describe(self, owner: Mapping[str, object]) -> None:
+        """Write down whose it is; where that is not possible, remove it.
+
+        Raises:
+            OSError: it is not.
+        """
         try:
-            os.pwrite(self._descriptor, json.dumps({"version": VERSION, **owner}, default=str).encode(), 0)
+            text = json.dumps({"version": VERSION, **owner}, default=str)
+            os.pwrite(self._descriptor, text.encode(), 0)
         except BaseException:
             self.remove()
             self.release()
@@ -111,19 +96,19 @@ class Box:
     def intact(self) -> bool:
         """Whether the directory and its lock are still there."""
         try:
-            status = os.lstat(self.path / OWNER)
+            status = (self.path / OWNER).lstat()
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self._identity
 
     def names(self) -> list[str]:
-        """What is in it, in the order of the names; not its lock, and nothing that was never finished."""
+        """What is in it, sorted, but for its lock. Segments that were never finished are removed: no row is in them."""
         found = []
-        for name in sorted(os.listdir(self.path)):  # noqa: PTH208 - names are what is wanted
-            if name.endswith(NEW) and parse_segment_name(name.removesuffix(NEW)):
-                (self.path / name).unlink(missing_ok=True)
-            elif name != OWNER:
-                found.append(name)
+        for path in sorted(self.path.iterdir()):
+            if path.name.endswith(NEW) and parse_segment_name(path.name.removesuffix(NEW)):
+                path.unlink(missing_ok=True)
+            elif path.name != OWNER:
+                found.append(path.name)
         return found
 
     def set_aside(self, name: str, problem: str) -> None:
@@ -143,7 +128,7 @@ class Box:
         warn("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
 
     def remove(self) -> None:
-        """Remove the directory, once nothing of ours is in it; what is not ours is set aside.
+        """Remove the directory, once no segment is in it; what is not ours is set aside.
 
         Raises:
             OSError: it cannot be removed.
@@ -159,12 +144,37 @@ class Box:
         os.close(self._descriptor)
 
 
-def boxes(configuration: Path) -> Iterator[Path]:
-    """The directories of all processes of one configuration."""
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(configuration)):  # noqa: PTH208
-            if _BOX_NAME.fullmatch(name):
-                yield configuration / name
+def boxes(configuration: Path) -> list[Path]:
+    """The directories of all processes of one configuration, the youngest first; none where nothing can be read."""
+    found = []
+    with suppress(OSError):
+        for path in configuration.iterdir():
+            if _BOX_NAME.fullmatch(path.name):
+                made = 0
+                with suppress(OSError):
+                    made = (path / OWNER).stat().st_mtime_ns
+                found.append((made, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _lock(path: Path, flags: int) -> Box | None:
+    try:
+        descriptor = os.open(path / OWNER, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except (FileNotFoundError, FileExistsError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        box = Box(path, descriptor)
+        if box.intact():
+            return box
+        # Who held the lock before has removed it.
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _make_directories(configuration: Path) -> None:

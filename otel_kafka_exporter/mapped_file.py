@@ -14,6 +14,9 @@ from .group_commit import GroupCommit
 
 NEW = ".new"  # behind the name of a file that is being made
 
+# A directory, a symbolic link, a socket, another user's.
+_NOT_OURS = {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
+
 
 class MappedFile:
     """A mapped file, or memory that is nobody else's and goes with the process.
@@ -45,8 +48,7 @@ class MappedFile:
             memory[: len(content)] = content
             return cls(memory)
         new = path.with_name(path.name + NEW)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(new, flags, 0o600)
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _allocate(descriptor, size)
@@ -66,11 +68,16 @@ class MappedFile:
 
         Raises:
             BlockingIOError: another process has it open.
-            ValueError: there is nothing in it, or it is no file.
-            OSError: it cannot be opened.
+            ValueError: there is nothing in it, or it is no file of ours.
+            OSError: it cannot be opened now.
         """
-        # Without O_NONBLOCK a pipe of that name would wait for its other end.
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            # Without O_NONBLOCK a pipe of that name would wait for its other end.
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in _NOT_OURS:
+                raise ValueError(f"expected a file of this user, got: {error.strerror}") from error
+            raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("expected a file, got something else")  # noqa: TRY301 - the descriptor is closed below

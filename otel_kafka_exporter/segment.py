@@ -70,10 +70,10 @@ class Segment:
         damaged: rows that are lost to damage.
     """
 
-    def __init__(self, file: MappedFile, order: int, created: int, salt: int) -> None:
+    def __init__(self, file: MappedFile, order: int, size: int, created: int, salt: int) -> None:
         self.order = order
         self.created = created
-        self.size = len(file.memory)
+        self.size = size
         self.waiting = 0
         self.sent = 0
         self.damaged = 0
@@ -100,7 +100,8 @@ class Segment:
         created = created or time.time_ns()
         salt = randbits(32)
         header = _HEADER.pack(_MAGIC, VERSION, size, created, salt)
-        return cls(MappedFile.create(path, size, header + _HEADER_CHECK.pack(crc32(header))), order, created, salt)
+        file = MappedFile.create(path, size, header + _HEADER_CHECK.pack(crc32(header)))
+        return cls(file, order, size, created, salt)
 
     @classmethod
     def open(cls, path: Path, order: int) -> Segment:
@@ -117,7 +118,7 @@ class Segment:
             raise NotASegmentError(str(error)) from error
         try:
             allocated, created, salt = _read_header(file.memory[:HEADER_BYTES])
-            segment = cls(file, order, created, salt)
+            segment = cls(file, order, min(len(file.memory), allocated), created, salt)
             segment._scan(allocated)
             segment._send_again()
         except BaseException:
@@ -278,7 +279,7 @@ class Segment:
 
     def _find(self, offset: int) -> int | None:
         """The next committed row at or behind a place where none is."""
-        while (offset := self._memory.find(_MARKER_BYTES, offset)) >= 0:
+        while (offset := self._memory.find(_MARKER_BYTES, offset, self.size)) >= 0:
             row = None if offset % 8 else self._row(offset)
             if row is not None and row.state != NOT_COMMITTED and self._is_right(offset, row):
                 return offset

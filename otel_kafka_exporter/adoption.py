@@ -1,0 +1,106 @@
+"""Taking over what dead processes left in their outboxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .box import Box, boxes
+from .errors import OutboxError
+from .segment import NotASegmentError, Segment
+from .storage import MOST_SEGMENTS, Storage
+from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
+from .telemetry import warn
+
+
+class Adoption:
+    """Moves the segments of dead processes into a living one's storage, before all that is there.
+
+    A file is renamed, so at every moment it is in one directory or in the other, whoever dies.
+
+    Args:
+        storage: where they go.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        # The orders kept for the rest of a dead process's segments, for which there was no room.
+        self._reserved: dict[tuple[str, Stream], int] = {}
+
+    def adopt(self) -> dict[Stream, int]:
+        """Take over what there is and has room; how many rows of each stream wait that did not before."""
+        adopted: dict[Stream, int] = {}
+        if self._storage.configuration is not None:
+            # The oldest last: each goes before those that came earlier.
+            for path in boxes(self._storage.configuration):
+                if not self._storage.owns(path):
+                    self._adopt_box(path, adopted)
+        return adopted
+
+    def _adopt_box(self, path: Path, adopted: dict[Stream, int]) -> None:
+        try:
+            dead = Box.take(path)
+            if dead is None:
+                return
+            try:
+                found: dict[Stream, list[str]] = {}
+                for name in dead.names():
+                    parsed = parse_segment_name(name)
+                    if parsed is not None:
+                        found.setdefault(parsed[0], []).append(name)
+                complete = [self._adopt_stream(dead, stream, names, adopted) for stream, names in found.items()]
+                if all(complete):
+                    dead.remove()
+            finally:
+                dead.release()
+        except OutboxError:
+            pass  # who puts a row into the outbox is told
+        except OSError as error:
+            warn("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
+
+    def _adopt_stream(self, dead: Box, stream: Stream, names: list[str], adopted: dict[Stream, int]) -> bool:
+        """Adopt segments in their order; whether none of them has to stay."""
+        queue = self._storage.queues[stream]
+        key = (dead.path.name, stream)
+        order = self._reserved.pop(key, 0) or queue.orders_before(max(len(names), ORDERS_IN_FRONT))
+        for name in names:
+            try:
+                if not self._has_room((dead.path / name).lstat().st_size):
+                    break
+                segment = Segment.open(dead.path / name, order)
+            except NotASegmentError as error:
+                dead.set_aside(name, str(error))
+            except BlockingIOError:
+                break  # its owner lives, and somebody removed the lock
+            else:
+                self._adopt_segment(dead, queue, segment)
+                order += 1
+                if segment.waiting:
+                    adopted[stream] = adopted.get(stream, 0) + segment.waiting
+                if segment.damaged:
+                    self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
+        else:
+            return True
+        self._reserved[key] = order
+        return False
+
+    def _has_room(self, size: int) -> bool:
+        count = len(self._storage.segments())
+        # One that is larger than all that is allowed is taken when there is nothing else.
+        return count == 0 or (
+            count < MOST_SEGMENTS // 2 and self._storage.allocated() + size <= self._storage.max_bytes
+        )
+
+    def _adopt_segment(self, dead: Box, queue: SegmentQueue, segment: Segment) -> None:
+        try:
+            if segment.waiting:
+                queue.add(segment)
+                segment.move(self._storage.box().path / segment_name(queue.stream, segment.order))
+            elif segment.damaged and segment.path is not None:
+                dead.set_aside(segment.path.name, "expected undamaged rows, got others")
+                segment.close()
+            else:
+                segment.delete()
+        except BaseException:
+            queue.remove(segment)
+            segment.close()
+            raise
