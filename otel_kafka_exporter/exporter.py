@@ -75,7 +75,7 @@ class KafkaLogExporter(LogRecordExporter):
     """
 
     _delivery: Delivery | NoDelivery
-    _builder: LogRecordBuilder
+    _builder: Any = None  # a delivery that drops everything builds nothing
     _shutdown_timeout = 0.0
 
     def __init__(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -44,18 +45,18 @@ class _Waiter:
 
 #: By event ID. Delivery looks here only when it is not empty.
 waiting: dict[str, _Waiter] = {}
-#: The exporters and direct processors of this process that deliver, by identity.
-_pipelines: set[int] = set()
+#: The exporters of this process that deliver.
+_pipelines: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def pipeline_opened(pipeline: object) -> None:
     """An exporter that delivers is there."""
-    _pipelines.add(id(pipeline))
+    _pipelines.add(pipeline)
 
 
 def pipeline_closed(pipeline: object) -> None:
     """It is shut down."""
-    _pipelines.discard(id(pipeline))
+    _pipelines.discard(pipeline)
 
 
 class _Expectation:

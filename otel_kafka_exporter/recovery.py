@@ -142,9 +142,15 @@ class Recovery:
         with state.lock:
             state.attention.clear()
             self._fail_those_of_former_clients()
-            away = [code for lane in state.lanes.values() for _, code in lane.failed if is_away(code)]
+            number = self._producer.client_number
+            away = [failure for lane in state.lanes.values() for failure in lane.failed if is_away(failure[1])]
         if away:
-            self._retreat(verdict(away[0]).reason, fatal=KafkaError._FATAL in away)
+            # Not the cluster's fault, or not surely: a producer that is new may do better.
+            former = any(entry.client != number for entry, _ in away)
+            fatal = any(code == KafkaError._FATAL for _, code in away)
+            if fatal and not former:
+                self._producer.renew(number)
+            self._retreat(verdict(away[0][1]).reason, hold=fatal or former)
             return
         for lane in state.lanes.values():
             with state.lock:
@@ -160,7 +166,7 @@ class Recovery:
                 for entry in [entry for entry in lane.in_flight.values() if entry.client != number]:
                     self._state.fail(lane, entry, KafkaError._FATAL)
 
-    def _retreat(self, reason: str, *, fatal: bool = False) -> None:
+    def _retreat(self, reason: str, *, hold: bool = False) -> None:
         """The cluster is away: take everything back that is on its way, and put it before all that waits."""
         state = self._state
         with state.lock:
@@ -169,10 +175,7 @@ class Recovery:
         if not was_away and reason != SHUTDOWN:
             cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
             warn(f"away:{reason}", "the Kafka cluster takes no records at present, because of %s%s", reason, cause)
-        if fatal:
-            self._producer.renew(number)
-        else:
-            self._producer.purge(number)
+        self._producer.purge(number)
         deadline = time.monotonic() + _PURGE_SECONDS
         while self._in_flight() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
             pass
@@ -183,7 +186,7 @@ class Recovery:
                 for entry in list(lane.in_flight.values()):
                     state.fail(lane, entry, KafkaError._FATAL)
         for lane in state.lanes.values():
-            self._put_back(lane, reason, hold=fatal and not was_away)
+            self._put_back(lane, reason, hold=hold and not was_away)
         self._pause_probing(_FIRST_PAUSE if not was_away else 2 * self._pause)
         if not was_away:
             self._probe_at = 0.0  # at once: it may have been the producer's fault alone

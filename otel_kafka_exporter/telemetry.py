@@ -204,6 +204,7 @@ class Metrics:
 
     def _exported(self, delivery: Observed) -> Iterable[Observation]:
         found = delivery.stats()
-        yield Observation(found.delivered, self._attributes)
+        if found.delivered:
+            yield Observation(found.delivered, self._attributes)
         for reason, records in found.dropped.items():
             yield Observation(records, {**self._attributes, "error.type": reason})

@@ -1,0 +1,106 @@
+"""The direct processor against a real broker: bursts, receipts, and a broker that is away for long."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter import KafkaLogRecordProcessor, decode, emit_audit_event
+from tests.rig.kafka import KafkaCluster
+from tests.waiting import until
+from tests.ways_in.running import read
+
+pytestmark = pytest.mark.integration
+TOPIC = "omninode.logging.application.v1"
+
+
+def provider_to(kafka: KafkaCluster, prefix: str, **settings: object) -> tuple[LoggerProvider, KafkaLogRecordProcessor]:
+    processor = KafkaLogRecordProcessor(
+        bootstrap_servers=kafka.bootstrap_servers,
+        topic_prefix=prefix,
+        **settings,  # type: ignore[arg-type]  # as the test says
+    )
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(processor)
+    return provider, processor
+
+
+def test_forty_thousand_records_of_four_threads_arrive(kafka: KafkaCluster) -> None:
+    """Four threads that log 10,000 records each, back to back, with default settings: all 40,000 arrive, in order."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    kafka.create_topics(prefix + TOPIC, partitions=1)
+    provider, processor = provider_to(kafka, prefix)
+    logger = provider.get_logger("shop")
+
+    def burst(thread: int) -> None:
+        for n in range(10_000):
+            logger.emit(LogRecord(body=f"{thread} {n}", severity_number=SeverityNumber.INFO))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(burst, range(4)))
+    assert provider.force_flush(60_000)
+    assert processor.stats()[:5] == (40_000, 40_000, 0, 0, 0)
+    found = [
+        decode(message.value()).payload["message"] for message in read(kafka.bootstrap_servers, prefix + TOPIC, 40_000)
+    ]
+    assert len(set(found)) == 40_000
+    for thread in range(4):
+        assert [text for text in found if text[0] == str(thread)] == [f"{thread} {n}" for n in range(10_000)]
+    provider.shutdown()
+
+
+def test_a_receipt_has_the_brokers_timestamp(kafka: KafkaCluster) -> None:
+    """A receipt says where the event is, and which time Kafka has for it."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    topic = f"{prefix}omninode.logging.audit.v1"
+    kafka.create_topics(topic)
+    provider, _ = provider_to(kafka, prefix)
+    receipt = emit_audit_event("a", "b", "c", "success", logger=provider.get_logger("shop"), wait=10)
+    [message] = read(kafka.bootstrap_servers, topic, 1)
+    assert receipt is not None
+    assert (message.topic(), message.partition(), message.offset(), message.timestamp()[1]) == receipt[1:]
+    provider.shutdown()
+
+
+def test_a_broker_away_for_longer_than_the_message_timeout_costs_nothing(
+    start_kafka: Callable[[int], KafkaCluster],
+) -> None:
+    """Under load, with the broker killed for longer than message.timeout.ms: 0 lost, in order."""
+    kafka = start_kafka(1)
+    kafka.create_topics(TOPIC, partitions=3)
+    config = {"message.timeout.ms": 3000}
+    provider, processor = provider_to(kafka, "", delivery_wait=1, producer_config=config)
+    logger = provider.get_logger("shop")
+    stop = threading.Event()
+    emitted: list[str] = []
+
+    def load() -> None:
+        while not stop.is_set():
+            emitted.append(str(len(emitted)))
+            logger.emit(LogRecord(body=emitted[-1], severity_number=SeverityNumber.INFO))
+            stop.wait(0.002)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(load)
+        try:
+            until(lambda: processor.stats().delivered > 200, 30)
+            kafka.nodes[0].kill()
+            until(lambda: processor.stats().spooled > 1500, 60)  # at 500 a second at most: three seconds and more
+            kafka.nodes[0].start()
+            until(lambda: processor.stats().spooled == 0, 60)
+        finally:
+            stop.set()
+        running.result()
+    assert provider.force_flush()
+    until(lambda: processor.stats().delivered == len(emitted))
+    envelopes = [decode(message.value()) for message in read(kafka.bootstrap_servers, TOPIC, len(emitted))]
+    first = dict.fromkeys(envelope.payload["message"] for envelope in envelopes)
+    assert list(first) == emitted
+    provider.shutdown()
