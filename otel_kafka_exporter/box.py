@@ -71,7 +71,7 @@ class Box:
         """
         try:
             path.rmdir()  # it is empty when its maker, or who took it, died at the wrong moment
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
@@ -89,8 +89,10 @@ class Box:
             text = json.dumps({"version": VERSION, **owner}, default=str)
             os.pwrite(self._descriptor, text.encode(), 0)
         except BaseException:
-            self.remove()
-            self.release()
+            try:
+                self.remove()
+            finally:
+                self.release()
             raise
 
     def intact(self) -> bool:

@@ -82,6 +82,7 @@ class MappedFile:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("expected a file, got something else")  # noqa: TRY301 - the descriptor is closed below
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _read_through(descriptor)
             return cls(mmap.mmap(descriptor, 0), path, descriptor)
         except BaseException:
             os.close(descriptor)
@@ -138,6 +139,18 @@ class MappedFile:
             self.memory.close()
             if self.path is not None:
                 self._commit.abandon()
+
+
+def _read_through(descriptor: int) -> None:
+    """Read everything once: what the disk cannot give is an error here, and would be a SIGBUS in the map."""
+    offset = 0
+    try:
+        while chunk := os.pread(descriptor, 1 << 20, offset):
+            offset += len(chunk)
+    except OSError as error:
+        raise ValueError(f"expected a file that the disk can read, got: {error.strerror}") from error
+    if not offset:
+        raise ValueError("expected a file with something in it, got an empty one")
 
 
 def _allocate(descriptor: int, size: int) -> None:

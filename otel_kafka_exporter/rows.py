@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import accumulate
 from struct import Struct
 from typing import NamedTuple
 
@@ -89,15 +88,20 @@ def decode_row(payload: bytes | memoryview, category: Category = "application") 
     if start > len(payload):
         raise ValueError(f"expected the lengths of {count} headers, got {len(payload)} bytes in all")
     lengths += Struct(f"<{2 * count}I").unpack_from(payload, _HEAD_STRUCT.size)
-    ends = list(accumulate((0 if length == _NONE else length for length in lengths), initial=start))
-    if ends[-1] != len(payload):
-        raise ValueError(f"expected a row of {ends[-1]} bytes, got {len(payload)}")
-    parts = [
-        None if length == _NONE else payload[end - length : end] for length, end in zip(lengths, ends[1:], strict=True)
-    ]
+    parts: list[bytes | None] = []
+    end = start
+    for length in lengths:
+        if length == _NONE:
+            parts.append(None)
+        else:
+            parts.append(payload[end : end + length])
+            end += length
+    if end != len(payload):
+        raise ValueError(f"expected a row of {end} bytes, got {len(payload)}")
     topic, event_id, reason, key, value = parts[:5]
-    names, values = parts[5 : 5 + count], parts[5 + count :]
-    headers: list[Header] = [(_text(name), text) for name, text in zip(names, values, strict=True)]
+    headers: list[Header] = [
+        (_text(name), text) for name, text in zip(parts[5 : 5 + count], parts[5 + count :], strict=True)
+    ]
     if value is None:
         raise ValueError("expected a value, got none")
     record = KafkaRecord(_text(topic), key, value, headers, milliseconds, category, _text(event_id))

@@ -169,6 +169,8 @@ class Segment:
     def set_state(self, offset: int, state: int) -> None:
         """Change the state of a row."""
         at = offset + _STATE_AT
+        if self._gaps and offset in self._gaps:
+            return
         try:
             before = self._memory[at]
             self._memory[at] = state
@@ -274,8 +276,9 @@ class Segment:
 
     def _is_right(self, offset: int, row: _Row) -> bool:
         start = offset + ROW_BYTES
+        end = start + row.size
         # A copy: while a view of the map exists, a forked child cannot close it.
-        return row.end <= self.size and crc32(self._memory[start : start + row.size], self._salt) == row.crc
+        return end <= self.size and crc32(self._memory[start:end], self._salt) == row.crc
 
     def _find(self, offset: int) -> int | None:
         """The next committed row at or behind a place where none is."""
