@@ -43,7 +43,7 @@ def delivery_of(settings: Settings, config: Mapping[str, Any]) -> Delivery:
     """
 
     def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"bootstrap_servers": settings.bootstrap_servers, "command": sys.argv[0]}
+        owner = {"pid": os.getpid(), "command": sys.argv[0], "bootstrap_servers": settings.bootstrap_servers}
         return Outbox(Path(settings.outbox_dir), settings.configuration, settings.outbox_max_bytes, owner, on_loss)
 
     return Delivery(

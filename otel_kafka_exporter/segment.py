@@ -12,8 +12,10 @@ segment held, are never taken for a row.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from secrets import randbits
 from struct import Struct
@@ -51,6 +53,19 @@ class _Row(NamedTuple):
     size: int
     crc: int
     end: int
+
+
+def settle_on_disk(path: Path, offset: int) -> None:
+    """Make a row of a file DONE for whoever opens it next; a process that has it open sees it by and by.
+
+    Raises:
+        OSError: the file is gone, or cannot be written to.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.pwrite(descriptor, bytes([DONE]), offset + _STATE_AT)
+    finally:
+        os.close(descriptor)
 
 
 def row_bytes(payload_bytes: int) -> int:
@@ -124,6 +139,20 @@ class Segment:
         except BaseException:
             file.close()
             raise
+        return segment
+
+    @classmethod
+    def copy(cls, path: Path) -> Segment:
+        """A copy in memory of an existing one, to look at while its process goes on with it.
+
+        Raises:
+            NotASegmentError: it is no segment of this version.
+            OSError: the file cannot be read.
+        """
+        content = path.read_bytes()
+        allocated, created, salt = _read_header(content[:HEADER_BYTES])
+        segment = cls(MappedFile.create(None, len(content), content), 0, len(content), created, salt)
+        segment._scan(allocated)
         return segment
 
     @property
@@ -215,6 +244,17 @@ class Segment:
         if after is None or after < first:
             self._first = offset
         return found
+
+    def live_rows(self) -> Iterator[tuple[int, bytes]]:
+        """Where each row is that is not DONE, and its payload."""
+        offset = HEADER_BYTES
+        while offset < self._tail:
+            if offset in self._gaps:
+                offset = self._gaps[offset]
+                continue
+            if self._memory[offset + _STATE_AT] != DONE:
+                yield offset, self.read(offset)
+            offset = self._end(offset)
 
     def sync(self) -> None:
         """Return when every row that is committed by now is on the disk. Threads may call it at any time.

@@ -1,0 +1,153 @@
+"""`otel-kafka outbox`: what waits on the disk, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otel_kafka_exporter.exporter import delivery_of
+from otel_kafka_exporter.outbox_files import StoredOutbox, StoredRow, settle, stored_outboxes
+from otel_kafka_exporter.producer import KafkaProducer
+from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.state import ATTACHMENT
+
+_SHOWN_VALUE = 60
+_FLUSH_SECONDS = 30.0
+
+
+def status(directory: Path, *, as_json: bool) -> int:
+    """Each outbox: its files, owner, records, bytes, age, dead letters."""
+    found = [_summary(stored) for stored in stored_outboxes(directory)]
+    if as_json:
+        click.echo(json.dumps(found))
+        return 0
+    for each in found:
+        owner = each["owner"]
+        click.echo(f"{each['path']}")
+        state = "lives" if each["alive"] else "is dead: the next process of this configuration takes this over"
+        click.echo(f"  owner         pid {owner.get('pid', '?')}, {owner.get('command', '?')}; {state}")
+        click.echo(f"  for           {owner.get('bootstrap_servers', '?')}")
+        records = ", ".join(f"{stream} {count}" for stream, count in each["records"].items()) or "none"
+        click.echo(f"  records       {records}")
+        click.echo(f"  dead letters  {sum(each['dead_letters'].values())}")
+        for reason, count in each["dead_letters"].items():
+            click.echo(f"                {count} {reason}")
+        click.echo(f"  size          {each['bytes']:,} bytes in {len(each['files'])} files")
+        if each["oldest_seconds"] is not None:
+            click.echo(f"  oldest        {each['oldest_seconds']:.0f} s")
+    if not found:
+        click.echo(f"no outbox in {directory}")
+    return 0
+
+
+def _summary(stored: StoredOutbox) -> dict[str, Any]:
+    records: Counter[str] = Counter()
+    letters: Counter[str] = Counter()
+    oldest = None
+    for each in stored.rows():
+        if each.stream.dead:
+            letters[each.row.reason] += 1
+        else:
+            records[each.stream.category] += 1
+        oldest = min(oldest or each.row.nanoseconds, each.row.nanoseconds)
+    return {
+        "path": str(stored.path),
+        "configuration": stored.configuration,
+        "owner": stored.owner,
+        "alive": stored.alive,
+        "files": [path.name for path in stored.segments],
+        "bytes": stored.size(),
+        "records": dict(records),
+        "dead_letters": dict(letters),
+        "oldest_seconds": None if oldest is None else max(0.0, time.time() - oldest / 1e9),
+    }
+
+
+def show(directory: Path, *, dead_letters: bool, limit: int, as_json: bool) -> int:
+    """What is in the outboxes, oldest first within each file."""
+    for at, each in enumerate(_rows(directory, dead_letters=dead_letters)):
+        if at == limit:
+            click.echo(f"... more; --limit {limit}", err=True)
+            break
+        record = each.row.record
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.row.nanoseconds / 1e9)),
+            "stream": str(each.stream),
+            "topic": record.topic,
+            "key": None if record.key is None else record.key.decode(errors="replace"),
+            "event_id": record.event_id,
+            "reason": each.row.reason,
+            "value": record.value.decode(errors="replace"),
+        }
+        if as_json:
+            click.echo(json.dumps(line))
+        else:
+            value = str(line.pop("value"))
+            shown = value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}..."
+            click.echo("  ".join([*(str(part) for part in line.values() if part), shown]))
+    return 0
+
+
+def drain(settings: Settings, seconds: float) -> int:
+    """Deliver what dead processes of this configuration have left."""
+    config = librdkafka_config(settings)
+    check_with_librdkafka(config)
+    delivery = delivery_of(settings, config)
+    complete = delivery.drain(seconds)
+    stats = delivery.stats()
+    delivery.close(settings.shutdown_timeout)
+    click.echo(f"{stats.delivered} delivered, {stats.spooled} left, {stats.dead_lettered} dead letters")
+    return 0 if complete else 1
+
+
+def retry(settings: Settings) -> int:
+    """Send dead letters again that Kafka refused; what it takes is a dead letter no more."""
+    config = librdkafka_config(settings)
+    check_with_librdkafka(config)
+    producer = KafkaProducer(config)
+    delivered: list[StoredRow] = []
+    sent = skipped = 0
+    for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration):
+        if each.row.reason == ATTACHMENT or each.row.reason.startswith("conversion:"):
+            skipped += 1
+            continue
+        sent += 1
+
+        def on_report(error: object, _message: object, each: StoredRow = each) -> None:
+            if error is None:
+                delivered.append(each)
+
+        producer.produce(each.row.record, on_report)
+    producer.flush(_FLUSH_SECONDS)
+    producer.close(0)
+    for each in delivered:
+        settle(each)
+    click.echo(
+        f"{len(delivered)} delivered, {sent - len(delivered)} refused again, {skipped} cannot be sent as they are"
+    )
+    return 0 if len(delivered) == sent else 1
+
+
+def purge(directory: Path, *, dead_letters: bool) -> int:
+    """Delete dead letters, or records of processes that are dead."""
+    purged = 0
+    for each in _rows(directory, dead_letters=dead_letters, living=dead_letters):
+        settle(each)
+        purged += 1
+    click.echo(f"{purged} deleted")
+    return 0
+
+
+def _rows(
+    directory: Path, *, dead_letters: bool, living: bool = True, configuration: str | None = None
+) -> Iterator[StoredRow]:
+    for stored in stored_outboxes(directory):
+        if (living or not stored.alive) and configuration in (None, stored.configuration):
+            yield from (each for each in stored.rows() if each.stream.dead == dead_letters)

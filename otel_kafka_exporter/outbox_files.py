@@ -1,0 +1,97 @@
+"""Outboxes as they are on the disk, for operators: whose they are, and what is in them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .box import OWNER, boxes
+from .rows import Row, decode_row
+from .segment import NotASegmentError, Segment, settle_on_disk
+from .stream import Stream, parse_segment_name
+
+
+class StoredRow(NamedTuple):
+    """A row, and where it is."""
+
+    path: Path
+    offset: int
+    stream: Stream
+    row: Row
+
+
+class StoredOutbox(NamedTuple):
+    """One process's outbox.
+
+    Attributes:
+        path: its directory.
+        configuration: names which processes may deliver it.
+        owner: what its process said of itself.
+        alive: whether that process lives.
+        segments: its files.
+    """
+
+    path: Path
+    configuration: str
+    owner: dict[str, Any]
+    alive: bool
+    segments: tuple[Path, ...]
+
+    def size(self) -> int:
+        """Its bytes on the disk."""
+        return sum(segment.stat().st_size for segment in self.segments if segment.exists())
+
+    def rows(self) -> Iterator[StoredRow]:
+        """What is in it and not settled, in order within each stream."""
+        for path in self.segments:
+            parsed = parse_segment_name(path.name)
+            try:
+                segment = Segment.copy(path)
+            except (FileNotFoundError, NotASegmentError):
+                continue  # its process is done with it, or it will be set aside
+            if parsed is None:
+                continue
+            for offset, payload in segment.live_rows():
+                yield StoredRow(path, offset, parsed[0], decode_row(payload, parsed[0].category))
+
+
+def stored_outboxes(directory: Path) -> list[StoredOutbox]:
+    """All outboxes below a directory."""
+    found = []
+    for configuration in sorted(path for path in directory.glob("*") if path.is_dir()):
+        for path in boxes(configuration):
+            segments = tuple(sorted(file for file in path.glob("*.segment") if parse_segment_name(file.name)))
+            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments))
+    return found
+
+
+def settle(stored: StoredRow) -> None:
+    """Take a row out of its outbox."""
+    settle_on_disk(stored.path, stored.offset)
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    try:
+        owner = json.loads((path / OWNER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _alive(path: Path) -> bool:
+    try:
+        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared: whoever adopts at this moment waits for nobody, and comes again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

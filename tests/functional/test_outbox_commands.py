@@ -1,0 +1,83 @@
+"""`otel-kafka outbox`, run as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.waiting import until
+
+from .pipelines import TOPIC, arrived, audit_records, exporting, records
+
+
+def otel_kafka(kafka: EmbeddedKafka, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("otel-kafka")), "outbox", *arguments],
+        env={**os.environ, "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_nothing_there(embedded_kafka: EmbeddedKafka, outbox_dir: Path) -> None:
+    """Without any outbox, `status` says where it looked."""
+    run = otel_kafka(embedded_kafka, "status")
+    assert (run.returncode, run.stdout) == (0, f"no outbox in {outbox_dir}\n")
+
+
+def test_status_list_and_drain(embedded_kafka: EmbeddedKafka) -> None:
+    """What a dead process left is named and shown, and delivered by `drain`."""
+    embedded_kafka.down()
+    with exporting(embedded_kafka, delivery_wait=0.2) as exporter:
+        exporter.export([*records(["one", "two"]), *audit_records(["three"])])
+        [living] = json.loads(otel_kafka(embedded_kafka, "status", "--json").stdout)
+        assert (living["alive"], living["owner"]["pid"]) == (True, os.getpid())
+        assert living["records"] == {"application": 2, "audit": 1}
+    [dead] = json.loads(otel_kafka(embedded_kafka, "status", "--json").stdout)
+    assert dead["alive"] is False
+    assert dead["bytes"] > 0
+    assert 0 <= dead["oldest_seconds"] < 60
+    assert "records       application 2, audit 1" in otel_kafka(embedded_kafka, "status").stdout
+    lines = otel_kafka(embedded_kafka, "list", "--json").stdout.splitlines()
+    assert [json.loads(line)["topic"] for line in lines].count(TOPIC) == 2
+    assert otel_kafka(embedded_kafka, "drain", "--timeout", "1").returncode == 1
+    embedded_kafka.up()
+    run = otel_kafka(embedded_kafka, "drain")
+    assert (run.returncode, run.stdout) == (0, "3 delivered, 0 left, 0 dead letters\n")
+    assert arrived(embedded_kafka) == ["one", "two"]
+
+
+def test_dead_letters_are_sent_again(embedded_kafka: EmbeddedKafka) -> None:
+    """`retry` sends what Kafka refused; what it takes now is a dead letter no more. What cannot be sent stays."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(KafkaError.INVALID_RECORD, 2)
+        exporter.export(records(["refused"]))
+        exporter.export(records(["broken"], **{"omni.category": "audit"}))
+        until(lambda: exporter.stats().dead_lettered == 2)
+        run = otel_kafka(embedded_kafka, "retry")
+        assert (run.returncode, run.stdout) == (0, "1 delivered, 0 refused again, 1 cannot be sent as they are\n")
+        assert arrived(embedded_kafka) == ["first", "refused"]
+        shown = otel_kafka(embedded_kafka, "list", "--dead-letters").stdout
+        assert shown.count("\n") == 1
+        assert "conversion:omni.audit.action" in shown
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 1), ("y\n", 0)])
+def test_purge_asks(answer: str, left: int, embedded_kafka: EmbeddedKafka) -> None:
+    """Nothing is deleted before somebody has said so."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["broken"], **{"omni.category": "audit"}))
+    otel_kafka(embedded_kafka, "purge", answer=answer)
+    assert otel_kafka(embedded_kafka, "list", "--dead-letters").stdout.count("\n") == left
+    assert otel_kafka(embedded_kafka, "purge", "--yes").stdout == f"{left} deleted\n"
