@@ -1,279 +1,360 @@
-"""The outbox: what is in it, in which order, and what a crash, a full disk or a damaged file leaves of it."""
+"""The outbox: its rows, their order, its files and its bounds."""
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from otel_kafka_exporter import segment as segment_module
+from otel_kafka_exporter import storage
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.kafka_record import KafkaRecord
 from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.rows import Row, decode_row, encode_row
 from otel_kafka_exporter.segment import DONE, SENT, WAITING
-from otel_kafka_exporter.stream import STREAMS, Place, Stream
-from tests.strategies import QUICK
-from tests.waiting import exit_code, until
-
-APPLICATION, AUDIT = Stream("application"), Stream("audit")
-LOST: list[tuple[Stream, int, str]] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_lost() -> Iterator[None]:
-    LOST.clear()
-    yield
-    LOST.clear()
-
-
-def lose(stream: Stream, rows: int, reason: str) -> None:
-    LOST.append((stream, rows, reason))
-
-
-def outbox_in(directory: Path, max_bytes: int = 1 << 20) -> Outbox:
-    return Outbox(directory, "configuration", max_bytes, {"pid": os.getpid()}, lose)
+from otel_kafka_exporter.stream import STREAMS, Place, Stream, parse_segment_name, segment_name
+from tests.interrupting import interrupt_after
+from tests.outboxes import (
+    APPLICATION,
+    AUDIT,
+    CONFIGURATION,
+    DEAD,
+    QUARTER,
+    SECURITY,
+    SEGMENT_BYTES,
+    Losses,
+    all_waiting,
+    boxes,
+    make_outbox,
+    places,
+    segments,
+    waiting,
+)
 
 
-def waiting(outbox: Outbox, stream: Stream) -> list[bytes]:
-    found, place = [], None
-    while (place := outbox.next_waiting(stream, place)) is not None:
-        found.append(outbox.read(place))
-    return found
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
-def crash(outbox: Outbox) -> None:
-    """What is left of it when its process is killed: its files, with the locks gone."""
-    outbox.abandon()
+def fill(outbox: Outbox, stream: Stream, segments: int, letter: bytes = b"x") -> list[Place]:
+    """Rows that fill so many segments of the least size, or what is as much."""
+    return [outbox.append(stream, letter * QUARTER) for _ in range(4 * segments)]
 
 
 # Rows
 
-texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
-records = st.builds(
-    KafkaRecord,
-    topic=texts,
-    key=st.none() | st.binary(max_size=20),
-    value=st.binary(max_size=200),
-    headers=st.lists(st.tuples(texts, st.none() | st.binary(max_size=20)), max_size=9),
-    milliseconds=st.integers(-(2**63), 2**63 - 1),
-    category=st.sampled_from(["application", "audit", "security"]),
-    event_id=texts,
-    cuts=st.just(0),
-    uncut=st.none(),
-)
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_rows_come_in_their_order(tmp_path: Path, *, in_memory: bool) -> None:
+    """Each stream gives its rows in the order they were put there, over many segments."""
+    outbox = make_outbox(None if in_memory else tmp_path, 1 << 24)
+    rows = [b"%d" % n * (n % 50) for n in range(5000)]
+    for at, row in enumerate(rows):
+        outbox.append(STREAMS[at % len(STREAMS)], row)
+    for at, stream in enumerate(STREAMS):
+        assert waiting(outbox, stream) == rows[at :: len(STREAMS)]
+    assert list(tmp_path.iterdir()) == [] or not in_memory
 
 
-@QUICK
-@given(records, texts, st.integers(0, 2**63 - 1))
-def test_rows_come_back_as_they_were(record: KafkaRecord, reason: str, nanoseconds: int) -> None:
-    """A record, its reason and its time survive the bytes."""
-    assert decode_row(encode_row(record, reason, nanoseconds), record.category) == Row(record, reason, nanoseconds)
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_rows_put_before_others(tmp_path: Path, *, in_memory: bool) -> None:
+    """A front's rows come before all that were there, in their own order; a later front's before those."""
+    outbox = make_outbox(None if in_memory else tmp_path, 1 << 24)
+    outbox.append(APPLICATION, b"a")
+    first = outbox.front(APPLICATION)
+    outbox.append(APPLICATION, b"b")
+    large = [b"%d" % n * 3000 for n in range(100)]  # more than one segment's
+    for row in large:
+        first.append(row)
+    second = outbox.front(APPLICATION)
+    second.append(b"0")
+    outbox.append(APPLICATION, b"c")
+    second.append(b"1")
+    assert waiting(outbox) == [b"0", b"1", *large, b"a", b"b", b"c"]
 
 
-@QUICK
-@given(st.binary(max_size=300))
-def test_other_bytes_are_no_row(payload: bytes) -> None:
-    """Bytes that are no row are a ValueError, and nothing else."""
-    with suppress(ValueError):
-        decode_row(payload)
+def test_a_front_whose_rows_are_done_goes_on(tmp_path: Path) -> None:
+    """A front can be appended to after all that it had was delivered."""
+    outbox = make_outbox(tmp_path)
+    outbox.append(APPLICATION, b"last")
+    front = outbox.front(APPLICATION)
+    outbox.set_state(front.append(b"0"), DONE)
+    front.append(b"1")
+    front.append(b"2")
+    assert waiting(outbox) == [b"1", b"2", b"last"]
 
 
-# The store
-
-rows = st.binary(min_size=1, max_size=3000)
-
-
-class Store(RuleBasedStateMachine):
-    """The outbox beside a list for each stream: every step does the same to both."""
-
-    directory: Path
-    counter = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        Store.counter += 1
-        self.home = self.directory / str(Store.counter)
-        self.outbox = outbox_in(self.home, 64 << 20)
-        self.model: dict[Stream, list[tuple[Place | None, bytes, int]]] = {stream: [] for stream in STREAMS}
-
-    @rule(stream=st.sampled_from(STREAMS), row=rows, state=st.sampled_from([WAITING, SENT]))
-    def append(self, stream: Stream, row: bytes, state: int) -> None:
-        self.model[stream].append((self.outbox.append(stream, row, state), row, state))
-
-    @rule(stream=st.sampled_from(STREAMS), some=st.lists(rows, min_size=1, max_size=5))
-    def put_in_front(self, stream: Stream, some: list[bytes]) -> None:
-        front = self.outbox.front(stream)
-        self.model[stream][:0] = [(front.append(row), row, WAITING) for row in some]
-
-    @precondition(lambda self: any(self.model.values()))
-    @rule(data=st.data(), state=st.sampled_from([WAITING, SENT, DONE]))
-    def change(self, data: st.DataObject, state: int) -> None:
-        stream = data.draw(st.sampled_from([stream for stream, kept in self.model.items() if kept]))
-        at = data.draw(st.integers(0, len(self.model[stream]) - 1))
-        place, row, _ = self.model[stream].pop(at)
-        if place is not None:
-            self.outbox.set_state(place, state)
-            if state != DONE:
-                self.model[stream].insert(at, (place, row, state))
-
-    @rule(how=st.sampled_from([crash, Outbox.close]))
-    def restart(self, how: object) -> None:
-        assert callable(how)
-        how(self.outbox)
-        self.outbox = outbox_in(self.home, 64 << 20)
-        adopted = self.outbox.adopt()
-        assert adopted == {stream: len(kept) for stream, kept in self.model.items() if kept}
-        for stream, kept in self.model.items():
-            place = None
-            for at, (_, row, _) in enumerate(kept):
-                place = self.outbox.next_waiting(stream, place)
-                kept[at] = (place, row, WAITING)
-
-    @invariant()
-    def the_same_waits_in_the_same_order(self) -> None:
-        for stream, kept in self.model.items():
-            expected = [row for _, row, state in kept if state == WAITING]
-            assert waiting(self.outbox, stream) == expected
-            assert self.outbox.waiting(stream) == len(expected)
-
-    def teardown(self) -> None:
-        self.outbox.close()
+def test_only_what_waits_is_found(tmp_path: Path) -> None:
+    """Rows on their way are not found until they wait again; finished segments are gone."""
+    outbox = make_outbox(tmp_path)
+    found = fill(outbox, APPLICATION, 3)
+    outbox.append(APPLICATION, b"sent", SENT)
+    for place in found[:6]:
+        outbox.set_state(place, SENT)
+    assert places(outbox, APPLICATION) == found[6:]
+    outbox.set_state(found[1], WAITING)
+    assert places(outbox, APPLICATION) == [found[1], *found[6:]]
+    before = len(segments(tmp_path))
+    for place in found:
+        outbox.set_state(place, DONE)
+    assert len(segments(tmp_path)) < before
+    assert not outbox.exists(found[0])
+    outbox.set_state(found[0], WAITING)  # nothing: it has gone
+    assert waiting(outbox) == []
+    with pytest.raises(ValueError, match="closed"):
+        outbox.read(found[0])
 
 
-def test_the_outbox_does_what_a_list_does(tmp_path: Path) -> None:
-    """Whatever is appended, put in front, changed, closed or killed: the same rows wait in the same order."""
-    Store.directory = tmp_path
-    run_state_machine_as_test(Store, settings=QUICK)
-    assert not LOST
+def test_looking_on_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To drain takes a few looks at each row, however many are on their way, from a place or from the start."""
+
+    class Counting(struct.Struct):
+        looks = 0
+
+        def unpack_from(self, *arguments: object) -> tuple[int, ...]:
+            Counting.looks += 1
+            return super().unpack_from(*arguments)  # type: ignore[arg-type]
+
+    outbox = make_outbox(None, 1 << 24)
+    rows = 20_000
+    for _ in range(rows):
+        outbox.append(APPLICATION, b"row")
+    monkeypatch.setattr(segment_module, "_ROW", Counting("<HBBIII"))
+    place = None
+    for n in range(rows):
+        place = outbox.next_waiting(APPLICATION, place if n % 2 else None)
+        assert place is not None
+        outbox.set_state(place, SENT)
+    assert outbox.next_waiting(APPLICATION, place) is None
+    assert Counting.looks < 4 * rows
 
 
-def test_files_are_for_their_user_only(tmp_path: Path) -> None:
-    """Directories are 0700 and files 0600; the directory is made on first need."""
-    outbox = outbox_in(tmp_path / "a" / "b")
-    assert not (tmp_path / "a").exists()
-    outbox.append(APPLICATION, b"row")
-    found = list((tmp_path / "a").rglob("*"))
-    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_dir()} == {0o700}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_file()} == {0o600}
-    outbox.close()
+def test_usage(tmp_path: Path) -> None:
+    """Usage tells the bytes that are allocated, the rows that wait, and since when the oldest segment is there."""
+    outbox = make_outbox(tmp_path)
+    assert outbox.usage().bytes == 0
+    assert outbox.usage().oldest is None
+    place = outbox.append(AUDIT, b"a")
+    created = place.segment.created
+    outbox.append(DEAD, b"b")
+    usage = outbox.usage()
+    assert (usage.bytes, usage.oldest) == (2 * SEGMENT_BYTES, created)
+    assert usage.waiting == {stream: int(stream in {AUDIT, DEAD}) for stream in STREAMS}
+    outbox.set_state(place, DONE)
+    oldest = outbox.usage().oldest
+    assert oldest is not None
+    assert oldest > created
 
 
-def test_an_outbox_with_nothing_left_leaves_nothing(tmp_path: Path) -> None:
-    """When everything is DONE at the end, no file stays."""
-    outbox = outbox_in(tmp_path)
-    outbox.set_state(outbox.append(AUDIT, b"row"), DONE)
-    outbox.close()
-    assert not list(tmp_path.rglob("*.segment"))
-    assert not list(tmp_path.rglob("owner"))
+def test_names_sort_as_orders_do() -> None:
+    """A segment's name tells its stream and order; other names tell nothing."""
+    for stream in STREAMS:
+        assert parse_segment_name(segment_name(stream, 12)) == (stream, 12)
+        assert segment_name(stream, 9) < segment_name(stream, 10)
+    for name in ("owner", "audit.12.segment", "other.000000000000000012.segment", segment_name(AUDIT, 1) + ".new"):
+        assert parse_segment_name(name) is None
 
 
-def test_application_rows_give_way(tmp_path: Path) -> None:
-    """At its bound the oldest application rows go, counted; audit rows never do, and then it says that it is full."""
-    outbox = outbox_in(tmp_path)
-    row = b"x" * 10_000
-    for _ in range(200):
-        outbox.append(APPLICATION, row)
-    evicted = sum(rows for _, rows, _ in LOST)
-    assert {(stream, reason) for stream, _, reason in LOST} == {(APPLICATION, "outbox_full")}
-    assert outbox.waiting(APPLICATION) == 200 - evicted
-    kept = 0
-    with pytest.raises(OutboxError) as raised:  # noqa: PT012 - it is the last of many that raises
-        while True:
-            outbox.append(AUDIT, row)
-            kept += 1
-    assert raised.value.reason == "outbox_full"
-    assert outbox.waiting(AUDIT) == kept > 80
-    assert outbox.waiting(APPLICATION) == 0
-    assert sum(path.stat().st_size for path in tmp_path.rglob("*.segment")) <= 1 << 20
-    outbox.close()
+# Files
 
 
-def test_what_cannot_be_read_is_set_aside(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A foreign or unreadable file in a dead process's directory is kept beside, with one line; the rest is adopted."""
-    dead = outbox_in(tmp_path)
-    dead.append(AUDIT, b"good")
-    dead.append(APPLICATION, b"unreadable")
-    crash(dead)
-    [segment] = tmp_path.rglob("application.*.segment")
-    segment.write_bytes(b"something else")
-    (segment.parent / "foreign").write_text("mine")
-    outbox = outbox_in(tmp_path)
-    assert outbox.adopt() == {AUDIT: 1}
-    kept = {path.read_bytes() for path in tmp_path.rglob("set-aside/*")}
-    assert kept == {b"something else", b"mine"}
-    assert capfd.readouterr().err.count("was set aside as") >= 1
-    outbox.close()
-
-
-def test_a_flipped_bit_costs_its_own_row(tmp_path: Path) -> None:
-    """A row whose bytes have changed is lost and counted, and never delivered; its neighbours are."""
-    dead = outbox_in(tmp_path)
-    for row in (b"first", b"second", b"third"):
-        dead.append(AUDIT, row)
-    crash(dead)
-    [segment] = tmp_path.rglob("*.segment")
-    content = bytearray(segment.read_bytes())
-    content[content.index(b"second")] ^= 0x20
-    segment.write_bytes(content)
-    outbox = outbox_in(tmp_path)
-    outbox.adopt()
-    assert waiting(outbox, AUDIT) == [b"first", b"third"]
-    assert LOST == [(AUDIT, 1, "outbox_damaged")]
-    outbox.close()
-
-
-def test_files_that_somebody_removes_are_written_anew(tmp_path: Path) -> None:
-    """Rows whose file was removed while in use are still there, and on the disk again after a check."""
-    outbox = outbox_in(tmp_path)
-    outbox.append(AUDIT, b"row")
-    [segment] = tmp_path.rglob("*.segment")
-    segment.unlink()
+def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
+    """Neither making an outbox nor looking into it makes a file."""
+    outbox = make_outbox(tmp_path / "outbox")
+    assert outbox.adopt() == {}
     outbox.check()
-    assert list(tmp_path.rglob("*.segment")) == [segment]
-    crash(outbox)
-    adopter = outbox_in(tmp_path)
-    adopter.adopt()
-    assert waiting(adopter, AUDIT) == [b"row"]
-    adopter.close()
+    assert outbox.next_waiting(APPLICATION) is None
+    outbox.close()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    """Without a usable directory the reason is `outbox_unavailable`, and the text names the directory."""
-    (tmp_path / "file").touch()
-    with pytest.raises(OutboxError, match="file") as raised:
-        outbox_in(tmp_path / "file").append(AUDIT, b"row")
-    assert raised.value.reason == "outbox_unavailable"
+def test_files_are_for_this_user_only(tmp_path: Path) -> None:
+    """Directories that were made are 0700, files 0600; a directory of the user's own stays as it is."""
+    (tmp_path / "own").mkdir(0o755)
+    directory = tmp_path / "own" / "made" / "too"
+    make_outbox(directory).append(AUDIT, b"row")
+    assert mode(tmp_path / "own") == 0o755
+    made = [path for path in (tmp_path / "own").rglob("*") if path.is_dir()]
+    assert len(made) == 4
+    assert {mode(path) for path in made} == {0o700}
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert {mode(path) for path in files} == {0o600}
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_what_lives_is_not_adopted(tmp_path: Path) -> None:
-    """A living process's rows are its own, whatever its children do; they are adopted when it is dead."""
-    pid = os.fork()
-    if pid == 0:
-        outbox = outbox_in(tmp_path)
-        outbox.append(AUDIT, b"row")
-        if os.fork() == 0:
-            outbox.abandon()
-        (tmp_path / f"ready-{os.getpid()}").touch()
-        signal.pause()
-    try:
-        until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
-        outbox = outbox_in(tmp_path)
-        assert outbox.adopt() == {}
-        os.kill(pid, signal.SIGKILL)
-        assert exit_code(pid) == -signal.SIGKILL
-        assert outbox.adopt() == {AUDIT: 1}
+def test_who_owns_it(tmp_path: Path) -> None:
+    """The owner's file says what the process says of itself, and the version of the format."""
+    outbox = make_outbox(tmp_path)
+    outbox.append(AUDIT, b"row")
+    (box,) = boxes(tmp_path)
+    assert json.loads((box / "owner").read_text()) == {"version": 1, "pid": 7, "host": "h"}
+
+
+def test_nothing_is_left_when_all_is_done(tmp_path: Path) -> None:
+    """An outbox that is closed with nothing but DONE rows leaves no file."""
+    outbox = make_outbox(tmp_path)
+    for stream in STREAMS:
+        outbox.set_state(outbox.append(stream, b"row", SENT), DONE)
+    outbox.close()
+    assert list((tmp_path / CONFIGURATION).iterdir()) == []
+
+
+# Bounds
+
+
+def test_the_oldest_application_records_give_way(tmp_path: Path) -> None:
+    """Beyond its bound an outbox gives up the oldest application segment, and tells of it; the newest always fit."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES, losses)
+    rows = []
+    for n in range(60):
+        rows.append(b"%02d" % n * (QUARTER // 2))
+        outbox.append(APPLICATION, rows[-1])
+        assert outbox.usage().bytes <= 4 * SEGMENT_BYTES
+        left = waiting(outbox)
+        assert left == rows[len(rows) - len(left) :]
+        assert losses.total() == len(rows) - len(left)
+    assert set(losses) == {(APPLICATION, "outbox_full")}
+    assert 4 < len(left) <= 16
+
+
+def test_what_is_on_its_way_is_not_lost(tmp_path: Path) -> None:
+    """Of an evicted segment only the rows that wait are lost; the places of the others are gone."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, SEGMENT_BYTES, losses)
+    places = [outbox.append(APPLICATION, bytes(QUARTER), state) for state in (SENT, WAITING, DONE, WAITING)]
+    outbox.append(APPLICATION, bytes(QUARTER))
+    assert losses == {(APPLICATION, "outbox_full"): 2}
+    assert [outbox.exists(place) for place in places] == [False] * 4
+
+
+def test_audit_and_security_never_give_way(tmp_path: Path) -> None:
+    """For an audit row all application rows give way, their dead letters too, oldest first; audit rows do not."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 8 * SEGMENT_BYTES, losses)
+    outbox.append(DEAD, b"dead")
+    outbox.append(APPLICATION, b"row")
+    outbox.append(SECURITY, b"kept")
+    rows = [b"%d" % n * 3000 for n in range(200)]
+    kept: list[bytes] = []
+
+    def append_all() -> None:
+        for row in rows:
+            outbox.append(AUDIT, row)
+            kept.append(row)
+            assert (APPLICATION, "outbox_full") not in losses or (DEAD, "outbox_full") in losses
+
+    with pytest.raises(OutboxError, match=r"expected room.*set outbox_max_bytes higher") as caught:
+        append_all()
+    assert caught.value.reason == "outbox_full"
+    assert losses == {(DEAD, "outbox_full"): 1, (APPLICATION, "outbox_full"): 1}
+    assert all_waiting(outbox) == {SECURITY: [b"kept"], AUDIT: kept}
+    with pytest.raises(OutboxError, match="expected room"):
+        outbox.append(APPLICATION, b"row")
+    outbox.append(SECURITY, b"there is room in its segment")
+
+
+def test_nothing_gives_way_in_vain(tmp_path: Path) -> None:
+    """A row that would not fit anyway costs no other."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES, losses)
+    outbox.append(APPLICATION, b"row")
+    outbox.append(AUDIT, b"row")
+    with pytest.raises(OutboxError, match="expected room"):
+        outbox.append(AUDIT, bytes(4 * SEGMENT_BYTES))
+    with pytest.raises(OutboxError, match="expected room"):
+        outbox.append(APPLICATION, bytes(8 * SEGMENT_BYTES))
+    assert not losses
+    assert waiting(outbox) == [b"row"]
+
+
+def test_a_large_row_has_a_segment_of_its_size(tmp_path: Path) -> None:
+    """A row that is larger than segments are gets one that it fits."""
+    outbox = make_outbox(tmp_path, 1 << 24)
+    large = os.urandom(3_000_000)
+    outbox.append(AUDIT, b"small")
+    outbox.append(AUDIT, large)
+    outbox.append(AUDIT, b"small, too")
+    assert waiting(outbox, AUDIT) == [b"small", large, b"small, too"]
+
+
+def test_what_is_done_goes_first(tmp_path: Path) -> None:
+    """Segments whose rows are all DONE make room before anything that waits gives way."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 3 * SEGMENT_BYTES, losses)
+    outbox.append(APPLICATION, b"waits")
+    for stream in (AUDIT, SECURITY):
+        outbox.set_state(outbox.append(stream, b"done"), DONE)
+    outbox.append(DEAD, b"letter")
+    outbox.append(AUDIT, b"again")
+    assert not losses
+    assert all_waiting(outbox) == {APPLICATION: [b"waits"], DEAD: [b"letter"], AUDIT: [b"again"]}
+
+
+def test_the_front_is_the_oldest(tmp_path: Path) -> None:
+    """What was put before others counts as at least as old as they, and gives way before them."""
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 2 * SEGMENT_BYTES, losses)
+    outbox.append(APPLICATION, b"new")
+    outbox.front(APPLICATION).append(b"old")
+    outbox.append(AUDIT, b"audit")
+    assert waiting(outbox) == [b"new"]
+
+
+def test_few_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many segments would fit, no more are open at a time than a process can have files."""
+    monkeypatch.setattr(storage, "MOST_SEGMENTS", 10)
+    losses = Losses()
+    outbox = make_outbox(tmp_path, 1 << 24, losses)
+    for n in range(50):
+        outbox.front(APPLICATION).append(b"%d" % n)
+    assert (len(waiting(outbox)), losses.total()) == (10, 40)
+    assert len(segments(tmp_path)) == 10
+
+
+# Signals
+
+
+@pytest.mark.parametrize("size", [100, QUARTER])
+def test_ctrl_c_while_appending(tmp_path: Path, size: int) -> None:
+    """Ctrl-C anywhere in an append, a new segment included, leaves its row there or not there, and all others."""
+    bytecodes, interrupted = 0, True
+    row = b"x" * size
+    while interrupted:
+        bytecodes += 1
+        directory = tmp_path / str(bytecodes)
+        outbox = make_outbox(directory)
+        before = [b"%d" % n * QUARTER for n in range(4)]
+        for payload in before:
+            outbox.append(AUDIT, payload)
+        interrupted = interrupt_after(bytecodes, lambda: outbox.append(AUDIT, row))  # noqa: B023
+        outbox.append(AUDIT, b"after")
+        found = waiting(outbox, AUDIT)
+        assert found in ([*before, b"after"], [*before, row, b"after"])
         outbox.close()
-    finally:
-        for ready in tmp_path.glob("ready-*"):
-            child = int(ready.name.removeprefix("ready-"))
-            if child != pid:
-                os.kill(child, signal.SIGKILL)
+        again = make_outbox(directory)
+        again.adopt()
+        assert waiting(again, AUDIT) == found
+        again.close()
+    assert bytecodes > 100
+
+
+# In memory
+
+
+def test_in_memory_there_is_nothing_to_flush() -> None:
+    """Without a directory nothing is flushed, checked or adopted, and the bound holds as it does on a disk."""
+    losses = Losses()
+    outbox = make_outbox(None, 4 * SEGMENT_BYTES, losses)
+    fill(outbox, APPLICATION, 8)
+    outbox.sync(outbox.append(APPLICATION, b"row"))
+    outbox.check()
+    assert outbox.adopt() == {}
+    assert losses.total()
+    assert outbox.usage().bytes <= 4 * SEGMENT_BYTES
+    outbox.abandon()
+    assert waiting(outbox) == []
+    outbox.close()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from otel_kafka_exporter.segment import (
     Segment,
     row_bytes,
 )
+from tests.interrupting import interrupt_after
 from tests.strategies import QUICK
 
 SIZE = 16_384
@@ -311,32 +311,6 @@ def test_counts_and_order(rows: list[tuple[bytes, int]], data: st.DataObject) ->
         assert segment.next_waiting(after) == next(iter(behind), None)
         assert waiting(segment) == [payloads[offset] for offset in expected]
         assert segment.sent == sum(state == SENT for state in states.values())
-
-
-def interrupt_after(bytecodes: int, run: Callable[[], object]) -> bool:
-    """Run something with a Ctrl-C after so many bytecodes of it; whether it came to that."""
-    left = bytecodes
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename != sys.modules[Segment.__module__].__file__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 @pytest.mark.parametrize("state", [WAITING, SENT])

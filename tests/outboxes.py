@@ -1,0 +1,68 @@
+"""Outboxes for tests, and what is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from otel_kafka_exporter.outbox import Outbox
+from otel_kafka_exporter.stream import STREAMS, Place, Stream
+
+APPLICATION, AUDIT, SECURITY = Stream("application"), Stream("audit"), Stream("security")
+DEAD = Stream("application", dead=True)
+
+CONFIGURATION = "configuration"
+#: The least that a segment takes.
+SEGMENT_BYTES = 65_536
+#: A row of which a segment of the least size takes four.
+QUARTER = 16_000
+
+
+class Losses(Counter[tuple[Stream, str]]):
+    """What an outbox has told of losses: rows, by stream and reason."""
+
+    def __call__(self, stream: Stream, rows: int, reason: str) -> None:
+        assert rows > 0
+        self[stream, reason] += rows
+
+
+def make_outbox(directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None) -> Outbox:
+    """An outbox of this process."""
+    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, Losses() if losses is None else losses)
+
+
+def places(outbox: Outbox, stream: Stream) -> list[Place]:
+    """Where the rows are that wait, in their order."""
+    found = []
+    place = outbox.next_waiting(stream)
+    while place is not None:
+        found.append(place)
+        place = outbox.next_waiting(stream, place)
+    assert len(found) == outbox.waiting(stream)
+    return found
+
+
+def waiting(outbox: Outbox, stream: Stream = APPLICATION) -> list[bytes]:
+    """The rows that wait, in their order."""
+    return [outbox.read(place) for place in places(outbox, stream)]
+
+
+def all_waiting(outbox: Outbox) -> dict[Stream, list[bytes]]:
+    """The rows that wait, by stream, of all streams that have some."""
+    found = {stream: waiting(outbox, stream) for stream in STREAMS}
+    return {stream: rows for stream, rows in found.items() if rows}
+
+
+def boxes(directory: Path) -> list[Path]:
+    """The directories of processes."""
+    return sorted(path for path in (directory / CONFIGURATION).glob("*-*-*-*-*") if path.is_dir())
+
+
+def segments(directory: Path) -> list[Path]:
+    """The segments of all processes."""
+    return sorted(directory.glob(f"{CONFIGURATION}/*-*-*-*-*/*.segment"))
+
+
+def set_aside(directory: Path) -> list[str]:
+    """The names of what was set aside."""
+    return sorted(path.name for path in (directory / CONFIGURATION / "set-aside").glob("*"))
