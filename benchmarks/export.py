@@ -32,14 +32,14 @@ BATCHES_PER_ROUND = 8
 TOPIC = "omninode.logging.application.v1"
 
 
-def _broker(connection: Connection) -> None:
+def broker(connection: Connection) -> None:
     with EmbeddedKafka() as kafka:
         kafka.create_topic(TOPIC, partitions=1)
         connection.send(kafka.bootstrap_servers)
         connection.recv()
 
 
-class _Counter:
+class Counter:
     """A consumer that reads on from where it stopped."""
 
     def __init__(self, bootstrap_servers: str) -> None:
@@ -66,15 +66,15 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    broker = context.Process(target=_broker, args=(theirs,), daemon=True)
-    broker.start()
+    process = context.Process(target=broker, args=(theirs,), daemon=True)
+    process.start()
     bootstrap_servers = ours.recv()
 
     exporter = KafkaLogExporter(bootstrap_servers=bootstrap_servers, outbox=False)
     batch = sample_records(BATCH)
     built = [record for record in map(exporter._builder.build, batch) if record is not None]
     raw = Producer(librdkafka_config(Settings.load({"bootstrap_servers": bootstrap_servers}, {})))
-    counter = _Counter(bootstrap_servers)
+    counter = Counter(bootstrap_servers)
 
     def convert_and_encode() -> None:
         for record in batch:
@@ -112,7 +112,7 @@ def main() -> None:
     counter.close()
     exporter.shutdown()
     ours.send(None)
-    broker.join(5)
+    process.join(5)
     _print(costs, statistics.mean(len(record.value) for record in built), rounds)
 
 
