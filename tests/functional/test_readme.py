@@ -27,6 +27,9 @@ def test_no_change_of_code(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> Non
     assert {envelope.source for envelope in found} == {"shop"}
 
 
+APPLICATION_TOPIC = "omninode.logging.application.v1"
+
+
 def test_declarative_file(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """The YAML of the second way sets OpenTelemetry up."""
     [text] = blocks(README, "yaml")
@@ -44,7 +47,7 @@ def test_declarative_file(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None
 
 def test_in_code_and_events(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """The Python of the third and fourth way, in one process, logs, audits and denies."""
-    in_code, events, with_logging, _ = blocks(README, "python")
+    in_code, _, events, with_logging, _ = blocks(README, "python")
     set_up, shutdown = in_code.replace("localhost:9092", embedded_kafka.bootstrap_servers).split("provider.shutdown()")
     script = "\n".join(
         [set_up, "logging.getLogger().setLevel('INFO')", events, with_logging, f"provider.shutdown(){shutdown}"]
@@ -53,3 +56,39 @@ def test_in_code_and_events(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> No
     done = run(sys.executable, str(tmp_path / "app.py"))
     assert "accepted=4, delivered=4" in done.stdout, done.stderr
     assert len(envelopes(embedded_kafka.bootstrap_servers, "omninode.logging.audit.v1", 2)) == 2
+
+
+def test_the_direct_processor_and_a_receipt(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """The Python of the README's direct processor, and that of a receipt in the page on delivery, print where it is."""
+    _, direct, *_ = blocks(README, "python")
+    [receipt] = blocks(ROOT / "docs" / "delivery.md", "python")
+    script = [
+        direct.replace("localhost:9092", embedded_kafka.bootstrap_servers),
+        "from opentelemetry._logs import set_logger_provider",
+        "set_logger_provider(provider)",
+        receipt,
+        "provider.shutdown()",
+    ]
+    (tmp_path / "app.py").write_text("\n".join(script))
+    done = run(sys.executable, str(tmp_path / "app.py"))
+    assert done.stdout.startswith("omninode.logging.audit.v1 "), done.stderr
+
+
+def test_direct_without_a_change_of_code(embedded_kafka: EmbeddedKafka) -> None:
+    """OTEL_EXPORTER_KAFKA_DIRECT=true gives a service the direct processor; an exporter beside it stays idle."""
+    for exporter in ("none", "onex_kafka"):
+        done = run(
+            INSTRUMENT,
+            sys.executable,
+            app("declarative"),
+            OTEL_LOGS_EXPORTER=exporter,
+            OTEL_TRACES_EXPORTER="none",
+            OTEL_METRICS_EXPORTER="none",
+            OTEL_EXPORTER_KAFKA_DIRECT="true",
+            OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("stays idle" in done.stderr) == (exporter == "onex_kafka")
+    ids = [envelope.event_id for envelope in envelopes(embedded_kafka.bootstrap_servers, APPLICATION_TOPIC, 2)]
+    assert len(ids) == len(set(ids))
+    assert len(embedded_kafka.messages(APPLICATION_TOPIC)) == len(ids)
