@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
+from .forks import at_worker_exit
 from .producer import KafkaProducer
 from .recovery import Recovery
 from .state import DeliveryState
@@ -26,10 +28,13 @@ class Background:
     that wait for outcomes do its work then.
     """
 
-    def __init__(self, state: DeliveryState, recovery: Recovery, producer: KafkaProducer) -> None:
+    def __init__(
+        self, state: DeliveryState, recovery: Recovery, producer: KafkaProducer, at_worker_exit: Callable[[], None]
+    ) -> None:
         self._state = state
         self._recovery = recovery
         self._producer = producer
+        self._at_worker_exit = at_worker_exit
         self._thread: threading.Thread | None = None
         self._idle = False
         self._stopped = False
@@ -57,6 +62,7 @@ class Background:
                 self._stopped = True
             else:
                 self._thread = thread
+                at_worker_exit(self._at_worker_exit)
 
     def stop(self, seconds: float) -> None:
         """Have the thread end; waits for it at most for so long."""

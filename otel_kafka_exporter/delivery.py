@@ -96,7 +96,7 @@ class Delivery:
     def _begin(self, state: DeliveryState) -> None:
         self._state = state
         self._recovery = Recovery(state, self._producer, self._delivery_wait, self._message_timeout)
-        self._background = Background(state, self._recovery, self._producer)
+        self._background = Background(state, self._recovery, self._producer, self._at_worker_exit)
         # What was handed over by a signal handler or a finalizer while its own thread was in the middle of the same.
         self._deferred: deque[KafkaRecord] = deque()
         self._warned: Counter[str] = Counter()
@@ -263,6 +263,9 @@ class Delivery:
                 return False
             self._serve(left)
         return True
+
+    def _at_worker_exit(self) -> None:
+        self.flush(self._delivery_wait)
 
     def drain(self, seconds: float) -> bool:
         """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from otel_kafka_exporter import (
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
+from .apps.children import log
 from .pipelines import arrived
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
@@ -121,6 +123,20 @@ def test_an_exporter_and_settings_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="got both"):
         KafkaLogRecordProcessor(exporter, outbox=False)
     exporter.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_of_multiprocessing_lose_nothing(method: str, embedded_kafka: EmbeddedKafka) -> None:
+    """They end without atexit, and without waiting for anybody; what they have logged arrives all the same, once."""
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=log, args=(embedded_kafka.bootstrap_servers, n)) for n in range(3)]  # type: ignore[attr-defined]  # every context has it
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(30)
+        assert child.exitcode == 0
+    assert sorted(arrived(embedded_kafka)) == sorted(f"{child}-{n}" for child in range(3) for n in range(20))
 
 
 # Receipts
