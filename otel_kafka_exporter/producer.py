@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -45,6 +47,8 @@ class KafkaProducer:
         self._client: Producer | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
+        self._users: Counter[int] = Counter()  # calls to a client, by its identity
+        self._given_up: set[int] = set()  # those that the last user closes
         #: Counts the clients of this process: who gives one up says which one it means.
         self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
@@ -86,7 +90,8 @@ class KafkaProducer:
         if client is None:
             return False
         try:
-            serve(client)
+            with self._using(client):
+                serve(client)
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
             if self.client_number == number and not self._closed:
                 warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
@@ -99,8 +104,9 @@ class KafkaProducer:
         with self._lock:
             client = self._client if self.client_number == number else None
         if client is not None:
-            client.purge(in_queue=True, in_flight=True, blocking=True)
-            self._serve(client)
+            with self._using(client):
+                client.purge(in_queue=True, in_flight=True, blocking=True)
+                self._serve(client)
 
     def reachable(self, topic: str, seconds: float) -> bool:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
@@ -114,14 +120,16 @@ class KafkaProducer:
             number, client = self.client_number, None
             try:
                 client = self._current()
-                for _ in range(_ANSWERS_UNTIL_WARM):
-                    client.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
-                client.poll(0)
+                with self._using(client):
+                    for _ in range(_ANSWERS_UNTIL_WARM):
+                        client.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
+                    client.poll(0)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
                 if client is None:  # it could not be made
                     return False
                 if not _is_fatal(error):
-                    self._serve(client)
+                    with self._using(client):
+                        self._serve(client)
                     return False
                 self.last_error = str(error)
                 self.renew(number)
@@ -144,24 +152,46 @@ class KafkaProducer:
                 return
             client, self._client = self._client, None
             self.client_number += 1
-        _discard(client, 0.0)
+        self._discard(client, 0.0)
 
     def close(self, seconds: float) -> None:
         """Deliver what is on its way, for at most so many seconds, and be of no further use."""
         self._closed = True  # from here on nothing is produced; those who wait go on to serve their reports
         client = self._client
         if client is not None:
-            _discard(client, seconds)
+            self._discard(client, seconds)
         with self._lock:
             self._client = None
 
-    def leave(self) -> None:
-        """Be of no further use at once, as when another thread is in a call that does not end."""
-        self._closed = True
-        client = self._client
-        if client is not None:
-            client.purge(in_queue=True, in_flight=True, blocking=False)
-            _leak(client)
+    @contextmanager
+    def _using(self, client: Producer) -> Iterator[None]:
+        """For the length of a call that gives the GIL up: closing a client meanwhile would be a segmentation fault."""
+        with self._lock:
+            self._users[id(client)] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users[id(client)] -= 1
+                if is_last := not self._users[id(client)]:
+                    del self._users[id(client)]
+                    is_last = id(client) in self._given_up
+                    self._given_up.discard(id(client))
+            if is_last:
+                _close(client)
+
+    def _discard(self, client: Producer, seconds: float) -> None:
+        """Part with a client in time. Whoever is the last in a call to it closes it."""
+        with self._using(client):
+            try:
+                client.flush(seconds)
+                # Closing one that still has records takes up to `message.timeout.ms`.
+                client.purge(in_queue=True, in_flight=True, blocking=True)
+                client.flush(0)
+            except Exception as error:  # noqa: BLE001 - one with a fatal error raises from any of these, SystemError included
+                librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)
+            with self._lock:
+                self._given_up.add(id(client))
 
     def _current(self) -> Producer:
         client = self._client
@@ -189,6 +219,8 @@ class KafkaProducer:
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
+        self._users.clear()
+        self._given_up.clear()
         if self._client is not None:
             # The inherited handle accepts records and delivers none, and destroying it waits for threads that are not
             # here: it is never called again.
@@ -208,12 +240,8 @@ def _leak(client: Producer) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
 
 
-def _discard(client: Producer, seconds: float) -> None:
-    """Part with a client in time: closing one that still has records takes up to `message.timeout.ms`."""
+def _close(client: Producer) -> None:
     try:
-        client.flush(seconds)
-        client.purge(in_queue=True, in_flight=True, blocking=True)
-        client.flush(0)
         client.close()
-    except Exception as error:  # noqa: BLE001 - a client with a fatal error raises from any of these, SystemError included
-        librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001 - as above
+        librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)

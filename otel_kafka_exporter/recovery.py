@@ -280,8 +280,10 @@ class Recovery:
         if not self._producer.reachable(topic, _PROBE_SECONDS):
             with state.lock:
                 state.away = "broker_unavailable"
+            patience_ends = time.monotonic() - self._delivery_wait
             for each in state.lanes.values():
-                self._put_back(each, state.away, hold=False)
+                if each.again and each.again[0].since < patience_ends:
+                    self._put_back(each, state.away, hold=False)
             self._pause_probing(2 * self._pause)
         elif lane is None:
             with state.lock:
