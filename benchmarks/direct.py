@@ -153,7 +153,7 @@ def _outage(directory: str, rounds: int) -> float:
             raise SystemExit("expected a processor")
         _emit(logger)
         while not processor.stats().spooled:
-            time.sleep(0.01)  # until the outage is known
+            time.sleep(0.01)  # between two looks, until the outage is known: nothing can be waited for
         found = statistics.median(_p50(logger) for _ in range(rounds))
         if processor.stats().spooled != rounds * CALLS + 1:
             raise SystemExit(f"not every record is in the outbox: {processor.stats()}")

@@ -100,7 +100,7 @@ class Adoption:
                 segment.close()
             else:
                 segment.delete()
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             queue.remove(segment)
             segment.close()
             raise

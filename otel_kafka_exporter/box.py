@@ -88,7 +88,7 @@ class Box:
         try:
             text = json.dumps({"version": VERSION, **owner}, default=str)
             os.pwrite(self._descriptor, text.encode(), 0)
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             try:
                 self.remove()
             finally:
@@ -172,7 +172,7 @@ def _lock(path: Path, flags: int) -> Box | None:
         # Who held the lock before has removed it.
     except BlockingIOError:
         pass
-    except BaseException:
+    except BaseException:  # Ctrl-C too; it goes on from here
         os.close(descriptor)
         raise
     os.close(descriptor)

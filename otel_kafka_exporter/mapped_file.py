@@ -56,7 +56,7 @@ class MappedFile:
             memory[: len(content)] = content
             made = cls(memory, path, descriptor)
             new.rename(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
             new.unlink(missing_ok=True)
             raise
@@ -84,7 +84,7 @@ class MappedFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _read_through(descriptor)
             return cls(mmap.mmap(descriptor, 0), path, descriptor)
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
             raise
 

@@ -205,19 +205,21 @@ class Recovery:
         """
         state = self._state
         with state.lock:
-            entries = [entry for entry, _ in lane.failed] + list(lane.again)
-            lane.failed.clear()
+            # They stay in the lane until each has found its place: Ctrl-C may come at any moment.
+            lane.failed.extend((entry, KafkaError._PURGE_QUEUE) for entry in lane.again)
+            lane.failed.sort(key=lambda failure: failure[0].number)
             lane.again.clear()
-            entries.sort(key=lambda entry: entry.number)
-            front = self._front(lane, entries)
-        for at in range(0, len(entries), _CHUNK):
+            front = self._front(lane, [entry for entry, _ in lane.failed])
+        while lane.failed:
             with state.lock:
-                for entry in entries[at : at + _CHUNK]:
+                chunk = lane.failed[:_CHUNK]
+                for entry, _ in chunk:
                     entry.alone = False
                     if hold and state.outbox is None:
                         lane.again.append(entry)
                     else:
                         state.keep(lane, entry, reason, front=front)
+                del lane.failed[: len(chunk)]
         with state.lock:
             lane.paused = bool(lane.again)
 

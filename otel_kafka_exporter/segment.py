@@ -136,7 +136,7 @@ class Segment:
             segment = cls(file, order, min(len(file.memory), allocated), created, salt)
             segment._scan(allocated)
             segment._send_again()
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             file.close()
             raise
         return segment
@@ -188,7 +188,7 @@ class Segment:
                 self.waiting += 1
             elif state == SENT:
                 self.sent += 1
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             # Ctrl-C, between any two of these: what stands there counts, and what was not committed goes.
             self._scan(self.size)
             memory[self._tail : max(tail, self._tail)] = bytes(max(tail - self._tail, 0))
@@ -207,7 +207,7 @@ class Segment:
             self.sent += (state == SENT) - (before == SENT)
             if state == WAITING and offset < self._first:
                 self._first = offset
-        except BaseException:
+        except BaseException:  # Ctrl-C too; it goes on from here
             self._scan(self.size)
             raise
 
