@@ -1,7 +1,7 @@
 """OpenTelemetry as a service sets it up, once, when it is imported: for the records of `logging` and for events.
 
-The environment says by which way in (`WAY_IN`), and where Kafka is. No application has a hook for forks; two flush at the
-end of a child, for the batch processor only, and say why.
+The environment says by which way in (`WAY_IN`), and where Kafka is. No application has a hook for forks; two flush at
+the end of a child, for the batch processor only, and say why.
 """
 
 import logging
