@@ -64,8 +64,11 @@ class Adoption:
         order = self._reserved.pop(key, 0) or queue.orders_before(max(len(names), ORDERS_IN_FRONT))
         for name in names:
             try:
-                if not self._has_room((dead.path / name).lstat().st_size):
-                    break
+                size = (dead.path / name).lstat().st_size
+                if not self._has_room(size):
+                    self._storage.discard_done()
+                    if not self._has_room(size):
+                        break
                 segment = Segment.open(dead.path / name, order)
             except NotASegmentError as error:
                 dead.set_aside(name, str(error))

@@ -133,9 +133,7 @@ class Storage:
     def _make_room(self, least: int) -> None:
         if self._has_room(least):
             return
-        for queue, segment in self.segments():
-            if not segment.live:
-                self.discard(queue, segment)
+        self.discard_done()
         stays = sum(segment.size for queue, segment in self.segments() if queue.stream.category != "application")
         if stays + least > self.max_bytes:
             raise OutboxError(
@@ -145,6 +143,12 @@ class Storage:
             )
         while not self._has_room(least) and self._evict():
             pass
+
+    def discard_done(self) -> None:
+        """Remove the segments whose rows are all DONE, those that are written to as well."""
+        for queue, segment in self.segments():
+            if not segment.live:
+                self.discard(queue, segment)
 
     def _has_room(self, least: int) -> bool:
         count = sum(len(queue.segments) for queue in self.queues.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from otel_kafka_exporter.outbox import Outbox
 from otel_kafka_exporter.segment import DONE, SENT, Segment
-from otel_kafka_exporter.stream import segment_name
+from otel_kafka_exporter.stream import STREAMS, segment_name
 from tests.outboxes import (
     APPLICATION,
     AUDIT,
@@ -56,14 +56,13 @@ def test_a_closed_outbox_is_adopted(tmp_path: Path) -> None:
 def test_the_oldest_process_comes_first(tmp_path: Path) -> None:
     """Of several dead processes the one that started first comes first."""
     for n in range(3):
-        left = make_outbox(tmp_path)
+        left = make_outbox(tmp_path / "made")
         left.append(AUDIT, b"%d" % n)
-        (box,) = {path.parent for path in segments(tmp_path)} - {path for path in boxes(tmp_path) if path.suffix}
         left.close()
+        (box,) = boxes(tmp_path / "made")
         os.utime(box / "owner", (n, n))
-        (box / "owner").parent.rename(tmp_path / f"{n}")
-    for n in range(3):
-        (tmp_path / f"{n}").rename(tmp_path / CONFIGURATION / f"{(n * 7) % 3:08}-0000-4000-8000-000000000000")
+        (tmp_path / CONFIGURATION).mkdir(exist_ok=True)
+        box.rename(tmp_path / CONFIGURATION / f"{(n + 1) % 3:08}-0000-4000-8000-000000000000")
     outbox = make_outbox(tmp_path)
     outbox.adopt()
     assert waiting(outbox, AUDIT) == [b"0", b"1", b"2"]
@@ -109,6 +108,18 @@ def test_what_has_no_room_stays(tmp_path: Path) -> None:
         assert outbox.usage().bytes <= 16 * SEGMENT_BYTES
     assert [row for row in found if row != b"own"] == rows
     assert len(boxes(tmp_path)) == 1
+
+
+def test_what_is_done_makes_room(tmp_path: Path) -> None:
+    """Segments of its own whose rows are all DONE keep a process from adopting nothing."""
+    left = make_outbox(tmp_path, 4 * SEGMENT_BYTES)
+    left.append(AUDIT, bytes(2 * SEGMENT_BYTES))
+    left.close()
+    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES)
+    for stream in STREAMS[:4]:
+        outbox.set_state(outbox.append(stream, b"row"), DONE)
+    assert outbox.usage().bytes == 4 * SEGMENT_BYTES
+    assert outbox.adopt() == {AUDIT: 1}
 
 
 def test_damage_is_counted_and_kept(tmp_path: Path) -> None:
