@@ -47,6 +47,8 @@ _PATIENCE = 5
 #: Records of the outbox that are on their way at the same time, and how many are sent under one lock.
 _WINDOW = 5_000
 _CHUNK = 64
+#: A client with a fatal error purges what it has, and may report that first. Our own purges are heard of in `_retreat`.
+_END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
 class Recovery:
@@ -147,7 +149,7 @@ class Recovery:
         if away:
             # Not the cluster's fault, or not surely: a producer that is new may do better.
             former = any(entry.client != number for entry, _ in away)
-            fatal = any(code == KafkaError._FATAL for _, code in away)
+            fatal = any(code in _END_OF_A_CLIENT for _, code in away)
             if fatal and not former:
                 self._producer.renew(number)
             self._retreat(verdict(away[0][1]).reason, hold=fatal or former)
