@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakMethod
 
 
@@ -14,21 +16,33 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
     What a child inherits is a copy of one moment: locks that other threads held stay locked for ever, and those
     threads, librdkafka's among them, are not there.
     """
-    reference = WeakMethod(method)
-
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    os.register_at_fork(after_in_child=call)
+    os.register_at_fork(after_in_child=_weak(method))
 
 
 def at_worker_exit(method: Callable[[], None]) -> None:
-    """Call a bound method when this process ends, if it is a child of multiprocessing's or of billiard's (Celery).
+    """Call a bound method when this process, or one that is forked from it, ends as a worker of another.
 
-    Those end by `os._exit`, without atexit; their finalizers are what runs.
+    Those of `multiprocessing` and of Celery's prefork pool end by `os._exit`, without atexit.
     """
+    call = _weak(method)
+    util = _if_imported("multiprocessing.util")
+    if util is not None:
+
+        def watch(_owner: object) -> None:
+            util.Finalize(None, call, exitpriority=100)
+
+        # A forkserver's child imports what it needs first, and forgets all finalizers when its target begins.
+        util.register_after_fork(method.__self__, watch)  # type: ignore[attr-defined]  # a bound method has it
+        if sys.modules["multiprocessing.process"].parent_process() is not None:
+            watch(None)
+    signals = _if_imported("celery.signals")
+    if signals is not None:
+        # Celery's children skip finalizers, and wait for a second at their end, whatever is on its way.
+        signals.worker_process_shutdown.connect(lambda **_: call(), weak=False)
+
+
+def _weak(method: Callable[[], None]) -> Callable[[], None]:
+    """Calls a bound method for as long as its object lives."""
     reference = WeakMethod(method)
 
     def call() -> None:
@@ -36,7 +50,9 @@ def at_worker_exit(method: Callable[[], None]) -> None:
         if alive is not None:
             alive()
 
-    for package in ("multiprocessing", "billiard"):
-        process, util = sys.modules.get(f"{package}.process"), sys.modules.get(f"{package}.util")
-        if process is not None and util is not None and process.current_process()._parent_pid is not None:  # noqa: SLF001 - they have no public name for it in common
-            util.Finalize(None, call, exitpriority=100)
+    return call
+
+
+def _if_imported(module: str) -> Any:
+    """A module, if the application uses it; one that another thread is importing is waited for."""
+    return importlib.import_module(module) if sys.modules.get(module) is not None else None
