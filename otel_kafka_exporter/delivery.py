@@ -291,7 +291,7 @@ class Delivery:
         if not closed:
             self._recovery.retreat_if(lambda: True, SHUTDOWN, _TURN_SECONDS)
             self._warn_of_losses()
-        self._producer.close(0)
+        self._producer.close()
         with self._state.lock:
             if self._state.outbox is not None:
                 self._state.outbox.close()

@@ -7,20 +7,16 @@ a record at once, and everything else arrives in the delivery report.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
-
-# From the extension module itself: opentelemetry-instrumentation-confluent-kafka patches the package's attribute, and
-# would make a span of every log record.
 from confluent_kafka.cimpl import Producer
 
+from .client import Client, purge
 from .forks import after_fork_in_child
 from .kafka_record import KafkaRecord
 from .producer_config import mask
@@ -33,6 +29,8 @@ OnReport = Callable[["KafkaError | None", Message], None]
 _ANSWERS_UNTIL_WARM = 2
 #: A client whose very first steps end in a fatal error is replaced once; the next one's error is the cluster's answer.
 _CLIENTS_TRIED = 2
+#: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
+_CLOSE_SECONDS = 0.5
 
 
 class KafkaProducer:
@@ -44,11 +42,9 @@ class KafkaProducer:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
-        self._client: Producer | None = None
+        self._client: Client | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
-        self._users: Counter[int] = Counter()  # calls to a client, by its identity
-        self._given_up: set[int] = set()  # those that the last user closes
         #: Counts the clients of this process: who gives one up says which one it means.
         self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
@@ -63,7 +59,7 @@ class KafkaProducer:
             KafkaException: librdkafka refuses the record.
             RuntimeError: the producer is closed, or cannot be made.
         """
-        self._current().produce(
+        self._current().producer.produce(
             record.topic,
             record.value,
             record.key,
@@ -90,8 +86,8 @@ class KafkaProducer:
         if client is None:
             return False
         try:
-            with self._using(client):
-                serve(client)
+            with client.used() as producer:
+                serve(producer)
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
             if self.client_number == number and not self._closed:
                 warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
@@ -104,9 +100,9 @@ class KafkaProducer:
         with self._lock:
             client = self._client if self.client_number == number else None
         if client is not None:
-            with self._using(client):
-                client.purge(in_queue=True, in_flight=True, blocking=True)
-                self._serve(client)
+            with suppress(RuntimeError), client.used() as producer:
+                purge(producer)
+                self._serve(producer)
 
     def reachable(self, topic: str, seconds: float) -> bool:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
@@ -120,16 +116,16 @@ class KafkaProducer:
             number, client = self.client_number, None
             try:
                 client = self._current()
-                with self._using(client):
+                with client.used() as producer:
                     for _ in range(_ANSWERS_UNTIL_WARM):
-                        client.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
-                    client.poll(0)
+                        producer.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
+                    producer.poll(0)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
                 if client is None:  # it could not be made
                     return False
                 if not _is_fatal(error):
-                    with self._using(client):
-                        self._serve(client)
+                    with suppress(RuntimeError), client.used() as producer:
+                        self._serve(producer)
                     return False
                 self.last_error = str(error)
                 self.renew(number)
@@ -138,10 +134,10 @@ class KafkaProducer:
                 return True
         return False
 
-    def _serve(self, client: Producer) -> None:
+    def _serve(self, producer: Producer) -> None:
         """Let librdkafka's errors and log lines out: they come with poll() only."""
         try:
-            client.poll(0)
+            producer.poll(0)
         except Exception as error:  # noqa: BLE001 - as above
             self.last_error = str(error)
 
@@ -152,48 +148,19 @@ class KafkaProducer:
                 return
             client, self._client = self._client, None
             self.client_number += 1
-        self._discard(client, 0.0)
+        client.give_up()
 
-    def close(self, seconds: float) -> None:
-        """Deliver what is on its way, for at most so many seconds, and be of no further use."""
+    def close(self) -> None:
+        """Take back what is on its way, and be of no further use; waits briefly for the client's end."""
         self._closed = True  # from here on nothing is produced; those who wait go on to serve their reports
         client = self._client
         if client is not None:
-            self._discard(client, seconds)
+            client.give_up()
+            client.wait_closed(_CLOSE_SECONDS)
         with self._lock:
             self._client = None
 
-    @contextmanager
-    def _using(self, client: Producer) -> Iterator[None]:
-        """For the length of a call that gives the GIL up: closing a client meanwhile would be a segmentation fault."""
-        with self._lock:
-            self._users[id(client)] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users[id(client)] -= 1
-                if is_last := not self._users[id(client)]:
-                    del self._users[id(client)]
-                    is_last = id(client) in self._given_up
-                    self._given_up.discard(id(client))
-            if is_last:
-                _close(client)
-
-    def _discard(self, client: Producer, seconds: float) -> None:
-        """Part with a client in time. Whoever is the last in a call to it closes it."""
-        with self._using(client):
-            try:
-                client.flush(seconds)
-                # Closing one that still has records takes up to `message.timeout.ms`.
-                client.purge(in_queue=True, in_flight=True, blocking=True)
-                client.flush(0)
-            except Exception as error:  # noqa: BLE001 - one with a fatal error raises from any of these, SystemError included
-                librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)
-            with self._lock:
-                self._given_up.add(id(client))
-
-    def _current(self) -> Producer:
+    def _current(self) -> Client:
         client = self._client
         if client is not None and not self._closed:
             return client
@@ -202,7 +169,7 @@ class KafkaProducer:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
                 try:
-                    self._client = Producer({**self._config, "error_cb": self._on_error}, logger=self)
+                    self._client = Client({**self._config, "error_cb": self._on_error}, self)
                 except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
                     self.last_error = mask(str(error), self._config)
                     raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
@@ -219,13 +186,7 @@ class KafkaProducer:
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
-        self._users.clear()
-        self._given_up.clear()
-        if self._client is not None:
-            # The inherited handle accepts records and delivers none, and destroying it waits for threads that are not
-            # here: it is never called again.
-            _leak(self._client)
-            self._client = None
+        self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.last_error = ""
 
 
@@ -233,15 +194,3 @@ def _is_fatal(error: Exception) -> bool:
     """Whether a client is of no further use. A plain failure is a KafkaException that does not say so."""
     first = error.args[0] if error.args else None
     return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())
-
-
-def _leak(client: Producer) -> None:
-    """With one reference too many, a client is never destroyed."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
-
-
-def _close(client: Producer) -> None:
-    try:
-        client.close()
-    except Exception as error:  # noqa: BLE001 - as above
-        librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)

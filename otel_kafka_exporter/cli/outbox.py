@@ -126,7 +126,7 @@ def retry(settings: Settings) -> int:
 
         producer.produce(each.row.record, on_report)
     producer.flush(_FLUSH_SECONDS)
-    producer.close(0)
+    producer.close()
     for each in delivered:
         settle(each)
     click.echo(
