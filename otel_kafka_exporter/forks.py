@@ -1,13 +1,17 @@
-"""Starting anew in a forked child, and ending in one."""
+"""Waiting with a fork, starting anew in a forked child, and ending in one."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakMethod
+
+#: How long a fork waits at most, and how long between two looks.
+_LONGEST_WAIT, _LOOK_SECONDS = 0.5, 0.001
 
 
 def after_fork_in_child(method: Callable[[], None]) -> None:
@@ -17,6 +21,32 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
     threads, librdkafka's among them, are not there.
     """
     os.register_at_fork(after_in_child=_weak(method))
+
+
+class ForkGate:
+    """Forks wait while it is closed: what goes on then may hold locks of the C library's, in threads of librdkafka's.
+
+    In a child that is forked meanwhile those stay locked for ever. It opens by itself `_LONGEST_WAIT` after it was
+    closed, so that no fork waits longer, be it in the very thread that was to open it, or while the cluster is away.
+    There is no lock in here, which such a thread could be holding.
+    """
+
+    def __init__(self) -> None:
+        self._opens_at = 0.0
+        os.register_at_fork(before=_weak(self._wait))
+
+    def close(self) -> None:
+        """Have forks wait from now on."""
+        self._opens_at = time.monotonic() + _LONGEST_WAIT
+
+    def open(self) -> None:
+        """Have them wait no longer."""
+        self._opens_at = 0.0
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while time.monotonic() < min(self._opens_at, deadline):
+            time.sleep(_LOOK_SECONDS)
 
 
 def at_worker_exit(method: Callable[[], None]) -> None:

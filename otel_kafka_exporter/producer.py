@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
 from .client import Client, purge
-from .forks import after_fork_in_child
+from .forks import ForkGate, after_fork_in_child
 from .kafka_record import KafkaRecord
 from .producer_config import mask
 from .telemetry import librdkafka_log, warn
@@ -45,6 +45,8 @@ class KafkaProducer:
         self._client: Client | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
+        # Closed from the making of a client, which resolves a broker's name, to its first answers.
+        self._fork_gate = ForkGate()
         #: Counts the clients of this process: who gives one up says which one it means.
         self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
@@ -131,6 +133,7 @@ class KafkaProducer:
                 self.renew(number)
             else:
                 self.last_error = ""
+                self._fork_gate.open()
                 return True
         return False
 
@@ -168,9 +171,11 @@ class KafkaProducer:
             if self._closed:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
+                self._fork_gate.close()
                 try:
                     self._client = Client({**self._config, "error_cb": self._on_error}, self)
                 except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
+                    self._fork_gate.open()
                     self.last_error = mask(str(error), self._config)
                     raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
             return self._client
@@ -186,6 +191,7 @@ class KafkaProducer:
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
+        self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.last_error = ""
 
