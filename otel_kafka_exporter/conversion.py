@@ -45,6 +45,7 @@ from .fields import (
     trace_context,
     utc_text,
 )
+from .interruption import is_interruption
 from .redaction import REDACTED
 from .shapes import NOT_PLAIN, Shapes
 from .values import Cleaner, unused_name
@@ -113,9 +114,11 @@ class Converter:
         """
         try:
             return self._convert(record)
-        except (ConversionError, KeyboardInterrupt):
+        except ConversionError:
             raise
         except BaseException as error:
+            if is_interruption(error):
+                raise
             # Only a hand-made record gets here: its attributes are no mapping, or its parts run code that raises, be it
             # SystemExit, which would end OpenTelemetry's export thread.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error

@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from .interruption import is_interruption
 from .redaction import REDACTED
 
 MAX_DEPTH = 10
@@ -96,9 +97,9 @@ def text_of(value: object) -> str:
     """`str(value)`, or a marker that names the type when the value cannot say."""
     try:
         return clean_text(str(value))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - application code runs here, and its sys.exit() would end the export thread
+    except BaseException as error:  # application code runs here, and its sys.exit() would end the export thread
+        if is_interruption(error):
+            raise
         return f"[UNPRINTABLE {_name_of_type(type(value))}]"
 
 
@@ -147,9 +148,9 @@ class _Walk:
             return TOO_MANY
         try:
             cleaned = self._convert(value, depth)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - application code runs in here: iterators, properties, even __class__
+        except BaseException as error:  # application code runs in here: iterators, properties, even __class__
+            if is_interruption(error):
+                raise
             return f"[UNREADABLE {_name_of_type(type(value))}]"
         if type(cleaned) is str:
             self._left -= len(cleaned) // _CHARACTERS_PER_NODE

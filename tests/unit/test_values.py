@@ -8,11 +8,14 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import math
+import signal
+import sys
 import time
 import types
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -323,6 +326,33 @@ def test_control_c_is_not_swallowed() -> None:
     """Ctrl-C in the middle of a conversion stops the program."""
     with pytest.raises(KeyboardInterrupt):
         cleaner().clean([Rude(KeyboardInterrupt)])
+
+
+class Terminated:
+    """A value in whose text a SIGTERM arrives, as it may at any moment."""
+
+    def __str__(self) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return "terminated"
+
+
+def on_sigterm(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+@pytest.mark.parametrize(
+    "handler", [on_sigterm, lambda *_: sys.exit(143), functools.partial(on_sigterm)], ids=["two", "any", "partial"]
+)
+@pytest.mark.parametrize("read", [text_of, cleaner().clean], ids=["text", "value"])
+def test_a_signal_handler_ends_the_program(read: Callable[[object], object], handler: Callable[..., None]) -> None:
+    """What a signal handler raises in the middle of a conversion to end the program is not taken for the value's."""
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(SystemExit) as raised:
+            read(Terminated())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert raised.value.code == 143
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
