@@ -29,14 +29,18 @@ class Ledger:
     def in_flight(self) -> int:
         return self.accepted - self.delivered - self.spooled - self.dead_lettered - self.dropped.total()
 
-    def stats(self) -> DeliveryStats:
-        """The counts of this moment."""
+    def stats(self, deferred: int = 0) -> DeliveryStats:
+        """The counts of this moment.
+
+        Args:
+            deferred: records that were handed over and could not be counted yet.
+        """
         return DeliveryStats(
-            accepted=self.accepted,
+            accepted=self.accepted + deferred,
             delivered=self.delivered,
             spooled=self.spooled,
             dead_lettered=self.dead_lettered,
-            in_flight=self.in_flight,
+            in_flight=self.in_flight + deferred,
             dropped=MappingProxyType(dict(self.dropped)),
             truncated=self.truncated,
         )

@@ -9,7 +9,7 @@ from .errors import OutboxError
 from .segment import NotASegmentError, Segment
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
-from .telemetry import warn
+from .telemetry import note
 
 
 class Adoption:
@@ -55,7 +55,7 @@ class Adoption:
         except OutboxError:
             pass  # who puts a row into the outbox is told
         except OSError as error:
-            warn("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
+            note("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
 
     def _adopt_stream(self, dead: Box, stream: Stream, names: list[str], adopted: dict[Stream, int]) -> bool:
         """Adopt segments in their order; whether none of them has to stay."""

@@ -11,31 +11,40 @@ from .forks import at_worker_exit
 from .producer import KafkaProducer
 from .recovery import Recovery
 from .state import DeliveryState
-from .telemetry import log
+from .telemetry import log, note
 
 #: How long one wait for reports lasts. Longer ones return at their end only in some versions of confluent-kafka.
 _POLL_SECONDS = 0.05
 _WARM_SECONDS, _WARM_TRIES = 0.25, 4
 #: How often the outbox's files are looked after, and those of dead processes looked for.
 _CHECK_SECONDS = 1.0
+#: How often a thread is tried to be started, where there is none to be had.
+_START_SECONDS = 1.0
 _ADOPT_SECONDS = 10.0
 
 
 class Background:
     """One daemon thread, started when the first record is there.
 
-    Where no thread can be started any more, as at the interpreter's exit from Python 3.12 on, there is none: callers
-    that wait for outcomes do its work then.
+    Where no thread can be started, as at the interpreter's exit from Python 3.12 on, callers that wait for outcomes do
+    its work.
     """
 
     def __init__(
-        self, state: DeliveryState, recovery: Recovery, producer: KafkaProducer, at_worker_exit: Callable[[], None]
+        self,
+        state: DeliveryState,
+        recovery: Recovery,
+        producer: KafkaProducer,
+        look_after: Callable[[], None],
+        at_worker_exit: Callable[[], None],
     ) -> None:
         self._state = state
         self._recovery = recovery
         self._producer = producer
+        self._look_after = look_after
         self._at_worker_exit = at_worker_exit
         self._thread: threading.Thread | None = None
+        self._start_at = 0.0
         self._idle = False
         self._stopped = False
 
@@ -53,13 +62,15 @@ class Background:
 
     def _start(self) -> None:
         with self._state.lock:
-            if self._thread is not None or self._stopped:
+            now = time.monotonic()
+            if self._thread is not None or self._stopped or now < self._start_at:
                 return
+            self._start_at = now + _START_SECONDS
             thread = threading.Thread(target=self._run, name="otel-kafka-exporter", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter is about to end
-                self._stopped = True
+            except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads
+                note("no_thread", "no thread for delivery can be started at present: %s", error)
             else:
                 self._thread = thread
                 at_worker_exit(self._at_worker_exit)
@@ -83,6 +94,7 @@ class Background:
             try:
                 self._serve()
                 self._recovery.step()
+                self._look_after()
                 now = time.monotonic()
                 if now >= check_at:
                     check_at = now + _CHECK_SECONDS

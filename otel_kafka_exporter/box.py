@@ -23,7 +23,7 @@ from uuid import uuid4
 from .mapped_file import NEW
 from .segment import VERSION
 from .stream import parse_segment_name
-from .telemetry import warn
+from .telemetry import note
 
 OWNER = "owner"
 SET_ASIDE = "set-aside"
@@ -127,7 +127,7 @@ class Box:
             number += 1
             target = directory / f"{self.path.name}.{name}.{number}"
         (self.path / name).rename(target)
-        warn("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
+        note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
 
     def remove(self) -> None:
         """Remove the directory, once no segment is in it; what is not ours is set aside.

@@ -7,11 +7,13 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
+from . import receipts
 from .background import Background
 from .entry import Batch, Entry
 from .envelope import Category
@@ -24,8 +26,9 @@ from .outcome import DeliveryStats, OutboxUsage
 from .producer import KafkaProducer
 from .recovery import SHUTDOWN, SLICE_SECONDS, Recovery
 from .rows import encode_row
+from .sending import Sending
 from .state import DeliveryState
-from .telemetry import Metrics, warn
+from .telemetry import Metrics, note, tell, warn
 
 _Source = TypeVar("_Source", contravariant=True)  # noqa: PLC0105 - functions use it too
 
@@ -35,6 +38,10 @@ _ROOM_SECONDS = 0.005
 _TURN_SECONDS = 1.0
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000
+#: The reason of a record that is lost by an error that nobody foresaw.
+_FAULT = "exporter_fault"
+#: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
+_PATIENCE = 5
 
 
 class Builder(Protocol[_Source]):
@@ -83,6 +90,8 @@ class Delivery:
         self._durable = durable
         self._sync = sync
         self._closed = False
+        self._ended = threading.Event()
+        self._closer = 0
         self._begin(DeliveryState(outbox, durable))
         after_fork_in_child(self._after_fork)
         metrics.observe(self)
@@ -95,15 +104,18 @@ class Delivery:
 
     def _begin(self, state: DeliveryState) -> None:
         self._state = state
-        self._recovery = Recovery(state, self._producer, self._delivery_wait, self._message_timeout)
-        self._background = Background(state, self._recovery, self._producer, self._at_worker_exit)
-        # What was handed over by a signal handler or a finalizer while its own thread was in the middle of the same.
-        self._deferred: deque[KafkaRecord] = deque()
+        self._sending = Sending(state, self._producer)
+        self._recovery = Recovery(state, self._producer, self._sending, self._delivery_wait, self._message_timeout)
+        self._background = Background(state, self._recovery, self._producer, self._look_after, self._at_worker_exit)
+        # What was handed over by a signal handler or a finalizer while its own thread was in the middle of the same,
+        # each with the reason why it is refused, if it is.
+        self._deferred: deque[tuple[KafkaRecord, str]] = deque()
         self._warned: Counter[str] = Counter()
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
-        return self._state.stats()
+        with self._state.lock:
+            return self._state.ledger.stats(len(self._deferred))
 
     def outbox_usage(self) -> OutboxUsage | None:
         """What the outbox holds; None without one."""
@@ -134,61 +146,98 @@ class Delivery:
             builder: makes one.
 
         Returns:
-            Whether every record was delivered or is kept.
+            Whether every record was delivered or is kept. One that is neither yet is still accounted for.
         """
         started = time.monotonic()
         deadline = started + self._delivery_wait
-        batch, handed_over, entry = Batch(), 0, None
+        batch, entry = Batch(), None
         try:
             for source in sources:
                 entry = self._take(source, builder, batch, deadline - time.monotonic()) or entry
-                handed_over += 1
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
             self._wait(batch, deadline)
         finally:
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
-            if handed_over < len(sources):
+            if rest := len(sources) - batch.taken:
                 with self._state.lock:
-                    self._state.ledger.accepted += len(sources) - handed_over
-                    self._state.ledger.dropped["interrupted"] += len(sources) - handed_over
+                    self._state.ledger.accepted += rest
+                    self._state.ledger.dropped["interrupted"] += rest
         self._metrics.exported(time.monotonic() - started)
-        self._warn_of_losses()
-        return not batch.failed
+        self._look_after()
+        return not batch.failed and not batch.open
 
     def _take(
         self, source: _Source, builder: Builder[_Source], batch: Batch | None, room_within: float
     ) -> Entry | None:
         """Take one record; its entry, where that has a row in the outbox."""
-        state = self._state
-        try:
-            record = builder.build(source)
-        except ConversionError as error:
-            self._refuse(builder.letter(source), error, batch)
-            return None
+        record, reason = self._build(source, builder)
         if record is None:
-            with state.lock:
-                state.ledger.accepted += 1
-                state.dropped("own_log_line")
-            if batch is not None:
-                batch.failed += 1
+            self._gone(reason, batch)
             return None
-        if state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
-            self._deferred.append(record)
+        if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+            self._deferred.append((record, reason))
+            receipts.postponed(record.event_id)
             return None
-        entry = self._start(record, batch, room_within)
-        while self._deferred:
-            self._start(self._deferred.popleft(), None, 0)
+        entry = None
+        if reason:
+            self._refuse(record, reason, batch)
+            tell()
+        else:
+            entry = self._start(record, batch, room_within)
+        if self._deferred:
+            self._start_deferred()
         return entry
 
-    def _refuse(self, letter: KafkaRecord, error: ConversionError, batch: Batch | None) -> None:
-        reason = f"conversion:{error.field}"
+    @staticmethod
+    def _build(source: _Source, builder: Builder[_Source]) -> tuple[KafkaRecord | None, str]:
+        """The record, or the dead letter and why it is one, or nothing and why."""
+        try:
+            return builder.build(source), ""
+        except ConversionError as error:
+            reason = f"conversion:{error.field}"
+            note(reason, "a log record cannot be delivered, and is a dead letter: %s", error)
+            try:
+                return builder.letter(source), reason
+            except Exception as fault:  # noqa: BLE001 - as below
+                error_of_ours: Exception = fault
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
+            error_of_ours = fault
+        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
+        return None, _FAULT
+
+    def _gone(self, fault: str, batch: Batch | None) -> None:
+        """There is nothing to be delivered of a record."""
         with self._state.lock:
             self._state.ledger.accepted += 1
-            kept = self._state.refuse(letter, reason)
+            self._state.dropped(fault or "own_log_line")
+            if batch is not None:
+                batch.taken += 1
+                batch.failed += 1
+
+    def _start_deferred(self) -> None:
+        with self._state.lock:  # while one is in neither place, nobody counts
+            while self._deferred:
+                record, reason = self._deferred.popleft()
+                if reason:
+                    self._refuse(record, reason, None)
+                else:
+                    self._start(record, None, 0)
+
+    def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
+        state = self._state
+        with state.lock:
+            in_flight = state.ledger.in_flight
+            state.ledger.accepted += 1
+            if batch is not None:
+                batch.taken += 1
+            try:
+                kept = state.refuse(letter, reason)
+            finally:
+                if state.ledger.in_flight > in_flight:
+                    state.dropped("interrupted")
             if batch is not None:
                 batch.failed += not kept
-        warn(reason, "log record %s, because of %s", "kept as a dead letter" if kept else "dropped", error)
 
     def _start(self, record: KafkaRecord, batch: Batch | None, room_within: float) -> Entry | None:
         state = self._state
@@ -196,31 +245,35 @@ class Delivery:
         row = encode_row(record, "", time.time_ns()) if lane.durable else None
         room = True
         with state.lock:
-            state.ledger.accepted += 1
-            if record.cuts:
-                state.ledger.truncated += record.cuts
-                if record.uncut is not None:
-                    state.attach(record, record.uncut)
-            if self._closed or state.away or lane.diverts(record.key):
-                entry = state.outside(record, batch)
-                self._divert(lane, entry, row)
-            else:
-                entry = state.enter(lane, record, row, batch)
-                room = self._recovery.send(lane, entry)
+            entry = state.outside(record, batch)
+            try:
+                if record.cuts:
+                    state.ledger.truncated += record.cuts
+                    if record.uncut is not None:
+                        state.attach(record, record.uncut)
+                if self._closed:
+                    state.drop(entry, SHUTDOWN)
+                elif state.away or lane.diverts(record.key):
+                    self._divert(lane, entry, row)
+                    self._sending.take_along(lane)
+                else:
+                    state.enter(lane, entry, row)
+                    room = self._sending.send(lane, entry)
+            except BaseException:  # Ctrl-C
+                state.interrupted(lane, entry)
+                raise
         if not room:
             self._wait_for_room(lane, entry, room_within)
         self._background.notice()
         return entry if entry.place is not None else None
 
-    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None, reason: str = "queue_full") -> None:
+    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> None:
         """A record cannot be sent at once. Expects the lock to be held."""
         state = self._state
-        if self._closed:
-            state.drop(entry, SHUTDOWN)
-        elif lane.paused and state.outbox is None and len(lane.again) < _LONGEST_AGAIN:
-            lane.again.append(entry)
+        if lane.paused and state.outbox is None and not self._closed and len(lane.again) < _LONGEST_AGAIN:
+            lane.wait_again(entry)
         else:
-            state.keep(lane, entry, state.away or lane.blocked or reason, row=row)
+            state.keep(lane, entry, state.away or lane.blocked or "queue_full", row=row)
 
     def _wait_for_room(self, lane: Lane, entry: Entry, seconds: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
@@ -234,7 +287,7 @@ class Delivery:
                     if state.away or lane.diverts(entry.record.key):
                         break
                     state.depart(lane, entry)
-                    room = self._recovery.send(lane, entry)
+                    room = self._sending.send(lane, entry)
         finally:
             if not room:
                 with state.lock:
@@ -243,10 +296,16 @@ class Delivery:
     # The wait for outcomes
 
     def _wait(self, batch: Batch, deadline: float) -> None:
-        while batch.open and (left := deadline - time.monotonic()) > 0:
+        longest = deadline + (_PATIENCE - 1) * self._delivery_wait
+        while batch.open:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
+                left = longest - time.monotonic() if self._recovery.is_sorting_out() else 0
+            if left <= 0:
+                self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
+                return
             self._serve(left)
-        if batch.open:
-            self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
 
     def _serve(self, seconds: float) -> None:
         """Serve reports for a moment, and decide over what has failed."""
@@ -254,6 +313,14 @@ class Delivery:
             self._recovery.step()
         if not self._producer.flush(min(seconds, SLICE_SECONDS)):
             self._state.attention.wait(min(seconds, SLICE_SECONDS))
+        self._look_after()
+
+    def _look_after(self) -> None:
+        """Do what could not be done in the middle of something else, and say what there is to say."""
+        if self._deferred:
+            self._start_deferred()
+        tell()
+        self._warn_of_losses()
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
@@ -280,21 +347,39 @@ class Delivery:
 
     def close(self, seconds: float) -> None:
         """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
+        deadline = time.monotonic() + seconds
         with self._state.lock:
             closed, self._closed = self._closed, True
-        deadline = time.monotonic() + seconds
-        while not closed and not self._state.away and self.stats().in_flight:
+        if closed:
+            if self._closer != threading.get_ident():  # else a signal handler has interrupted it
+                self._ended.wait(seconds)
+            return
+        self._closer = threading.get_ident()
+        try:
+            self._close(deadline)
+        finally:
+            self._ended.set()
+
+    def _close(self, deadline: float) -> None:
+        state = self._state
+        while not state.away and self.stats().in_flight:
             if (left := deadline - time.monotonic()) <= 0:
                 break
             self._serve(left)
         self._background.stop(_TURN_SECONDS)
-        if not closed:
-            self._recovery.retreat_if(lambda: True, SHUTDOWN, _TURN_SECONDS)
-            self._warn_of_losses()
+        if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _TURN_SECONDS):
+            self._recovery.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
+        # Those that wait for room give up now, and have their place in the outbox in a moment.
+        deadline = time.monotonic() + _ROOM_SECONDS * 20
+        while self.stats().in_flight and time.monotonic() < deadline:
+            state.attention.wait(_ROOM_SECONDS)
+        self._look_after()
         self._producer.close()
-        with self._state.lock:
-            if self._state.outbox is not None:
-                self._state.outbox.close()
+        with state.lock:
+            outbox, state.outbox = state.outbox, None
+            if outbox is not None:
+                outbox.close()
+        tell()
 
     def _warn_of_losses(self) -> None:
         with self._state.lock:
@@ -304,38 +389,3 @@ class Delivery:
             if not reason.startswith("conversion:"):
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
                 warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
-
-
-class NoDelivery:
-    """Delivers nothing: every record is dropped with one and the same reason.
-
-    Args:
-        reason: that reason.
-        metrics: told of it, since nobody holds an exporter that OpenTelemetry's own set-up made.
-    """
-
-    def __init__(self, reason: str, metrics: Metrics) -> None:
-        self._reason = reason
-        self._state = DeliveryState(None, ())
-        metrics.observe(self)
-
-    def stats(self) -> DeliveryStats:
-        return self._state.stats()
-
-    def outbox_usage(self) -> None:
-        return None
-
-    def hand_over(self, source: _Source, builder: Builder[_Source]) -> None:
-        self.deliver([source], builder)
-
-    def deliver(self, sources: Sequence[_Source], _builder: Builder[_Source]) -> bool:
-        with self._state.lock:
-            self._state.ledger.accepted += len(sources)
-            self._state.ledger.dropped[self._reason] += len(sources)
-        return not sources
-
-    def flush(self, _seconds: float) -> bool:
-        return True
-
-    def close(self, seconds: float) -> None:
-        pass

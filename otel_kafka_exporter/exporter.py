@@ -14,11 +14,12 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 
 from . import receipts
 from .conversion import Converter
-from .delivery import Delivery, NoDelivery
+from .delivery import Delivery
 from .errors import SettingsError
 from .ids import uuid7
 from .kafka_record import KafkaRecordBuilder
 from .log_records import LogRecordBuilder, SdkLogRecord
+from .no_delivery import NoDelivery
 from .outbox import OnLoss, Outbox
 from .outcome import DeliveryStats
 from .producer import KafkaProducer

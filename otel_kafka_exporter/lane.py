@@ -40,15 +40,23 @@ class Backlog:
         """It no longer does. Adopted records were never added: nothing is promised about their order."""
         bucket = hash(key) % _BUCKETS
         counts = self._of_segment.get(place.segment)
-        if counts and counts[bucket]:
+        if counts is None:
+            return
+        if not place.segment.waiting:
+            self._forget(place.segment)
+        elif counts[bucket]:
             counts[bucket] -= 1
             self._counts[bucket] -= 1
 
-    def forget_evicted(self) -> None:
-        """Forget what waited in segments that are gone."""
-        for segment in [segment for segment in self._of_segment if segment.closed]:
-            for bucket, records in self._of_segment.pop(segment).items():
-                self._counts[bucket] -= records
+    def forget_empty(self) -> None:
+        """Forget what waited in segments that are gone, or in which nothing waits any more."""
+        for segment in tuple(self._of_segment):
+            if segment.closed or not segment.waiting:
+                self._forget(segment)
+
+    def _forget(self, segment: Segment) -> None:
+        for bucket, records in self._of_segment.pop(segment).items():
+            self._counts[bucket] -= records
 
 
 class Lane:
@@ -60,7 +68,8 @@ class Lane:
         durable: whether a record is in the outbox before it is on its way.
         in_flight: what librdkafka has, by number, oldest first.
         failed: what came back, and with which of Kafka's error codes; its fate is open.
-        again: what is to be sent again before anything else, the first ones `alone`.
+        again: what is to be sent again before anything else, one group after the other.
+        group: of those on their way that were sent again.
         paused: whether new records wait, because some have failed and must not be overtaken.
         blocked: why the topic takes no records until an operator mends that; empty when it does.
         probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
@@ -69,8 +78,8 @@ class Lane:
     """
 
     __slots__ = (
-        "again", "backlog", "backoff", "blocked", "category", "cursor", "dead", "durable", "failed", "in_flight",
-        "paused", "probe_at", "stream", "topic",
+        "again", "backlog", "backoff", "blocked", "category", "cursor", "dead", "durable", "failed", "group",
+        "in_flight", "paused", "probe_at", "stream", "topic",
     )  # fmt: skip
 
     def __init__(self, category: Category, *, durable: bool) -> None:
@@ -80,8 +89,9 @@ class Lane:
         self.stream = Stream(category, dead=False)
         self.dead = Stream(category, dead=True)
         self.in_flight: dict[int, Entry] = {}
-        self.failed: list[tuple[Entry, int]] = []
+        self.failed: deque[tuple[Entry, int]] = deque()
         self.again: deque[Entry] = deque()
+        self.group = 0
         self.paused = False
         self.blocked = ""
         self.probe_at = 0.0
@@ -92,3 +102,17 @@ class Lane:
     def diverts(self, key: bytes | None) -> bool:
         """Whether a new record with this key must not be sent at once."""
         return self.paused or bool(self.blocked) or self.backlog.holds(key)
+
+    def wait_again(self, entry: Entry) -> None:
+        """An entry waits in memory for those before it, in the order of hand-over."""
+        self.again.append(entry)
+        if len(self.again) > 1 and self.again[-2].number > entry.number:
+            self.again = deque(sorted(self.again, key=lambda each: each.number))
+
+    def expects(self, entry: Entry) -> bool:
+        """Whether an entry is among those whose fate is open."""
+        return entry in self.again or any(entry is each for each, _ in self.failed)
+
+    def holds_back(self) -> bool:
+        """Whether what waits in the outbox must not be sent at once."""
+        return self.paused or bool(self.blocked)

@@ -40,7 +40,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.settled = threading.Event()
-        self.outcome: Receipt | DeliveryError | None = None
+        self.outcome: Receipt | DeliveryError | DeliveryTimeout | None = None
 
 
 #: By event ID. Delivery looks here only when it is not empty.
@@ -113,7 +113,17 @@ def failed(event_id: str, outcome: Outcome, reason: str) -> None:
     _settle(event_id, DeliveryError(event_id, outcome, reason))
 
 
-def _settle(event_id: str, outcome: Receipt | DeliveryError) -> None:
+def postponed(event_id: str) -> None:
+    """The event will be delivered when the call goes on that its own thread was interrupted in: waiting is in vain."""
+    if event_id in waiting:
+        error = DeliveryTimeout(
+            f"event {event_id}: expected the broker's acknowledgement, got none: it was emitted within a log call of"
+            " the same thread, and is delivered after that."
+        )
+        _settle(event_id, error)
+
+
+def _settle(event_id: str, outcome: Receipt | DeliveryError | DeliveryTimeout) -> None:
     waiter = waiting.get(event_id)
     if waiter is not None:
         waiter.outcome = outcome

@@ -27,11 +27,11 @@ from .kafka_errors import verdict
 from .kafka_record import KafkaRecord
 from .lane import Lane
 from .outbox import Front, OnLoss, Outbox
-from .outcome import DeliveryStats, Disposition, Outcome
+from .outcome import Disposition, Outcome
 from .rows import encode_row
 from .segment import DONE, SENT, WAITING
 from .stream import Place, Stream
-from .telemetry import warn
+from .telemetry import note
 
 #: The reason of a dead letter that is none: the whole of a record that was cut to be delivered.
 ATTACHMENT = "truncated"
@@ -58,12 +58,9 @@ class DeliveryState:
         self.acknowledged = 0.0
         #: Set when something has failed and somebody has to decide.
         self.attention = threading.Event()
+        #: When a broker last said anything about a record, be it that it refuses it.
+        self.answered = 0.0
         self._number = 0
-
-    def stats(self) -> DeliveryStats:
-        """The counts of this moment. Takes the lock itself."""
-        with self.lock:
-            return self.ledger.stats()
 
     def on_the_way(self) -> bool:
         """Whether there are reports to come, or failures to decide over."""
@@ -71,36 +68,37 @@ class DeliveryState:
 
     # Into flight
 
-    def enter(self, lane: Lane, record: KafkaRecord, row: bytes | None, batch: Batch | None) -> Entry:
-        """An entry for a record that is handed over, in flight from here on; with a row, it is in the outbox first."""
-        place = None
+    def enter(self, lane: Lane, entry: Entry, row: bytes | None) -> None:
+        """An entry is in flight from here on; with a row, it is in the outbox first."""
         if row is not None and self.outbox is not None:
             try:
-                place = self.outbox.append(lane.stream, row, SENT)
+                entry.place = self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
-                warn(error.reason, "records are sent without being kept in the outbox first: %s", error)
-        entry = self.outside(record, batch)
-        entry.place = place
+                note(error.reason, "records are sent without being kept in the outbox first: %s", error)
         self.depart(lane, entry)
-        return entry
 
     def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
-        """An entry for a record that is handed over and cannot be sent yet."""
+        """An entry for a record that is handed over, and counts as in flight from here on."""
+        entry = self._entry(record, None, batch)
+        self.ledger.accepted += 1
         if batch is not None:
+            batch.taken += 1
             batch.open += 1
-        return Entry(record, time.monotonic(), None, batch, self._reported)
+        return entry
+
+    def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
+        self._number += 1
+        return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
 
     def depart(self, lane: Lane, entry: Entry) -> None:
-        """An entry is the newest of those that are given to librdkafka."""
-        self._number += 1
-        entry.number = self._number
-        lane.in_flight[self._number] = entry
+        """An entry is given to librdkafka next."""
+        lane.in_flight[entry.number] = entry
         lane.topic = entry.record.topic
 
     def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
         """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
-        entry = Entry(record, time.monotonic(), place, None, self._reported)
+        entry = self._entry(record, place, None)
         entry.spooled = True
         if self.outbox is not None:
             self.outbox.set_state(place, SENT)
@@ -122,13 +120,15 @@ class DeliveryState:
                 self.fail(lane, entry, error.code())
 
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
-        self.acknowledged = time.monotonic()
+        self.acknowledged = self.answered = time.monotonic()
         if entry.trial:
+            if self.away or lane.blocked:
+                note("back", "Kafka takes records again; %d wait in the outbox and follow", self.ledger.spooled - 1)
             self.away = lane.blocked = ""
             self.attention.set()
         self._leave_outbox(entry)
         self.ledger.delivered += 1
-        self._settle(entry.batch, dropped=False)
+        self._settle(entry, dropped=False)
         if receipts.waiting:
             receipts.delivered(
                 receipts.Receipt(
@@ -174,7 +174,7 @@ class DeliveryState:
                 entry.place = front.append(row) if front else self.outbox.append(lane.stream, row, WAITING)
             except OutboxError as error:
                 if before is None or not self.outbox.exists(before):
-                    warn(error.reason, "log records are dropped, because the outbox cannot keep them: %s", error)
+                    note(error.reason, "log records are dropped, because the outbox cannot keep them: %s", error)
                     self.drop(entry, error.reason)
                     return
                 entry.place = before  # it stays there: better out of order than lost
@@ -188,7 +188,7 @@ class DeliveryState:
         if not entry.spooled:
             entry.spooled = True
             self.ledger.spooled += 1
-            self._settle(entry.batch, dropped=False)
+            self._settle(entry, dropped=False)
         self.attention.set()
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
@@ -198,14 +198,14 @@ class DeliveryState:
             self.drop(entry, lost)
             return
         self._leave_outbox(entry)
-        self._settle(entry.batch, dropped=False)
         self._dead_lettered(entry.record, reason)
+        self._settle(entry, dropped=False)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """An entry is gone, for this reason."""
         self._leave_outbox(entry)
-        self._settle(entry.batch, dropped=True)
         self.dropped(reason, entry.record.event_id)
+        self._settle(entry, dropped=True)
 
     def refuse(self, record: KafkaRecord, reason: str) -> bool:
         """A record that never was in flight: it is kept as a dead letter, or dropped; whether it is kept."""
@@ -226,7 +226,12 @@ class DeliveryState:
             try:
                 self.outbox.sync(entry.place)
             except OutboxError as error:
-                warn(error.reason, "the outbox cannot be written to the disk: %s", error)
+                note(error.reason, "the outbox cannot be written to the disk: %s", error)
+
+    def interrupted(self, lane: Lane, entry: Entry) -> None:
+        """Ctrl-C came while a record was handed over, which may have been before it got anywhere."""
+        if not (entry.settled or entry.number in lane.in_flight or lane.expects(entry)):
+            self.drop(entry, "interrupted")
 
     def dropped(self, reason: str, event_id: str = "") -> None:
         """A record is gone that has no entry."""
@@ -236,7 +241,7 @@ class DeliveryState:
 
     def _lost(self, stream: Stream, rows: int, reason: str) -> None:
         """The outbox lost rows that waited in it: evicted, or damaged on disk. It calls this within a call to it."""
-        self.lanes[stream.category].backlog.forget_evicted()
+        self.lanes[stream.category].backlog.forget_empty()
         if reason == "outbox_damaged":  # found in what a dead process left, which was not counted here yet
             self.ledger.accepted += rows
         elif stream.dead:
@@ -252,12 +257,15 @@ class DeliveryState:
             self.ledger.dead_lettered += rows
         else:
             self.ledger.spooled += rows
+            self.lanes[stream.category].cursor = None  # they go before what was there
+            self.attention.set()
 
-    def damaged(self, place: Place, error: ValueError) -> None:
+    def damaged(self, lane: Lane, place: Place, error: ValueError) -> None:
         """A row of the outbox turned out to be unreadable when it was to be delivered."""
-        warn("outbox_damaged", "a record in the outbox is damaged and cannot be delivered: %s", error)
+        note("outbox_damaged", "a record in the outbox is damaged and cannot be delivered: %s", error)
         if self.outbox is not None:
             self.outbox.set_state(place, DONE)
+        lane.backlog.forget_empty()  # nobody knows which key it had
         self.ledger.spooled -= 1
         self.dropped("outbox_damaged")
 
@@ -273,7 +281,7 @@ class DeliveryState:
         try:
             self.outbox.append(lane.dead, encode_row(record, reason, time.time_ns()), WAITING)
         except OutboxError as error:
-            warn(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
+            note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason
         return ""
 
@@ -285,10 +293,13 @@ class DeliveryState:
             self.ledger.spooled -= 1
 
     @staticmethod
-    def _settle(batch: Batch | None, *, dropped: bool) -> None:
-        if batch is not None:
-            batch.open -= 1
-            batch.failed += dropped
+    def _settle(entry: Entry, *, dropped: bool) -> None:
+        if entry.settled:
+            return
+        entry.settled = True
+        if entry.batch is not None:
+            entry.batch.open -= 1
+            entry.batch.failed += dropped
 
 
 def is_away(code: int) -> bool:

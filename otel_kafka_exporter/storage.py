@@ -14,7 +14,7 @@ from .box import Box
 from .errors import OutboxError
 from .segment import HEADER_BYTES, Segment, row_bytes
 from .stream import STREAMS, SegmentQueue, Stream, parse_segment_name, segment_name
-from .telemetry import warn
+from .telemetry import note
 
 RETRY_SECONDS = 10.0  # after a directory could not be used
 RETRY_FULL_SECONDS = 1.0  # after the disk was full
@@ -189,7 +189,7 @@ class Storage:
         misplaced = [(queue, segment) for queue, segment in self.segments() if not self._is_placed(queue, segment)]
         if box.intact() and not misplaced:
             return
-        warn("outbox_removed", "Files of the outbox in %s were removed or replaced; they are written anew", box.path)
+        note("outbox_removed", "Files of the outbox in %s were removed or replaced; they are written anew", box.path)
         current = box
         try:
             if not box.intact():
@@ -199,7 +199,7 @@ class Storage:
                 if not self._is_placed(queue, segment):
                     self._put_back(current, queue, segment)
         except OSError as error:
-            warn("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
+            note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
         if current is not box:
             with suppress(OSError):
                 box.path.rmdir()

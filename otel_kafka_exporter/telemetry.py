@@ -99,6 +99,26 @@ def warn(kind: str, message: str, *args: object) -> None:
     log.warning(message, *args, extra={"kind": kind})
 
 
+#: Warnings that wait for a moment at which no lock of ours is held, the first of each kind.
+_noted: dict[str, tuple[str, tuple[object, ...]]] = {}
+os.register_at_fork(after_in_child=_noted.clear)
+
+
+def note(kind: str, message: str, *args: object) -> None:
+    """Have a warning logged soon, by `tell`: a handler of the application's may wait for a thread that waits for us."""
+    _noted.setdefault(kind, (message, args))
+
+
+def tell() -> None:
+    """Log what was noted. No lock may be held."""
+    while _noted:
+        try:
+            kind, (message, args) = _noted.popitem()
+        except KeyError:  # another thread was quicker
+            return
+        warn(kind, message, *args)
+
+
 _component_numbers = itertools.count()
 
 
