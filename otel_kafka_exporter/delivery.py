@@ -34,8 +34,8 @@ _Source = TypeVar("_Source", contravariant=True)  # noqa: PLC0105 - functions us
 
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
-#: How long a caller waits for another thread that is deciding over failed records.
-_TURN_SECONDS = 1.0
+#: How long a caller waits for another thread that is deciding over failed records; at a shutdown, for each of two steps.
+_TURN_SECONDS, _END_SECONDS = 1.0, 0.3
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000
 #: The reason of a record that is lost by an error that nobody foresaw.
@@ -243,7 +243,7 @@ class Delivery:
         state = self._state
         lane = state.lanes[record.category]
         row = encode_row(record, "", time.time_ns()) if lane.durable else None
-        room = True
+        room, is_crowded = True, False
         with state.lock:
             entry = state.outside(record, batch)
             try:
@@ -255,7 +255,7 @@ class Delivery:
                     state.drop(entry, SHUTDOWN)
                 elif state.away or lane.diverts(record.key):
                     self._divert(lane, entry, row)
-                    self._sending.take_along(lane)
+                    is_crowded = self._sending.take_along(lane)
                 else:
                     state.enter(lane, entry, row)
                     room = self._sending.send(lane, entry)
@@ -264,6 +264,8 @@ class Delivery:
                 raise
         if not room:
             self._wait_for_room(lane, entry, room_within)
+        if is_crowded:
+            self._producer.poll(0)
         self._background.notice()
         return entry if entry.place is not None else None
 
@@ -366,8 +368,8 @@ class Delivery:
             if (left := deadline - time.monotonic()) <= 0:
                 break
             self._serve(left)
-        self._background.stop(_TURN_SECONDS)
-        if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _TURN_SECONDS):
+        self._background.stop(_END_SECONDS)
+        if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _END_SECONDS):
             self._recovery.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
         # Those that wait for room give up now, and have their place in the outbox in a moment.
         deadline = time.monotonic() + _ROOM_SECONDS * 20

@@ -208,8 +208,8 @@ class Recovery:
             number = self._producer.client_number
         if not was_away and reason != SHUTDOWN:
             cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-            where = "and wait in the outbox" if state.outbox is not None else "and are dropped, as there is no outbox"
-            note(f"away:{reason}", "Kafka takes no records at present, because of %s: they %s%s", reason, where, cause)
+            where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
+            note(f"away:{reason}", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
         self._producer.purge(number)
         deadline = time.monotonic() + _PURGE_SECONDS
         while self._in_flight() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
@@ -249,6 +249,7 @@ class Recovery:
         while is_more:
             with self._state.lock:
                 is_more = self._put_back_some(lane, reason, front, hold=hold)
+            time.sleep(0)  # let others have the lock, which would not get it by themselves
         with self._state.lock:
             lane.paused = bool(lane.again)
 

@@ -81,13 +81,15 @@ class Sending:
             with self._state.lock:
                 is_room = self._send_waiting(lane, _CHUNK)
 
-    def take_along(self, lane: Lane) -> None:
-        """Send some of what waits. Expects the lock to be held.
+    def take_along(self, lane: Lane) -> bool:
+        """Send some of what waits; whether too much is on its way for that. Expects the lock to be held.
 
-        A caller whose record went behind others does so: threads that log without a pause leave the thread that
-        drains the outbox so little of the interpreter that it would never catch up.
+        A caller whose record went behind others does so, and serves reports where there are too many to come: threads
+        that log without a pause leave the thread that drains the outbox so little of the interpreter that it would
+        never catch up.
         """
         self._send_waiting(lane, _TAKEN_ALONG)
+        return len(lane.in_flight) >= _WINDOW and not self._state.away
 
     def _send_waiting(self, lane: Lane, records: int) -> bool:
         """Send so many waiting records; whether there may be more. Expects the lock to be held."""

@@ -114,10 +114,18 @@ class DeliveryState:
             lane = self.lanes[entry.record.category]
             if lane.in_flight.pop(entry.number, None) is None:
                 return  # it was given up, with its client
-            if error is None:
-                self._delivered(lane, entry, message)
-            else:
-                self.fail(lane, entry, error.code())
+            try:
+                self._report(lane, entry, error, message)
+            except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same
+                if not entry.settled and not lane.expects(entry):
+                    self._report(lane, entry, error, message)
+                raise
+
+    def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._delivered(lane, entry, message)
+        else:
+            self.fail(lane, entry, error.code())
 
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
         self.acknowledged = self.answered = time.monotonic()
@@ -291,6 +299,7 @@ class DeliveryState:
         self.outbox.set_state(entry.place, DONE)
         if entry.spooled:
             self.ledger.spooled -= 1
+            entry.spooled = False
 
     @staticmethod
     def _settle(entry: Entry, *, dropped: bool) -> None:

@@ -112,11 +112,10 @@ def note(kind: str, message: str, *args: object) -> None:
 def tell() -> None:
     """Log what was noted. No lock may be held."""
     while _noted:
-        try:
-            kind, (message, args) = _noted.popitem()
-        except KeyError:  # another thread was quicker
-            return
-        warn(kind, message, *args)
+        for kind in tuple(_noted):
+            message, args = _noted.pop(kind, ("", ()))
+            if message:  # else another thread was quicker
+                warn(kind, message, *args)
 
 
 _component_numbers = itertools.count()
