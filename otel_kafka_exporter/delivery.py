@@ -34,7 +34,7 @@ _Source = TypeVar("_Source", contravariant=True)  # noqa: PLC0105 - functions us
 
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
-#: How long a caller waits for another thread that is deciding over failed records; at a shutdown, for each of two steps.
+#: How long a caller waits for another thread that decides over failed records; at a shutdown, in each of two steps.
 _TURN_SECONDS, _END_SECONDS = 1.0, 0.3
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000

@@ -112,8 +112,9 @@ class DeliveryState:
         """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
         with self.lock:
             lane = self.lanes[entry.record.category]
-            if lane.in_flight.pop(entry.number, None) is None:
+            if entry.number not in lane.in_flight:
                 return  # it was given up, with its client
+            del lane.in_flight[entry.number]  # not pop(): Ctrl-C could come at the end of a call, before `try`
             try:
                 self._report(lane, entry, error, message)
             except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same

@@ -1,0 +1,203 @@
+"""Calls that are interrupted, that come at an impossible moment, or that wait for one that never ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+
+from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
+from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.telemetry import log
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.interrupting import interrupt_at_signal_point
+from tests.waiting import until
+
+from .pipelines import arrived, audit_records, exporting, records
+from .test_direct import direct
+
+AUDIT_TOPIC = "omninode.logging.audit.v1"
+FAILURE = LogRecordExportResult.FAILURE
+
+
+def delivery_of(exporter: KafkaLogExporter) -> Delivery:
+    assert isinstance(exporter._delivery, Delivery)
+    return exporter._delivery
+
+
+@contextmanager
+def on_signal(call: Callable[[], Any]) -> Iterator[None]:
+    """Have something called by the handler of SIGUSR1."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: call())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_a_signal_handler_emits_within_a_log_call_counts_at_once_and_is_delivered(
+    embedded_kafka: EmbeddedKafka,
+) -> None:
+    """It waits for no further log call, be it an event or one that cannot be converted, and no count is wrong."""
+    broken = records(["broken"], **{"omni.category": "audit"})
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["before"]))
+
+        def emit() -> None:
+            for record in (*audit_records(["from the handler"]), *broken):
+                exporter.hand_over(record)
+
+        with on_signal(emit), delivery_of(exporter)._state.lock:
+            signal.raise_signal(signal.SIGUSR1)
+            stats = exporter.stats()
+            assert (stats.accepted, stats.in_flight) == (3, 2)
+        assert exporter.force_flush(10_000)
+        assert arrived(embedded_kafka, AUDIT_TOPIC) == ["from the handler"]
+        assert exporter.stats()[:5] == (3, 2, 0, 1, 0)
+
+
+def test_an_event_within_a_log_call_is_not_waited_for(embedded_kafka: EmbeddedKafka) -> None:
+    """Its receipt could only come when the interrupted call goes on: the wait ends at once."""
+    with direct(embedded_kafka) as (provider, processor):
+
+        def emit() -> None:
+            started = time.monotonic()
+            with pytest.raises(DeliveryTimeout, match="within a log call"):
+                emit_audit_event("a", "b", "r", "success", logger=provider.get_logger("shop"), wait=30)
+            assert time.monotonic() - started < 5
+
+        with on_signal(emit), delivery_of(processor._exporter)._state.lock:
+            signal.raise_signal(signal.SIGUSR1)
+        assert provider.force_flush()
+        assert len(embedded_kafka.messages(AUDIT_TOPIC)) == 1
+
+
+@pytest.mark.parametrize("kind", ["application", "audit", "broken"])
+@pytest.mark.parametrize("way", ["hand_over", "export"])
+def test_ctrl_c_at_any_moment_of_a_call_leaves_no_record_unaccounted(
+    way: str, kind: str, embedded_kafka: EmbeddedKafka
+) -> None:
+    """Wherever Python raises it, each record of the call has an outcome in the end, and the locks are free."""
+    [record] = {
+        "application": lambda: records(["text"]),
+        "audit": lambda: audit_records(["event"]),
+        "broken": lambda: records(["broken"], **{"omni.category": "audit"}),
+    }[kind]()
+    with exporting(embedded_kafka, delivery_wait=0.5) as exporter:
+        exporter.export([*records(["first"]), *audit_records(["first"])])
+        lock = delivery_of(exporter)._state.lock
+
+        def call() -> None:
+            if way == "export":
+                exporter.export([record, record])
+            else:
+                exporter.hand_over(record)
+
+        number = 0
+        interrupted = True
+        while interrupted:
+            number += 1
+            interrupted = interrupt_at_signal_point(number, call)
+            assert not lock._is_owned()  # type: ignore[attr-defined]  # the threading module's own way to ask
+        assert number > 20
+        until(lambda: not exporter.stats().in_flight, 30)
+        stats = exporter.stats()
+        assert stats.accepted == stats.delivered + stats.dead_lettered + stats.spooled + sum(stats.dropped.values())
+        assert set(stats.dropped) <= {"interrupted"}
+        assert (stats.dead_lettered if kind == "broken" else stats.delivered - 2) > 0
+
+
+def test_a_shutdown_keeps_what_it_has_although_a_decision_hangs(embedded_kafka: EmbeddedKafka) -> None:
+    """A thread that hangs in the client while it decides over records holds up no shutdown, and costs no record."""
+    with exporting(embedded_kafka, producer_config={"linger.ms": 5000}) as exporter:
+        exporter.export(records(["before"]))
+        for record in records([str(n) for n in range(10)]):
+            exporter.hand_over(record)
+        embedded_kafka.down()
+        turn = delivery_of(exporter)._recovery._turn
+        with turn:
+            started = time.monotonic()
+            exporter.shutdown(500)
+            assert time.monotonic() - started < 3
+        assert exporter.stats()[:5] == (11, 1, 10, 0, 0)
+        embedded_kafka.up()
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["next process"]))
+        until(lambda: exporter.stats().delivered == 11)
+        assert set(arrived(embedded_kafka)) == {"before", *map(str, range(10)), "next process"}
+
+
+def test_an_export_whose_records_have_no_outcome_yet_says_failure(embedded_kafka: EmbeddedKafka) -> None:
+    """Where it may not take its records back in time, it does not claim that they are anywhere; they still are."""
+    with exporting(embedded_kafka, delivery_wait=0.3) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        with delivery_of(exporter)._recovery._turn:
+            exporter.hand_over(records(["beside it"])[0])
+            assert exporter.export(records(["held up"])) is FAILURE
+            assert exporter.stats()[:5] == (3, 1, 0, 0, 2)
+        embedded_kafka.up()
+        until(lambda: exporter.stats().delivered == 3, 30)
+
+
+def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:
+    """Whoever comes second returns when the first one is done, with everything in its place."""
+    with exporting(embedded_kafka, delivery_wait=30) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        for record in records([str(n) for n in range(10)]):
+            exporter.hand_over(record)
+        first = threading.Thread(target=exporter.shutdown, args=(1000,))
+        first.start()
+        until(lambda: delivery_of(exporter)._closed)
+        exporter.shutdown(10_000)
+        assert exporter.stats()[:5] == (11, 1, 10, 0, 0)
+        first.join()
+        exporter.hand_over(audit_records(["too late"])[0])
+        assert exporter.stats().dropped == {"shutdown": 1}
+        embedded_kafka.up()
+
+
+def test_a_warning_waits_for_no_lock_of_the_applications(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler for our log lines may take a lock that another thread holds while it logs: neither waits for ever."""
+    lock = threading.Lock()
+    seen = threading.Event()
+
+    class Locking(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            with lock:
+                seen.set()
+
+    unusable = tmp_path / "file"
+    unusable.write_text("no directory")
+    monkeypatch.setattr("otel_kafka_exporter.telemetry.QUIET_SECONDS", 0)
+    handler = Locking()
+    log.addHandler(handler)
+    exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", outbox_dir=str(unusable), delivery_wait=0.1)
+    try:
+        exporter.export(records(["away from here on"]))
+        done = threading.Event()
+
+        def application() -> None:
+            for record in records([str(n) for n in range(300)]):
+                with lock:
+                    exporter.hand_over(record)
+            done.set()
+
+        threads = [threading.Thread(target=application, daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert seen.wait(10)
+    finally:
+        log.removeHandler(handler)
+        exporter.shutdown(100)
