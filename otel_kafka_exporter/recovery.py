@@ -113,11 +113,11 @@ class Recovery:
                     pass
 
     def is_sorting_out(self) -> bool:
-        """Whether brokers answer, and records wait for others to be sent again. Takes the lock itself."""
+        """Whether brokers answer, and refuse some of what they are sent. Takes the lock itself."""
         state = self._state
         with state.lock:
-            waits = any(lane.again or lane.failed for lane in state.lanes.values())
-            return waits and not state.away and time.monotonic() - state.answered < self._delivery_wait
+            refused = any(lane.paused for lane in state.lanes.values())
+            return refused and not state.away and time.monotonic() - state.answered < self._delivery_wait
 
     def adopt(self) -> None:
         """Take over what processes that are dead have left in their outboxes."""

@@ -12,6 +12,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter import KafkaLogExporter, decode
+from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.testing import EmbeddedKafka
 
 TOPIC = "omninode.logging.application.v1"
@@ -42,6 +43,18 @@ def exporting(kafka: EmbeddedKafka, **settings: Any) -> Iterator[KafkaLogExporte
         yield exporter
     finally:
         exporter.shutdown()
+
+
+def delivery_of(exporter: KafkaLogExporter) -> Delivery:
+    """What delivers for an exporter whose settings are right."""
+    assert isinstance(exporter._delivery, Delivery)
+    return exporter._delivery
+
+
+def settled(exporter: KafkaLogExporter) -> bool:
+    """Whether nothing is on its way, and nothing waits."""
+    stats = exporter.stats()
+    return not (stats.in_flight or stats.spooled)
 
 
 def arrived(kafka: EmbeddedKafka, topic: str = TOPIC) -> list[str]:

@@ -14,22 +14,16 @@ import pytest
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
-from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.telemetry import log
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.interrupting import interrupt_at_signal_point
 from tests.waiting import until
 
-from .pipelines import arrived, audit_records, exporting, records
+from .pipelines import arrived, audit_records, delivery_of, exporting, records
 from .test_direct import direct
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
 FAILURE = LogRecordExportResult.FAILURE
-
-
-def delivery_of(exporter: KafkaLogExporter) -> Delivery:
-    assert isinstance(exporter._delivery, Delivery)
-    return exporter._delivery
 
 
 @contextmanager

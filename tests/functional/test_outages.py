@@ -13,11 +13,10 @@ import pytest
 from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
-from otel_kafka_exporter import KafkaLogExporter
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
-from .pipelines import arrived, audit_records, exporting, first_of_each, records
+from .pipelines import arrived, audit_records, exporting, first_of_each, records, settled
 
 SUCCESS, FAILURE = LogRecordExportResult.SUCCESS, LogRecordExportResult.FAILURE
 AUDIT_TOPIC = "omninode.logging.audit.v1"
@@ -25,11 +24,6 @@ AUDIT_TOPIC = "omninode.logging.audit.v1"
 
 def grown(count: Callable[[], int], before: int, by: int) -> bool:
     return count() > before + by
-
-
-def settled(exporter: KafkaLogExporter) -> bool:
-    stats = exporter.stats()
-    return not (stats.in_flight or stats.spooled)
 
 
 def test_what_an_outage_holds_up_arrives_afterwards_in_order(embedded_kafka: EmbeddedKafka) -> None:
