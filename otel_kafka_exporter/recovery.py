@@ -150,10 +150,10 @@ class Recovery:
             elif lane.blocked:
                 if now >= lane.probe_at and not lane.in_flight:
                     self._sending.try_oldest(lane)
-            elif lane.paused:
-                with self._state.lock:
-                    lane.paused = bool(lane.in_flight or lane.failed or lane.again)
             else:
+                if lane.paused:
+                    with self._state.lock:
+                        lane.paused = bool(lane.in_flight or lane.failed or lane.again)
                 self._sending.drain(lane)
 
     def due(self) -> float:
