@@ -9,49 +9,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeVar
 
-from . import receipts
 from .background import Background
-from .entry import Batch, Entry
+from .entry import Batch
 from .envelope import Category
-from .errors import ConversionError
 from .forks import after_fork_in_child
-from .kafka_record import KafkaRecord
-from .lane import Lane
+from .intake import Builder, Intake, Source
 from .outbox import OnLoss, Outbox
 from .outcome import DeliveryStats, OutboxUsage
 from .producer import KafkaProducer
-from .recovery import SHUTDOWN, SLICE_SECONDS, Recovery
-from .rows import encode_row
+from .recovery import Recovery
+from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
 from .sending import Sending
 from .state import DeliveryState
-from .telemetry import Metrics, note, tell, warn
+from .telemetry import Metrics, tell, warn
 
-_Source = TypeVar("_Source", contravariant=True)  # noqa: PLC0105 - functions use it too
-
-#: How long a caller that found the local queue full serves reports before it looks again.
-_ROOM_SECONDS = 0.005
+#: How long those that wait for room may take at a shutdown to find their place in the outbox.
+_ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
 #: How long a caller waits for another thread that decides over failed records; at a shutdown, in each of two steps.
 _TURN_SECONDS, _END_SECONDS = 1.0, 0.3
-#: Records that wait in memory at most while those before them are sent again, where there is no outbox.
-_LONGEST_AGAIN = 10_000
-#: The reason of a record that is lost by an error that nobody foresaw.
-_FAULT = "exporter_fault"
 #: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
 _PATIENCE = 5
-
-
-class Builder(Protocol[_Source]):
-    """Makes Kafka records of what is handed over."""
-
-    def build(self, source: _Source) -> KafkaRecord | None:
-        """The record; None for one that must not be sent. Raises `ConversionError` where there cannot be one."""
-
-    def letter(self, source: _Source) -> KafkaRecord:
-        """The dead letter of one that cannot be built: as much of it as can be kept, redacted."""
 
 
 class Delivery:
@@ -89,9 +69,6 @@ class Delivery:
         self._make_outbox = outbox
         self._durable = durable
         self._sync = sync
-        self._closed = False
-        self._ended = threading.Event()
-        self._closer = 0
         self._begin(DeliveryState(outbox, durable))
         after_fork_in_child(self._after_fork)
         metrics.observe(self)
@@ -100,22 +77,34 @@ class Delivery:
         """A child starts from nothing: what its parent has in hand is its parent's."""
         if self._state.outbox is not None:
             self._state.outbox.abandon()
-        self._begin(DeliveryState(self._make_outbox, self._durable))
+        state = DeliveryState(self._make_outbox, self._durable)
+        state.closed = self._state.closed
+        self._begin(state)
 
     def _begin(self, state: DeliveryState) -> None:
         self._state = state
-        self._sending = Sending(state, self._producer)
-        self._recovery = Recovery(state, self._producer, self._sending, self._delivery_wait, self._message_timeout)
+        sending = Sending(state, self._producer)
+        self._retreat = Retreat(state, self._producer)
+        self._recovery = Recovery(
+            state,
+            self._producer,
+            sending,
+            self._retreat,
+            self._delivery_wait,
+            self._message_timeout,
+        )
         self._background = Background(state, self._recovery, self._producer, self._look_after, self._at_worker_exit)
-        # What was handed over by a signal handler or a finalizer while its own thread was in the middle of the same,
-        # each with the reason why it is refused, if it is.
-        self._deferred: deque[tuple[KafkaRecord, str]] = deque()
+        self._intake = Intake(state, self._producer, sending, self._background.notice)
         self._warned: Counter[str] = Counter()
+        self._closer = 0
+        self._ended = threading.Event()
+        if state.closed:
+            self._ended.set()
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
         with self._state.lock:
-            return self._state.ledger.stats(len(self._deferred))
+            return self._state.ledger.stats(len(self._intake.deferred))
 
     def outbox_usage(self) -> OutboxUsage | None:
         """What the outbox holds; None without one."""
@@ -127,18 +116,18 @@ class Delivery:
 
     # The way in
 
-    def hand_over(self, source: _Source, builder: Builder[_Source]) -> None:
+    def hand_over(self, source: Source, builder: Builder[Source]) -> None:
         """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
 
         Args:
             source: what it is made of.
             builder: makes it.
         """
-        entry = self._take(source, builder, None, self._full_queue_wait)
+        entry = self._intake.take(source, builder, None, self._full_queue_wait)
         if self._sync and entry is not None:
             self._state.sync(entry)
 
-    def deliver(self, sources: Sequence[_Source], builder: Builder[_Source]) -> bool:
+    def deliver(self, sources: Sequence[Source], builder: Builder[Source]) -> bool:
         """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.
 
         Args:
@@ -153,7 +142,7 @@ class Delivery:
         batch, entry = Batch(), None
         try:
             for source in sources:
-                entry = self._take(source, builder, batch, deadline - time.monotonic()) or entry
+                entry = self._intake.take(source, builder, batch, deadline - time.monotonic()) or entry
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
             self._wait(batch, deadline)
@@ -166,134 +155,6 @@ class Delivery:
         self._metrics.exported(time.monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open
-
-    def _take(
-        self, source: _Source, builder: Builder[_Source], batch: Batch | None, room_within: float
-    ) -> Entry | None:
-        """Take one record; its entry, where that has a row in the outbox."""
-        record, reason = self._build(source, builder)
-        if record is None:
-            self._gone(reason, batch)
-            return None
-        if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
-            self._deferred.append((record, reason))
-            receipts.postponed(record.event_id)
-            return None
-        entry = None
-        if reason:
-            self._refuse(record, reason, batch)
-            tell()
-        else:
-            entry = self._start(record, batch, room_within)
-        if self._deferred:
-            self._start_deferred()
-        return entry
-
-    @staticmethod
-    def _build(source: _Source, builder: Builder[_Source]) -> tuple[KafkaRecord | None, str]:
-        """The record, or the dead letter and why it is one, or nothing and why."""
-        try:
-            return builder.build(source), ""
-        except ConversionError as error:
-            reason = f"conversion:{error.field}"
-            note(reason, "a log record cannot be delivered, and is a dead letter: %s", error)
-            try:
-                return builder.letter(source), reason
-            except Exception as fault:  # noqa: BLE001 - as below
-                error_of_ours: Exception = fault
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
-            error_of_ours = fault
-        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
-        return None, _FAULT
-
-    def _gone(self, fault: str, batch: Batch | None) -> None:
-        """There is nothing to be delivered of a record."""
-        with self._state.lock:
-            self._state.ledger.accepted += 1
-            self._state.dropped(fault or "own_log_line")
-            if batch is not None:
-                batch.taken += 1
-                batch.failed += 1
-
-    def _start_deferred(self) -> None:
-        with self._state.lock:  # while one is in neither place, nobody counts
-            while self._deferred:
-                record, reason = self._deferred.popleft()
-                if reason:
-                    self._refuse(record, reason, None)
-                else:
-                    self._start(record, None, 0)
-
-    def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
-        state = self._state
-        with state.lock:
-            in_flight = state.ledger.in_flight
-            state.ledger.accepted += 1
-            if batch is not None:
-                batch.taken += 1
-            try:
-                kept = state.refuse(letter, reason)
-            finally:
-                if state.ledger.in_flight > in_flight:
-                    state.dropped("interrupted")
-            if batch is not None:
-                batch.failed += not kept
-
-    def _start(self, record: KafkaRecord, batch: Batch | None, room_within: float) -> Entry | None:
-        state = self._state
-        lane = state.lanes[record.category]
-        row = encode_row(record, "", time.time_ns()) if lane.durable else None
-        room, is_crowded = True, False
-        with state.lock:
-            entry = state.outside(record, batch)
-            try:
-                if record.cuts:
-                    state.ledger.truncated += record.cuts
-                    if record.uncut is not None:
-                        state.attach(record, record.uncut)
-                if self._closed:
-                    state.drop(entry, SHUTDOWN)
-                elif state.away or lane.diverts(record.key):
-                    self._divert(lane, entry, row)
-                    is_crowded = self._sending.take_along(lane)
-                else:
-                    state.enter(lane, entry, row)
-                    room = self._sending.send(lane, entry)
-            except BaseException:  # Ctrl-C
-                state.interrupted(lane, entry)
-                raise
-        if not room:
-            self._wait_for_room(lane, entry, room_within)
-        if is_crowded:
-            self._producer.poll(0)
-        self._background.notice()
-        return entry if entry.place is not None else None
-
-    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> None:
-        """A record cannot be sent at once. Expects the lock to be held."""
-        state = self._state
-        if lane.paused and state.outbox is None and not self._closed and len(lane.again) < _LONGEST_AGAIN:
-            lane.wait_again(entry)
-        else:
-            state.keep(lane, entry, state.away or lane.blocked or "queue_full", row=row)
-
-    def _wait_for_room(self, lane: Lane, entry: Entry, seconds: float) -> None:
-        """The local queue is full: serve reports until there is room, and give up after a while."""
-        state = self._state
-        deadline = time.monotonic() + seconds
-        room = False
-        try:
-            while not room and time.monotonic() < deadline:
-                self._producer.poll(_ROOM_SECONDS)
-                with state.lock:
-                    if state.away or lane.diverts(entry.record.key):
-                        break
-                    state.depart(lane, entry)
-                    room = self._sending.send(lane, entry)
-        finally:
-            if not room:
-                with state.lock:
-                    self._divert(lane, entry)
 
     # The wait for outcomes
 
@@ -319,8 +180,8 @@ class Delivery:
 
     def _look_after(self) -> None:
         """Do what could not be done in the middle of something else, and say what there is to say."""
-        if self._deferred:
-            self._start_deferred()
+        if self._intake.deferred:
+            self._intake.start_deferred()
         tell()
         self._warn_of_losses()
 
@@ -351,7 +212,7 @@ class Delivery:
         """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
         deadline = time.monotonic() + seconds
         with self._state.lock:
-            closed, self._closed = self._closed, True
+            closed, self._state.closed = self._state.closed, True
         if closed:
             if self._closer != threading.get_ident():  # else a signal handler has interrupted it
                 self._ended.wait(seconds)
@@ -370,11 +231,11 @@ class Delivery:
             self._serve(left)
         self._background.stop(_END_SECONDS)
         if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _END_SECONDS):
-            self._recovery.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
+            self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
         # Those that wait for room give up now, and have their place in the outbox in a moment.
-        deadline = time.monotonic() + _ROOM_SECONDS * 20
+        deadline = time.monotonic() + _ROOM_SECONDS
         while self.stats().in_flight and time.monotonic() < deadline:
-            state.attention.wait(_ROOM_SECONDS)
+            state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()
         with state.lock:

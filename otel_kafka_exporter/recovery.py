@@ -18,26 +18,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
 from .kafka_errors import verdict
 from .lane import Lane
-from .outbox import Front
 from .outcome import Disposition
 from .producer import KafkaProducer
+from .retreat import SHUTDOWN, Retreat
 from .sending import Sending
 from .state import DeliveryState, is_away
 from .telemetry import note
 
-#: How long one wait for reports lasts.
-SLICE_SECONDS = 0.05
-#: The reason of a retreat that is no failure.
-SHUTDOWN = "shutdown"
-#: How long the reports on purged records may take; they are local.
-_PURGE_SECONDS = 1.0
 #: How long one question to a cluster that is away may take, and the pauses between two.
 _PROBE_SECONDS = 0.25
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
@@ -45,8 +38,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _LONGEST_BLOCK = 5.0
 #: A record is given up at the latest after so many times `delivery_wait` without its report, whatever else flows.
 _PATIENCE = 5
-#: How many records are put away under one lock.
-_CHUNK = 64
 #: A client with a fatal error purges what it has, and may report that first. Our own purges are heard of in `_retreat`.
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
@@ -58,6 +49,7 @@ class Recovery:
         state: the records' states.
         producer: takes them to Kafka.
         sending: how they get there.
+        retreat: how they come back.
         delivery_wait: seconds without an acknowledgement after which the cluster is away.
         message_timeout: seconds after which librdkafka gives a record up; ours has to be over before.
     """
@@ -67,12 +59,14 @@ class Recovery:
         state: DeliveryState,
         producer: KafkaProducer,
         sending: Sending,
+        retreat: Retreat,
         delivery_wait: float,
         message_timeout: float,
     ) -> None:
         self._state = state
         self._producer = producer
         self._sending = sending
+        self._retreat = retreat
         self._delivery_wait = delivery_wait
         self._patience = min(_PATIENCE * delivery_wait, 0.75 * message_timeout)
         self._client_number = producer.client_number
@@ -95,22 +89,10 @@ class Recovery:
             return False
         try:
             if condition():
-                self._retreat(reason)
+                self._go_back(reason)
         finally:
             self._turn.release()
         return True
-
-    def put_away(self, reason: str) -> None:
-        """Put everything away that is not at rest, without a turn: the thread whose turn it is may hang."""
-        state = self._state
-        with state.lock:
-            state.away = reason
-            self._fail_all()
-            for lane in state.lanes.values():
-                self._gather(lane)
-                front = self._front(lane)
-                while self._put_back_some(lane, reason, front, hold=False):
-                    pass
 
     def is_sorting_out(self) -> bool:
         """Whether brokers answer, and refuse some of what they are sent. Takes the lock itself."""
@@ -137,7 +119,7 @@ class Recovery:
         self._judge()
         now = time.monotonic()
         if self._is_stalled(now):
-            self._retreat("delivery_timeout")
+            self._go_back("delivery_timeout")
         if self._state.away:
             if now >= self._probe_at and not self._in_flight():
                 self._probe()
@@ -184,7 +166,7 @@ class Recovery:
         if away:
             if fatal and not former:
                 self._producer.renew(number)
-            self._retreat(state.away, was_away=was_away, hold=fatal or former)
+            self._go_back(state.away, was_away=was_away, hold=fatal or former)
             return
         for lane in state.lanes.values():
             if lane.failed and not lane.in_flight:
@@ -199,7 +181,7 @@ class Recovery:
                 for entry in [entry for entry in lane.in_flight.values() if entry.client != number]:
                     self._state.fail(lane, entry, KafkaError._FATAL)
 
-    def _retreat(self, reason: str, *, was_away: str | None = None, hold: bool = False) -> None:
+    def _go_back(self, reason: str, *, was_away: str | None = None, hold: bool = False) -> None:
         """The cluster is away: take everything back that is on its way, and put it before all that waits."""
         state = self._state
         with state.lock:
@@ -210,70 +192,16 @@ class Recovery:
             cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
             where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
             note(f"away:{reason}", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
-        self._producer.purge(number)
-        deadline = time.monotonic() + _PURGE_SECONDS
-        while self._in_flight() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
-            pass
-        if self._in_flight():  # its client swallowed reports, as one with a fatal error does, or is gone
-            self._producer.renew(number)
-        with state.lock:
-            self._fail_all()
+        self._retreat.take_back(number)
         for lane in state.lanes.values():
-            self._put_back(lane, reason, hold=hold and not was_away)
+            self._retreat.put_back(lane, reason, hold=hold and not was_away)
         self._pause_probing(_FIRST_PAUSE if not was_away else 2 * self._pause)
         if not was_away:
             self._probe_at = 0.0  # at once: it may have been the producer's fault alone
 
-    def _fail_all(self) -> None:
-        """No more reports are expected. Expects the lock to be held."""
-        for lane in self._state.lanes.values():
-            for entry in list(lane.in_flight.values()):
-                self._state.fail(lane, entry, KafkaError._FATAL)
-
     def _pause_probing(self, seconds: float) -> None:
         self._pause = min(seconds, _LONGEST_PAUSE)
         self._probe_at = time.monotonic() + self._pause
-
-    def _put_back(self, lane: Lane, reason: str, *, hold: bool) -> None:
-        """Into the outbox with all that failed in a lane, before everything that waits there.
-
-        Args:
-            lane: the lane.
-            reason: why, for those that cannot be kept.
-            hold: whether a process without an outbox sends them once more, by a new client.
-        """
-        with self._state.lock:
-            self._gather(lane)
-            front = self._front(lane)
-        is_more = True
-        while is_more:
-            with self._state.lock:
-                is_more = self._put_back_some(lane, reason, front, hold=hold)
-            time.sleep(0)  # let others have the lock, which would not get it by themselves
-        with self._state.lock:
-            lane.paused = bool(lane.again)
-
-    @staticmethod
-    def _gather(lane: Lane) -> None:
-        """Put what failed and what was to be sent again in one order. Expects the lock to be held."""
-        failed = [*lane.failed, *((entry, KafkaError._PURGE_QUEUE) for entry in lane.again)]
-        lane.failed = deque(sorted(failed, key=lambda failure: failure[0].number))
-        lane.again.clear()
-
-    def _put_back_some(self, lane: Lane, reason: str, front: Front | None, *, hold: bool) -> bool:
-        """Put some of what failed where it belongs; whether there is more. Expects the lock to be held."""
-        state = self._state
-        for _ in range(min(_CHUNK, len(lane.failed))):
-            # It stays in the lane until it has found its place: Ctrl-C may come at any moment.
-            entry = lane.failed[0][0]
-            entry.group = 0
-            entry.alone = False
-            if hold and state.outbox is None:
-                lane.again.append(entry)
-            else:
-                state.keep(lane, entry, reason, front=front)
-            lane.failed.popleft()
-        return bool(lane.failed)
 
     def _dispose(self, lane: Lane) -> None:
         """Decide over a lane's failures, none of which is the cluster's."""
@@ -289,7 +217,7 @@ class Recovery:
                 self._block(lane, blocked)
         if blocked:
             # All of them: what is a dead letter for itself is found to be one when the topic is open again.
-            self._put_back(lane, blocked, hold=False)
+            self._retreat.put_back(lane, blocked, hold=False)
         state.attention.set()
 
     def _halve(self, lane: Lane) -> None:
@@ -313,15 +241,6 @@ class Recovery:
                 entry.group = half[0].number
             lane.again.extendleft(reversed(half))
         lane.paused = bool(lane.again)
-
-    def _front(self, lane: Lane) -> Front | None:
-        """Where to put what failed, which is older than everything that waits with the same key.
-
-        Those that all have their places in the outbox have them in the right order.
-        """
-        if self._state.outbox is None or all(entry.place is not None for entry, _ in lane.failed):
-            return None
-        return self._state.outbox.front(lane.stream)
 
     def _block(self, lane: Lane, reason: str) -> None:
         lane.backoff = min(2 * lane.backoff, _LONGEST_BLOCK) if lane.blocked else _FIRST_PAUSE
@@ -348,7 +267,7 @@ class Recovery:
             patience_ends = time.monotonic() - self._delivery_wait
             for each in state.lanes.values():
                 if each.again and each.again[0].since < patience_ends:
-                    self._put_back(each, state.away, hold=False)
+                    self._retreat.put_back(each, state.away, hold=False)
             self._pause_probing(2 * self._pause)
         elif lane is None:
             with state.lock:

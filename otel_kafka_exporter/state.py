@@ -54,6 +54,8 @@ class DeliveryState:
         }
         #: Why the cluster takes nothing at present; empty when it does.
         self.away = ""
+        #: Whether no more records are taken.
+        self.closed = False
         #: When a broker last acknowledged anything, by the monotonic clock.
         self.acknowledged = 0.0
         #: Set when something has failed and somebody has to decide.

@@ -150,7 +150,7 @@ def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:
             exporter.hand_over(record)
         first = threading.Thread(target=exporter.shutdown, args=(1000,))
         first.start()
-        until(lambda: delivery_of(exporter)._closed)
+        until(lambda: delivery_of(exporter)._state.closed)
         exporter.shutdown(10_000)
         assert exporter.stats()[:5] == (11, 1, 10, 0, 0)
         first.join()

@@ -73,7 +73,7 @@ def test_a_busy_key_leaves_the_outbox_while_threads_log_without_a_pause(embedded
 
 
 def test_a_refused_record_costs_its_company_few_round_trips(embedded_kafka: EmbeddedKafka) -> None:
-    """Of 1,000 records that are refused together, the one at fault is found by halving; none is lost, and none arrives twice."""
+    """Of 1,000 records that are refused together, the one at fault is found by halving, and none is lost."""
     bodies = [f"{n}" for n in range(1_000)]
     with exporting(embedded_kafka, producer_config={"linger.ms": 20, "batch.num.messages": 10_000}) as exporter:
         exporter.export(records(["before"]))
