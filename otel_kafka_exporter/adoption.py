@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from .box import Box, boxes
@@ -26,17 +27,15 @@ class Adoption:
         # The orders kept for the rest of a dead process's segments, for which there was no room.
         self._reserved: dict[tuple[str, Stream], int] = {}
 
-    def adopt(self) -> dict[Stream, int]:
-        """Take over what there is and has room; how many rows of each stream wait that did not before."""
-        adopted: dict[Stream, int] = {}
+    def adopt(self) -> Generator[tuple[Stream, int], None, None]:
+        """Take over what there is and has room; for each segment its stream, and how many rows wait now."""
         if self._storage.configuration is not None:
             # The oldest last: each goes before those that came earlier.
             for path in boxes(self._storage.configuration):
                 if not self._storage.owns(path):
-                    self._adopt_box(path, adopted)
-        return adopted
+                    yield from self._adopt_box(path)
 
-    def _adopt_box(self, path: Path, adopted: dict[Stream, int]) -> None:
+    def _adopt_box(self, path: Path) -> Iterator[tuple[Stream, int]]:
         try:
             dead = Box.take(path)
             if dead is None:
@@ -47,8 +46,10 @@ class Adoption:
                     parsed = parse_segment_name(name)
                     if parsed is not None:
                         found.setdefault(parsed[0], []).append(name)
-                complete = [self._adopt_stream(dead, stream, names, adopted) for stream, names in found.items()]
-                if all(complete):
+                complete = True
+                for stream, names in found.items():
+                    complete &= yield from self._adopt_stream(dead, stream, names)
+                if complete:
                     dead.remove()
             finally:
                 dead.release()
@@ -57,7 +58,7 @@ class Adoption:
         except OSError as error:
             note("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
 
-    def _adopt_stream(self, dead: Box, stream: Stream, names: list[str], adopted: dict[Stream, int]) -> bool:
+    def _adopt_stream(self, dead: Box, stream: Stream, names: list[str]) -> Generator[tuple[Stream, int], None, bool]:
         """Adopt segments in their order; whether none of them has to stay."""
         queue = self._storage.queues[stream]
         key = (dead.path.name, stream)
@@ -77,10 +78,10 @@ class Adoption:
             else:
                 self._adopt_segment(dead, queue, segment)
                 order += 1
-                if segment.waiting:
-                    adopted[stream] = adopted.get(stream, 0) + segment.waiting
                 if segment.damaged:
                     self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
+                if segment.waiting:
+                    yield stream, segment.waiting
         else:
             return True
         self._reserved[key] = order

@@ -6,7 +6,7 @@ Rows are kept in segments (`segment`), one queue of them for each stream (`strea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -157,19 +157,27 @@ class Outbox:
         waiting = {stream: queue.waiting() for stream, queue in self._queues.items()}
         return Usage(self._storage.allocated(), waiting, min(created, default=None))
 
-    def adopt(self) -> dict[Stream, int]:
+    def adopt(self) -> Generator[tuple[Stream, int], None, None]:
         """Take over what dead processes of the same configuration left, before all that is here.
 
         What was SENT by them is WAITING. What there is no room for stays where it is, until there is.
 
         Returns:
-            How many rows of each stream wait that did not before.
+            One segment in each step: its stream, and how many rows wait that did not before. Between two steps the lock
+            need not be held; an adoption that is not gone through to its end has to be closed.
         """
         return self._adoption.adopt()
 
-    def check(self) -> None:
-        """Write anew what somebody removed: a segment's file, the directory, or its lock. Call it every second."""
+    def check(self) -> dict[Stream, int]:
+        """See what others did. Call it every second.
+
+        What somebody removed is written anew: a segment's file, the directory, or its lock.
+
+        Returns:
+            How many rows of each stream waited that an operator has settled since the last call.
+        """
         self._storage.check()
+        return self._storage.settled_by_others()
 
     def sync(self, place: Place) -> None:
         """Return when a row is on the disk, or has gone. Call it without the lock: threads that wait share a flush.

@@ -103,17 +103,30 @@ class Recovery:
 
     def adopt(self) -> None:
         """Take over what processes that are dead have left in their outboxes."""
-        with self._state.lock:
-            if self._state.outbox is None:
+        state = self._state
+        with state.lock:
+            outbox = state.outbox
+            if outbox is None:
                 return
-            for stream, rows in self._state.outbox.adopt().items():
-                self._state.adopted(stream, rows)
+            steps = outbox.adopt()
+        try:
+            is_more = True
+            while is_more:
+                with state.lock:
+                    found = next(steps, None) if state.outbox is outbox else None
+                    if found is not None:
+                        state.adopted(*found)
+                    is_more = found is not None
+                time.sleep(0)  # let others have the lock, which would not get it by themselves
+        finally:
+            steps.close()
 
     def check_outbox(self) -> None:
-        """Have the outbox look after its files."""
+        """Have the outbox look after its files, and after what operators have done to them."""
         with self._state.lock:
             if self._state.outbox is not None:
-                self._state.outbox.check()
+                for stream, rows in self._state.outbox.check().items():
+                    self._state.settled_by_others(stream, rows)
 
     def _step(self) -> None:
         self._judge()

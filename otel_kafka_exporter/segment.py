@@ -1,6 +1,7 @@
 """One file of the outbox: rows, one behind the other, in a mapped file of a fixed size.
 
-    header  magic 8 bytes, version u32, bytes u64, created u64 (Unix ns), salt u32, CRC-32 of these u32; 4 bytes spare
+    header  magic 8 bytes, version u32, bytes u64, created u64 (Unix ns), salt u32, CRC-32 of these u32;
+            4 bytes that change whenever somebody else settles a row
     row     marker u16, state u8, spare u8, payload bytes u32, CRC-32 of the payload u32, check u32; payload; to 8 bytes
     free    zeros
 
@@ -33,6 +34,8 @@ VERSION = 1
 HEADER_BYTES = 40
 ROW_BYTES = 16  # before its payload
 
+_TOUCHED_AT = HEADER_BYTES - 4
+
 _MAGIC = b"OTELKFK\xf5"
 _HEADER = Struct("<8sIQQI")
 _HEADER_CHECK = Struct("<I")
@@ -56,7 +59,7 @@ class _Row(NamedTuple):
 
 
 def settle_on_disk(path: Path, offset: int) -> None:
-    """Make a row of a file DONE for whoever opens it next; a process that has it open sees it by and by.
+    """Make a row of a file DONE; a process that has it open finds out by `settled_by_others`.
 
     Raises:
         OSError: the file is gone, or cannot be written to.
@@ -64,6 +67,7 @@ def settle_on_disk(path: Path, offset: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.pwrite(descriptor, bytes([DONE]), offset + _STATE_AT)
+        os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), _TOUCHED_AT)
     finally:
         os.close(descriptor)
 
@@ -98,6 +102,7 @@ class Segment:
         self._tail = HEADER_BYTES  # behind the last row
         self._first = HEADER_BYTES  # no row before it is WAITING
         self._gaps: dict[int, int] = {}  # from where damage begins to the row behind
+        self._touched = file.memory[_TOUCHED_AT:HEADER_BYTES]
 
     @classmethod
     def create(cls, path: Path | None, size: int, order: int, created: int = 0) -> Segment:
@@ -211,6 +216,20 @@ class Segment:
             self._scan(self.size)
             raise
 
+    def settled_by_others(self) -> int:
+        """How many rows that were WAITING somebody else has settled, since this was asked last.
+
+        Each state is one byte: where both settle a row at the same moment, it is DONE, and counted here or there.
+        """
+        touched = self._memory[_TOUCHED_AT:HEADER_BYTES]
+        if touched == self._touched:
+            return 0
+        self._touched = touched
+        waiting = self.waiting
+        states = Counter(self._memory[offset + _STATE_AT] for offset in self._offsets())
+        self.waiting, self.sent = states[WAITING], states[SENT]
+        return waiting - self.waiting
+
     def read(self, offset: int) -> bytes:
         """The payload of a row.
 
@@ -247,13 +266,17 @@ class Segment:
 
     def live_rows(self) -> Iterator[tuple[int, bytes]]:
         """Where each row is that is not DONE, and its payload."""
+        for offset in self._offsets():
+            if self._memory[offset + _STATE_AT] != DONE:
+                yield offset, self.read(offset)
+
+    def _offsets(self) -> Iterator[int]:
         offset = HEADER_BYTES
         while offset < self._tail:
             if offset in self._gaps:
                 offset = self._gaps[offset]
                 continue
-            if self._memory[offset + _STATE_AT] != DONE:
-                yield offset, self.read(offset)
+            yield offset
             offset = self._end(offset)
 
     def sync(self) -> None:
@@ -361,14 +384,9 @@ class Segment:
 
     def _send_again(self) -> None:
         """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit."""
-        offset = HEADER_BYTES
-        while offset < self._tail:
-            if offset in self._gaps:
-                offset = self._gaps[offset]
-                continue
+        for offset in self._offsets():
             if self._memory[offset + _STATE_AT] != DONE:
                 self._memory[offset + _STATE_AT] = WAITING
-            offset = self._end(offset)
         self.waiting, self.sent = self.waiting + self.sent, 0
 
 

@@ -35,6 +35,8 @@ from .telemetry import note
 
 #: The reason of a dead letter that is none: the whole of a record that was cut to be delivered.
 ATTACHMENT = "truncated"
+#: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
+SETTLED_BY_OPERATOR = "settled_by_operator"
 
 
 class DeliveryState:
@@ -270,6 +272,15 @@ class DeliveryState:
             self.ledger.spooled += rows
             self.lanes[stream.category].cursor = None  # they go before what was there
             self.attention.set()
+
+    def settled_by_others(self, stream: Stream, rows: int) -> None:
+        """An operator has deleted rows of the outbox, or delivered dead letters."""
+        if stream.dead:
+            self.ledger.dead_lettered -= rows
+        else:
+            self.ledger.spooled -= rows
+            self.lanes[stream.category].backlog.forget_empty()
+        self.ledger.dropped[SETTLED_BY_OPERATOR] += rows
 
     def damaged(self, lane: Lane, place: Place, error: ValueError) -> None:
         """A row of the outbox turned out to be unreadable when it was to be delivered."""

@@ -204,6 +204,17 @@ class Storage:
             with suppress(OSError):
                 box.path.rmdir()
 
+    def settled_by_others(self) -> dict[Stream, int]:
+        """How many rows of each stream were settled by others; segments in which nothing is left are removed."""
+        found: dict[Stream, int] = {}
+        for queue, segment in self.segments():
+            settled = segment.settled_by_others()
+            if settled:
+                found[queue.stream] = found.get(queue.stream, 0) + settled
+                if not segment.live and segment is not queue.writing:
+                    self.discard(queue, segment)
+        return found
+
     def _is_placed(self, queue: SegmentQueue, segment: Segment) -> bool:
         return segment.path == self.path(queue, segment.order) and segment.intact()
 

@@ -31,6 +31,14 @@ def make_outbox(directory: Path | None, max_bytes: int = 1 << 20, losses: Losses
     return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, Losses() if losses is None else losses)
 
 
+def adopt(outbox: Outbox) -> dict[Stream, int]:
+    """Adopt all that there is; how many rows of each stream wait that did not before."""
+    found: Counter[Stream] = Counter()
+    for stream, rows in outbox.adopt():
+        found[stream] += rows
+    return dict(found)
+
+
 def places(outbox: Outbox, stream: Stream) -> list[Place]:
     """Where the rows are that wait, in their order."""
     found = []

@@ -26,6 +26,7 @@ from tests.outboxes import (
     SECURITY,
     SEGMENT_BYTES,
     Losses,
+    adopt,
     all_waiting,
     boxes,
     make_outbox,
@@ -164,7 +165,7 @@ def test_names_sort_as_orders_do() -> None:
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
     """Neither making an outbox nor looking into it makes a file."""
     outbox = make_outbox(tmp_path / "outbox")
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {}
     outbox.check()
     assert outbox.next_waiting(APPLICATION) is None
     outbox.close()
@@ -336,7 +337,7 @@ def test_ctrl_c_while_appending(tmp_path: Path, size: int) -> None:
         assert found in ([*before, b"after"], [*before, row, b"after"])
         outbox.close()
         again = make_outbox(directory)
-        again.adopt()
+        adopt(again)
         assert waiting(again, AUDIT) == found
         again.close()
     assert bytecodes > 100
@@ -352,7 +353,7 @@ def test_in_memory_there_is_nothing_to_flush() -> None:
     fill(outbox, APPLICATION, 8)
     outbox.sync(outbox.append(APPLICATION, b"row"))
     outbox.check()
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {}
     assert losses.total()
     assert outbox.usage().bytes <= 4 * SEGMENT_BYTES
     outbox.abandon()

@@ -19,6 +19,7 @@ from tests.outboxes import (
     SECURITY,
     SEGMENT_BYTES,
     Losses,
+    adopt,
     all_waiting,
     boxes,
     make_outbox,
@@ -45,10 +46,10 @@ def test_a_closed_outbox_is_adopted(tmp_path: Path) -> None:
     left.append(AUDIT, b"done", DONE)
     outbox = make_outbox(tmp_path)
     outbox.append(APPLICATION, b"own")
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {}
     left.close()
-    assert outbox.adopt() == {APPLICATION: 3, DEAD: 1}
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {APPLICATION: 3, DEAD: 1}
+    assert adopt(outbox) == {}
     assert all_waiting(outbox) == {APPLICATION: [b"0", b"1", b"2", b"own"], DEAD: [b"letter"]}
     assert len(boxes(tmp_path)) == 1
 
@@ -64,7 +65,7 @@ def test_the_oldest_process_comes_first(tmp_path: Path) -> None:
         (tmp_path / CONFIGURATION).mkdir(exist_ok=True)
         box.rename(tmp_path / CONFIGURATION / f"{(n + 1) % 3:08}-0000-4000-8000-000000000000")
     outbox = make_outbox(tmp_path)
-    outbox.adopt()
+    adopt(outbox)
     assert waiting(outbox, AUDIT) == [b"0", b"1", b"2"]
 
 
@@ -73,7 +74,7 @@ def test_an_adopter_that_dies_is_adopted(tmp_path: Path) -> None:
     for n in range(5):
         outbox = make_outbox(tmp_path)
         outbox.append(AUDIT, b"%d" % n)
-        outbox.adopt()
+        adopt(outbox)
         assert waiting(outbox, AUDIT) == [b"%d" % m for m in range(n + 1)]
         outbox.close()
     assert len(boxes(tmp_path)) == 1
@@ -84,7 +85,7 @@ def test_another_configuration_is_left_alone(tmp_path: Path) -> None:
     other = Outbox(tmp_path, "other", 1 << 20, {}, Losses())
     other.append(AUDIT, b"row")
     other.close()
-    assert make_outbox(tmp_path).adopt() == {}
+    assert adopt(make_outbox(tmp_path)) == {}
 
 
 def test_what_has_no_room_stays(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_what_has_no_room_stays(tmp_path: Path) -> None:
     left.close()
     outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES)
     outbox.append(AUDIT, b"own")
-    outbox.adopt()
+    adopt(outbox)
     found = []
     for _ in range(100):
         place = outbox.next_waiting(AUDIT)
@@ -104,7 +105,7 @@ def test_what_has_no_room_stays(tmp_path: Path) -> None:
             break
         found.append(outbox.read(place))
         outbox.set_state(place, DONE)
-        outbox.adopt()
+        adopt(outbox)
         assert outbox.usage().bytes <= 16 * SEGMENT_BYTES
     assert [row for row in found if row != b"own"] == rows
     assert len(boxes(tmp_path)) == 1
@@ -119,7 +120,7 @@ def test_what_is_done_makes_room(tmp_path: Path) -> None:
     for stream in STREAMS[:4]:
         outbox.set_state(outbox.append(stream, b"row"), DONE)
     assert outbox.usage().bytes == 4 * SEGMENT_BYTES
-    assert outbox.adopt() == {AUDIT: 1}
+    assert adopt(outbox) == {AUDIT: 1}
 
 
 def test_damage_is_counted_and_kept(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_damage_is_counted_and_kept(tmp_path: Path) -> None:
     flip(path, places[1].offset + 20)
     losses = Losses()
     outbox = make_outbox(tmp_path, losses=losses)
-    assert outbox.adopt() == {AUDIT: 2}
+    assert adopt(outbox) == {AUDIT: 2}
     assert losses == {(AUDIT, "outbox_damaged"): 1}
     found = [outbox.next_waiting(AUDIT)]
     found.append(outbox.next_waiting(AUDIT, found[0]))
@@ -151,7 +152,7 @@ def test_a_segment_of_nothing_but_damage(tmp_path: Path) -> None:
     left.close()
     flip(segments(tmp_path)[0], place.offset + 16)
     losses = Losses()
-    assert make_outbox(tmp_path, losses=losses).adopt() == {}
+    assert adopt(make_outbox(tmp_path, losses=losses)) == {}
     assert losses == {(AUDIT, "outbox_damaged"): 1}
     assert len(set_aside(tmp_path)) == 1
     assert boxes(tmp_path) == []
@@ -174,11 +175,11 @@ def test_what_is_no_segment_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / CONFIGURATION / "README").write_text("somebody's")
     (tmp_path / CONFIGURATION / "00000000-0000-4000-8000-000000000000").write_text("a file, of all things")
     outbox = make_outbox(tmp_path)
-    assert outbox.adopt() == {AUDIT: 1, DEAD: 1}
+    assert adopt(outbox) == {AUDIT: 1, DEAD: 1}
     names = ["notes.txt", "directory", segment_name(AUDIT, 3), segment_name(SECURITY, 3), path.name]
     assert set_aside(tmp_path) == sorted(f"{box.name}.{name}" for name in names)
     assert len(list((tmp_path / CONFIGURATION).iterdir())) == 4
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {}
 
 
 def test_what_was_never_finished_is_removed(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_what_was_never_finished_is_removed(tmp_path: Path) -> None:
         (tmp_path / CONFIGURATION / f"{n}0000000-0000-4000-8000-000000000000").mkdir()
     (tmp_path / CONFIGURATION / "20000000-0000-4000-8000-000000000000" / "owner").touch()
     outbox = make_outbox(tmp_path)
-    assert outbox.adopt() == {AUDIT: 1}
+    assert adopt(outbox) == {AUDIT: 1}
     assert len(list((tmp_path / CONFIGURATION).iterdir())) == 1
     assert set_aside(tmp_path) == []
 
@@ -205,13 +206,13 @@ def test_without_a_lock_a_living_process_keeps_its_files(tmp_path: Path) -> None
     (box,) = boxes(tmp_path)
     (box / "owner").unlink()
     other = make_outbox(tmp_path)
-    assert other.adopt() == {}
+    assert adopt(other) == {}
     living.check()
-    assert other.adopt() == {}
+    assert adopt(other) == {}
     living.append(AUDIT, b"another")
     assert waiting(living, AUDIT) == [b"row", b"another"]
     living.close()
-    assert other.adopt() == {AUDIT: 2}
+    assert adopt(other) == {AUDIT: 2}
 
 
 def test_a_segment_is_found_by_its_own_outbox_only(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_a_segment_is_found_by_its_own_outbox_only(tmp_path: Path) -> None:
     assert isinstance(place.segment, Segment)
     assert not outbox.exists(place)
     outbox.set_state(place, DONE)
-    assert make_outbox(tmp_path).adopt() == {AUDIT: 1}
+    assert adopt(make_outbox(tmp_path)) == {AUDIT: 1}
 
 
 # Forks
@@ -248,7 +249,7 @@ def test_a_forked_child_has_an_outbox_of_its_own(tmp_path: Path) -> None:
     def child() -> None:
         outbox.abandon()
         assert waiting(outbox, AUDIT) == []
-        assert outbox.adopt() == {}
+        assert adopt(outbox) == {}
         outbox.append(AUDIT, b"child's")
         assert len(boxes(tmp_path)) == 2
         outbox.close()
@@ -256,7 +257,7 @@ def test_a_forked_child_has_an_outbox_of_its_own(tmp_path: Path) -> None:
     assert in_child(child) == 0
     outbox.append(AUDIT, b"parent's, too")
     assert waiting(outbox, AUDIT) == [b"parent's", b"parent's, too"]
-    assert outbox.adopt() == {AUDIT: 1}
+    assert adopt(outbox) == {AUDIT: 1}
     assert waiting(outbox, AUDIT) == [b"child's", b"parent's", b"parent's, too"]
 
 
@@ -282,10 +283,10 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     try:
         assert os.read(read_end, 100) == b"abandoned"
         outbox = make_outbox(tmp_path)
-        assert outbox.adopt() == {}
+        assert adopt(outbox) == {}
         os.kill(parent, 9)
         os.waitpid(parent, 0)
-        assert outbox.adopt() == {AUDIT: 1, SECURITY: 1}
+        assert adopt(outbox) == {AUDIT: 1, SECURITY: 1}
     finally:
         for descriptor in (again_write, again_read, write_end):
             os.close(descriptor)

@@ -16,7 +16,7 @@ from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import Outbox
 from otel_kafka_exporter.segment import DONE, HEADER_BYTES, ROW_BYTES, SENT, WAITING
 from otel_kafka_exporter.stream import STREAMS, Place, Stream
-from tests.outboxes import SEGMENT_BYTES, Losses, boxes, make_outbox, places
+from tests.outboxes import SEGMENT_BYTES, Losses, adopt, boxes, make_outbox, places
 
 MAX_BYTES = 6 * SEGMENT_BYTES
 
@@ -61,7 +61,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
             self.outbox.set_state(row.place, DONE)
         delivered: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
         for _ in range(2 + len(self.dead)):
-            self.outbox.adopt()
+            adopt(self.outbox)
             for stream in STREAMS:
                 for place in places(self.outbox, stream):
                     delivered[stream].append(self.outbox.read(place))
@@ -221,7 +221,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
 
     def adopt(self) -> None:
         """All that died goes before all that is here, but for what was damaged, which is counted."""
-        adopted = self.outbox.adopt()
+        adopted = adopt(self.outbox)
         lost: dict[Stream, int] = {}
         for stream in STREAMS:
             rows = [row for left in self.dead for row in left[stream]]

@@ -13,6 +13,7 @@ from otel_kafka_exporter.segment import DONE
 from tests.outboxes import (
     AUDIT,
     SECURITY,
+    adopt,
     boxes,
     make_outbox,
     segments,
@@ -58,7 +59,7 @@ def test_removed_files_are_written_anew(tmp_path: Path, *, in_front: bool) -> No
     assert len(set_aside(tmp_path / "outbox")) == 1
     outbox.close()
     again = make_outbox(tmp_path / "outbox")
-    again.adopt()
+    adopt(again)
     assert waiting(again, AUDIT) == rows
 
 
@@ -69,7 +70,7 @@ def test_a_new_segment_where_the_directory_has_gone(tmp_path: Path) -> None:
     (tmp_path / "outbox").rename(tmp_path / "elsewhere")
     outbox.append(SECURITY, b"row")
     outbox.close()
-    assert make_outbox(tmp_path / "outbox").adopt() == {AUDIT: 1, SECURITY: 1}
+    assert adopt(make_outbox(tmp_path / "outbox")) == {AUDIT: 1, SECURITY: 1}
 
 
 def test_removed_where_nothing_can_be_written(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_removed_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "outbox").unlink()
     outbox.check()
     outbox.close()
-    assert make_outbox(tmp_path / "outbox").adopt() == {AUDIT: 1}
+    assert adopt(make_outbox(tmp_path / "outbox")) == {AUDIT: 1}
 
 
 # Where nothing can be kept
@@ -113,7 +114,7 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path, directory: str) -> None
     ) as caught:
         outbox.append(AUDIT, b"row")
     assert caught.value.reason == "outbox_unavailable"
-    assert outbox.adopt() == {}
+    assert adopt(outbox) == {}
     outbox.check()
     outbox.close()
 
@@ -154,8 +155,8 @@ def test_adoption_waits_for_a_directory_too(tmp_path: Path, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", refuse)
-        assert outbox.adopt() == {}
-    assert outbox.adopt() == {}
+        assert adopt(outbox) == {}
+    assert adopt(outbox) == {}
     clock.now += 11
-    assert outbox.adopt() == {AUDIT: 1}
+    assert adopt(outbox) == {AUDIT: 1}
     assert len(boxes(tmp_path)) == 1
