@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .box import Box, boxes
 from .errors import OutboxError
+from .forks import making_locks
 from .segment import NotASegmentError, Segment
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
@@ -26,6 +27,12 @@ class Adoption:
         self._storage = storage
         # The orders kept for the rest of a dead process's segments, for which there was no room.
         self._reserved: dict[tuple[str, Stream], int] = {}
+        self._dead: Box | None = None
+
+    def abandon(self) -> None:
+        """Give up what is under way, in a forked child whose parent goes on with it."""
+        if self._dead is not None:
+            self._dead.release()
 
     def adopt(self) -> Generator[tuple[Stream, int], None, None]:
         """Take over what there is and has room; for each segment its stream, and how many rows wait now."""
@@ -37,7 +44,8 @@ class Adoption:
 
     def _adopt_box(self, path: Path) -> Iterator[tuple[Stream, int]]:
         try:
-            dead = Box.take(path)
+            with making_locks:
+                dead = self._dead = Box.take(path)
             if dead is None:
                 return
             try:
@@ -52,6 +60,7 @@ class Adoption:
                 if complete:
                     dead.remove()
             finally:
+                self._dead = None
                 dead.release()
         except OutboxError:
             pass  # who puts a row into the outbox is told
@@ -70,13 +79,14 @@ class Adoption:
                     self._storage.discard_done()
                     if not self._has_room(size):
                         break
-                segment = Segment.open(dead.path / name, order)
+                with making_locks:
+                    segment = Segment.open(dead.path / name, order)
+                    self._adopt_segment(dead, queue, segment)
             except NotASegmentError as error:
                 dead.set_aside(name, str(error))
             except BlockingIOError:
                 break  # its owner lives, and somebody removed the lock
             else:
-                self._adopt_segment(dead, queue, segment)
                 order += 1
                 if segment.damaged:
                     self._storage.on_loss(stream, segment.damaged, "outbox_damaged")

@@ -200,13 +200,18 @@ class Delivery:
     def drain(self, seconds: float) -> bool:
         """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
         deadline = time.monotonic() + seconds
-        self._recovery.adopt()
-        self._background.notice()
-        while (stats := self.stats()).spooled + stats.in_flight:
-            if (left := deadline - time.monotonic()) <= 0:
-                return False
-            self._state.attention.wait(min(left, SLICE_SECONDS))
+        # What there was no room for is adopted when what came before it has gone.
+        while self._recovery.adopt() or not self._is_empty():
+            self._background.notice()
+            while not self._is_empty():
+                if (left := deadline - time.monotonic()) <= 0:
+                    return False
+                self._state.attention.wait(min(left, SLICE_SECONDS))
         return True
+
+    def _is_empty(self) -> bool:
+        stats = self.stats()
+        return not stats.spooled + stats.in_flight
 
     def close(self, seconds: float) -> None:
         """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""

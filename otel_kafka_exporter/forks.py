@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,13 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
     threads, librdkafka's among them, are not there.
     """
     os.register_at_fork(after_in_child=_weak(method))
+
+
+#: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
+making_locks = threading.RLock()
+os.register_at_fork(
+    before=making_locks.acquire, after_in_parent=making_locks.release, after_in_child=making_locks.release
+)
 
 
 class ForkGate:

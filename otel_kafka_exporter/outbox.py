@@ -197,5 +197,6 @@ class Outbox:
 
     def abandon(self) -> None:
         """Forget everything, in a forked child whose parent goes on with it; no file is touched."""
+        self._adoption.abandon()
         self._storage.abandon()
         self._begin()

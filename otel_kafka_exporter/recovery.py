@@ -101,25 +101,28 @@ class Recovery:
             refused = any(lane.paused for lane in state.lanes.values())
             return refused and not state.away and time.monotonic() - state.answered < self._delivery_wait
 
-    def adopt(self) -> None:
-        """Take over what processes that are dead have left in their outboxes."""
+    def adopt(self) -> int:
+        """Take over what processes that are dead have left in their outboxes; how many records."""
         state = self._state
         with state.lock:
             outbox = state.outbox
             if outbox is None:
-                return
+                return 0
             steps = outbox.adopt()
+        records = 0
+        is_more = True
         try:
-            is_more = True
             while is_more:
                 with state.lock:
                     found = next(steps, None) if state.outbox is outbox else None
                     if found is not None:
                         state.adopted(*found)
+                        records += found[1]
                     is_more = found is not None
                 time.sleep(0)  # let others have the lock, which would not get it by themselves
         finally:
             steps.close()
+        return records
 
     def check_outbox(self) -> None:
         """Have the outbox look after its files, and after what operators have done to them."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .box import Box
 from .errors import OutboxError
+from .forks import making_locks
 from .segment import HEADER_BYTES, Segment, row_bytes
 from .stream import STREAMS, SegmentQueue, Stream, parse_segment_name, segment_name
 from .telemetry import note
@@ -78,7 +79,8 @@ class Storage:
             assert self.configuration is not None  # noqa: S101 - what is in memory has no directory
             self._check_refusal()
             try:
-                self._box = Box.make(self.configuration, self._owner)
+                with making_locks:
+                    self._box = Box.make(self.configuration, self._owner)
             except OSError as error:
                 raise self._refuse(error) from error
         return self._box
@@ -113,14 +115,15 @@ class Storage:
         while True:
             try:
                 size = max(least, min(size, self.max_bytes - self.allocated()))
-                segment = self._create(queue, order, size, created)
+                with making_locks:
+                    segment = self._create(queue, order, size, created)
+                    queue.add(segment)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
                 elif error.errno not in _FULL or not self._evict():
                     raise self._refuse(error) from error
             else:
-                queue.add(segment)
                 return segment
 
     def _create(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
@@ -193,11 +196,13 @@ class Storage:
         current = box
         try:
             if not box.intact():
-                current = self._box = Box.make(box.path.parent, self._owner)
-                box.release()
+                with making_locks:
+                    current = self._box = Box.make(box.path.parent, self._owner)
+                    box.release()
             for queue, segment in self.segments():
                 if not self._is_placed(queue, segment):
-                    self._put_back(current, queue, segment)
+                    with making_locks:
+                        self._put_back(current, queue, segment)
         except OSError as error:
             note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
         if current is not box:

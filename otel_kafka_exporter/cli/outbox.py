@@ -6,20 +6,23 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.exporter import delivery_of
 from otel_kafka_exporter.outbox_files import StoredOutbox, StoredRow, settle, stored_outboxes
-from otel_kafka_exporter.producer import KafkaProducer
+from otel_kafka_exporter.producer import KafkaProducer, OnReport
 from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.settings import Settings
 from otel_kafka_exporter.state import ATTACHMENT
 
 _SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0
+_ROOM_SECONDS = 0.1
 
 
 def status(directory: Path, *, as_json: bool) -> int:
@@ -112,27 +115,46 @@ def retry(settings: Settings) -> int:
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     producer = KafkaProducer(config)
-    delivered: list[StoredRow] = []
-    sent = skipped = 0
+    refused: Counter[str] = Counter()
+    sent = delivered = skipped = 0
+
+    def on_report(each: StoredRow, error: KafkaError | None, _message: object) -> None:
+        nonlocal delivered
+        if error is None:
+            delivered += 1
+            settle(each)  # now, and not at the end, which Ctrl-C may come before
+        else:
+            refused[error.name()] += 1
+
     for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration):
         if each.row.reason == ATTACHMENT or each.row.reason.startswith("conversion:"):
             skipped += 1
             continue
         sent += 1
-
-        def on_report(error: object, _message: object, each: StoredRow = each) -> None:
-            if error is None:
-                delivered.append(each)
-
-        producer.produce(each.row.record, on_report)
+        try:
+            while not _produced(producer, each, partial(on_report, each)):
+                producer.poll(_ROOM_SECONDS)
+        except KafkaException as error:
+            refused[error.args[0].name()] += 1
     producer.flush(_FLUSH_SECONDS)
     producer.close()
-    for each in delivered:
-        settle(each)
+    if unanswered := sent - delivered - refused.total():
+        refused["no answer"] += unanswered
+    reasons = ", ".join(f"{records} {reason}" for reason, records in refused.items())
     click.echo(
-        f"{len(delivered)} delivered, {sent - len(delivered)} refused again, {skipped} cannot be sent as they are"
+        f"{delivered} delivered, {refused.total()} refused again{f' ({reasons})' if reasons else ''},"
+        f" {skipped} cannot be sent as they are"
     )
-    return 0 if len(delivered) == sent else 1
+    return 0 if delivered == sent else 1
+
+
+def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> bool:
+    """Whether there was room for a record in the local queue."""
+    try:
+        producer.produce(each.row.record, on_report)
+    except BufferError:
+        return False
+    return True
 
 
 def purge(directory: Path, *, dead_letters: bool) -> int:
