@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
+from opentelemetry.sdk._logs.export import LogRecordExportResult
 
+from otel_kafka_exporter.kafka_record import KafkaRecord
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
-from .pipelines import TOPIC, arrived, audit_records, exporting, records
+from .pipelines import TOPIC, arrived, audit_records, delivery_of, exporting, records
 
 
-def otel_kafka(kafka: EmbeddedKafka, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+def otel_kafka(
+    kafka: EmbeddedKafka, *arguments: str, answer: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).with_name("otel-kafka")), "outbox", *arguments],
-        env={**os.environ, "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers},
+        env={**os.environ, "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, **environment},
         input=answer,
         capture_output=True,
         text=True,
@@ -81,3 +85,47 @@ def test_purge_asks(answer: str, left: int, embedded_kafka: EmbeddedKafka) -> No
     otel_kafka(embedded_kafka, "purge", answer=answer)
     assert otel_kafka(embedded_kafka, "list", "--dead-letters").stdout.count("\n") == left
     assert otel_kafka(embedded_kafka, "purge", "--yes").stdout == f"{left} deleted\n"
+
+
+def test_what_is_purged_makes_room_in_a_process_that_lives(embedded_kafka: EmbeddedKafka) -> None:
+    """Dead letters that fill an outbox are gone from its process's counts once an operator has purged them."""
+    broken = records(["broken"], **{"omni.category": "audit", "pad": "x" * 9_000})
+    with exporting(embedded_kafka, outbox_max_bytes=1 << 20) as exporter:
+        exporter.export(records(["its thread runs"]))
+        while not exporter.stats().dropped:
+            exporter.export(broken)
+        kept = exporter.stats().dead_lettered
+        assert kept > 50
+        assert otel_kafka(embedded_kafka, "purge", "--yes").stdout == f"{kept} deleted\n"
+        until(lambda: exporter.stats().dead_lettered == 0)
+        assert exporter.stats().dropped == {"outbox_full": 1, "settled_by_operator": kept}
+        until(lambda: exporter.export(broken) is LogRecordExportResult.FAILURE and exporter.stats().dead_lettered)
+
+
+def test_drain_delivers_more_than_there_is_room_for_at_once(embedded_kafka: EmbeddedKafka) -> None:
+    """What several processes have left is adopted part by part, until nothing is left."""
+    embedded_kafka.down()
+    for process in range(3):
+        with exporting(embedded_kafka, delivery_wait=0.1) as exporter:
+            delivery_of(exporter)._background.stop(5)  # it would take what the one before has left
+            exporter.export(records([f"{process} {n} {'x' * 1_000}" for n in range(400)]))
+    embedded_kafka.up()
+    run = otel_kafka(embedded_kafka, "drain", OTEL_EXPORTER_KAFKA_OUTBOX_MAX_BYTES=str(1 << 20))
+    assert (run.returncode, run.stdout) == (0, "1200 delivered, 0 left, 0 dead letters\n")
+    assert len(set(arrived(embedded_kafka))) == 1_200
+
+
+def test_retry_goes_on_behind_what_is_refused_again(embedded_kafka: EmbeddedKafka) -> None:
+    """A dead letter that cannot even be sent, or a full local queue, costs the others nothing."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        state = delivery_of(exporter)._state
+        with state.lock:
+            for value in (b"x" * 1_500_000, *(b"%d" % n for n in range(50))):
+                state.ledger.accepted += 1
+                state.refuse(KafkaRecord(TOPIC, b"shop", value, [], 0), "record_too_large")
+        run = otel_kafka(embedded_kafka, "retry", OTEL_EXPORTER_KAFKA_QUEUE_MAX_RECORDS="10")
+        assert run.returncode == 1
+        assert run.stdout == "50 delivered, 1 refused again (1 MSG_SIZE_TOO_LARGE), 0 cannot be sent as they are\n"
+        until(lambda: exporter.stats().dead_lettered == 1)
+        assert len(embedded_kafka.messages(TOPIC)) == 51

@@ -14,7 +14,7 @@ from otel_kafka_exporter import segment as segment_module
 from otel_kafka_exporter import storage
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.segment import DONE, SENT, WAITING
+from otel_kafka_exporter.segment import DONE, SENT, WAITING, settle_on_disk
 from otel_kafka_exporter.stream import STREAMS, Place, Stream, parse_segment_name, segment_name
 from tests.interrupting import interrupt_after
 from tests.outboxes import (
@@ -359,3 +359,58 @@ def test_in_memory_there_is_nothing_to_flush() -> None:
     outbox.abandon()
     assert waiting(outbox) == []
     outbox.close()
+
+
+# Others
+
+
+def test_what_an_operator_settles_is_found_out(tmp_path: Path) -> None:
+    """A process that has a segment open is told once of the rows that somebody else has settled in its file."""
+    outbox = make_outbox(tmp_path)
+    first, second, third = (outbox.append(AUDIT, b"%d" % n) for n in range(3))
+    outbox.append(DEAD, b"letter")
+    outbox.set_state(third, SENT)
+    assert outbox.check() == {}
+    dead, audit = segments(tmp_path)
+    settle_on_disk(audit, first.offset)
+    assert outbox.check() == {AUDIT: 1}
+    assert outbox.check() == {}
+    assert waiting(outbox, AUDIT) == [b"1"]
+    settle_on_disk(audit, second.offset)
+    settle_on_disk(audit, third.offset)
+    outbox.set_state(third, WAITING)
+    settle_on_disk(dead, first.offset)
+    assert outbox.check() == {AUDIT: 1, DEAD: 1}
+    assert waiting(outbox, AUDIT) == [b"2"]
+
+
+def test_a_segment_goes_when_an_operator_has_settled_all_of_it(tmp_path: Path) -> None:
+    """Its room is free again, although its process has never touched it."""
+    outbox = make_outbox(tmp_path)
+    rows = fill(outbox, DEAD, 2)
+    full = segments(tmp_path)[0]
+    for place in rows:
+        if place.segment.path == full:
+            settle_on_disk(full, place.offset)
+    before = outbox.usage().bytes
+    assert sum(outbox.check().values()) == 4
+    assert not full.exists()
+    assert outbox.usage().bytes == before - SEGMENT_BYTES
+
+
+def test_an_adoption_can_be_left_and_taken_up_again(tmp_path: Path) -> None:
+    """Between two segments its process may do what it likes, close included; what is left goes to the next one."""
+    dead = make_outbox(tmp_path, 1 << 24)
+    fill(dead, AUDIT, 3)
+    rows = waiting(dead, AUDIT)
+    dead.close()
+    outbox = make_outbox(tmp_path, 1 << 24)
+    steps = outbox.adopt()
+    assert next(steps)[0] == AUDIT
+    outbox.append(AUDIT, b"new")
+    steps.close()
+    assert 0 < outbox.waiting(AUDIT) < len(rows)
+    outbox.close()
+    again = make_outbox(tmp_path, 1 << 24)
+    assert adopt(again) == {AUDIT: len(rows) + 1}
+    assert sorted(waiting(again, AUDIT)) == sorted([*rows, b"new"])
