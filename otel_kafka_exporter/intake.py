@@ -137,7 +137,10 @@ class Intake:
         lane = state.lanes[record.category]
         row = encode_row(record, "", time.time_ns()) if lane.durable else None
         room, is_crowded = True, False
+        if state.busy:
+            state.make_way()
         with state.lock:
+            state.busy = True
             entry = state.outside(record, batch)
             try:
                 if record.cuts:
@@ -155,6 +158,8 @@ class Intake:
             except BaseException:  # Ctrl-C
                 state.interrupted(lane, entry)
                 raise
+            finally:
+                state.busy = False
         if not room:
             self._wait_for_room(lane, entry, room_within)
         if is_crowded:

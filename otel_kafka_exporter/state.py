@@ -35,6 +35,8 @@ from .telemetry import note
 
 #: The reason of a dead letter that is none: the whole of a record that was cut to be delivered.
 ATTACHMENT = "truncated"
+#: How many times a thread makes way for another one before it waits for the lock like any other.
+_TURNS = 50
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
 
@@ -64,7 +66,20 @@ class DeliveryState:
         self.attention = threading.Event()
         #: When a broker last said anything about a record, be it that it refuses it.
         self.answered = 0.0
+        #: Whether a caller holds the lock just now; a hint.
+        self.busy = False
         self._number = 0
+
+    def make_way(self) -> None:
+        """Let the thread go on that holds the lock. Takes no lock itself.
+
+        Who waits for a lock owns it from its release on, but may wait for the interpreter for another 5 ms then, while
+        nobody else can have it: threads that log without a pause would end up with one record in each such turn.
+        """
+        for _ in range(_TURNS):
+            time.sleep(0)
+            if not self.busy:
+                return
 
     def on_the_way(self) -> bool:
         """Whether there are reports to come, or failures to decide over."""
@@ -114,6 +129,8 @@ class DeliveryState:
 
     def _reported(self, entry: Entry, error: KafkaError | None, message: Message) -> None:
         """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
+        if self.busy:
+            self.make_way()
         with self.lock:
             lane = self.lanes[entry.record.category]
             if entry.number not in lane.in_flight:
