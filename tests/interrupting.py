@@ -1,8 +1,10 @@
-"""Ctrl-C at a chosen moment."""
+"""Ctrl-C, and SIGKILL, at a chosen moment."""
 
 from __future__ import annotations
 
 import dis
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ from types import FrameType
 from typing import Any
 
 import otel_kafka_exporter
+
+from .waiting import exit_code
 
 _PACKAGE = str(Path(otel_kafka_exporter.__file__).parent)
 #: After which bytecodes CPython 3.10 to 3.14 looks for signals: at the end of a call, at the begin of a function, and
@@ -19,15 +23,38 @@ _LOOKING = ("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
 
 def interrupt_after(bytecodes: int, run: Callable[[], object]) -> bool:
     """Run something with a Ctrl-C after so many of this package's bytecodes in it; whether it came to that."""
-    return _interrupt(bytecodes, run, lambda _name: True)
+    return _interrupt(bytecodes, run, lambda _name: True, _raise)
 
 
 def interrupt_at_signal_point(number: int, run: Callable[[], object]) -> bool:
     """Run something with a Ctrl-C where Python looks for signals for the nth time; whether it came to that."""
-    return _interrupt(number, run, lambda name: name.startswith(_LOOKING))
+    return _interrupt(number, run, lambda name: name.startswith(_LOOKING), _raise)
 
 
-def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], bool]) -> bool:
+def killed_after(bytecodes: int, prepare: Callable[[], Callable[[], object]]) -> bool:
+    """Prepare something and run it, in a forked child that is killed after so many of this package's bytecodes of it.
+
+    Returns:
+        Whether it came to that.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            run = prepare()
+            _interrupt(bytecodes, run, lambda _name: True, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = exit_code(child)
+    assert code in {0, -signal.SIGKILL}
+    return code != 0
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], bool], strike: Callable[[], None]) -> bool:
     latest: FrameType | None = None
     name = ""
 
@@ -40,7 +67,7 @@ def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], boo
             left -= latest is frame and counts(name)
             if left == 0:
                 left = -1
-                raise KeyboardInterrupt
+                strike()
             latest, name = frame, dis.opname[frame.f_code.co_code[frame.f_lasti]]
         elif event == "return":
             latest = None
