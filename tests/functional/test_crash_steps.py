@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -154,3 +157,38 @@ def test_what_was_promised_survives_a_kill_at_any_step(tmp_path: Path, scene: Ca
 
 def prepare(scene: Callable[[Path], Crash], directory: Path) -> Callable[[], object]:
     return scene(directory).operation
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_children_keep_no_lock_of_a_dead_parent(tmp_path: Path) -> None:
+    """Forked while another thread makes files, they hold up nobody who adopts what their parent has left."""
+    reader, writer = os.pipe()
+    told, tell = os.pipe()
+    parent = os.fork()
+    if not parent:
+        os.close(writer)
+        outbox = make_outbox(tmp_path, 1 << 30)
+        lock = threading.Lock()  # as a delivery has one: an outbox is not thread-safe
+
+        def make() -> None:
+            while True:
+                with lock:
+                    outbox.append(AUDIT, b"x" * 4 * QUARTER)
+
+        threading.Thread(target=make, daemon=True).start()
+        for _ in range(40):
+            if not os.fork():
+                outbox.abandon()
+                os.read(reader, 1)  # until the test is over
+                os._exit(0)
+        with lock:
+            os.write(tell, b"%d" % outbox.waiting(AUDIT))
+            os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        os.waitpid(parent, 0)
+        outbox = make_outbox(tmp_path, 1 << 30)
+        assert adopt(outbox) == {AUDIT: int(os.read(told, 100))}
+        outbox.close()
+    finally:
+        for descriptor in (reader, writer, told, tell):
+            os.close(descriptor)
