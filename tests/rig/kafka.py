@@ -45,20 +45,21 @@ COMMON = {
 }
 
 
-def admin_client(servers: str) -> AdminClient:
+def admin_client(servers: str, credentials: Config) -> AdminClient:
     """A client that is quick to try again, and silent about what a test provokes on purpose."""
     backoff = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}
-    return AdminClient({"bootstrap.servers": servers, "log_level": 0, **backoff})
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0, **backoff, **credentials})
 
 
 class KafkaNode(Server):
     """One broker: its data directory, its two ports, and at most one process at a time."""
 
-    def __init__(self, node_id: int, directory: Path) -> None:
+    def __init__(self, node_id: int, directory: Path, credentials: Config) -> None:
         super().__init__(f"broker {node_id}", directory)
         self.id = node_id
         self.properties = directory / "server.properties"
         self.jvm_options: Options = ()
+        self._credentials = credentials
         self._port, self._controller_port = HeldPort(), HeldPort()
 
     @property
@@ -113,7 +114,7 @@ class KafkaNode(Server):
         """The cluster as this very node sees it; None while it does not answer."""
         # A new client each time: one that has learned of the other nodes asks any of them.
         try:
-            return admin_client(self.address).list_topics(timeout=timeout)
+            return admin_client(self.address, self._credentials).list_topics(timeout=timeout)
         except KafkaException:
             return None
 
@@ -133,13 +134,21 @@ class KafkaCluster:
     """One or more nodes. As a context manager it is started and, in the end, killed, which is quick.
 
     With three nodes, topics have three replicas, of which two must be in sync. `config` adds to `COMMON` and
-    overrides it. Without options for the `jvm`, the nodes use the class archive.
+    overrides it. Without options for the `jvm`, the nodes use the class archive. With `credentials`, clients need them.
     """
 
     def __init__(
-        self, directory: Path, nodes: int = 1, config: Config | None = None, jvm: Options | None = None
+        self,
+        directory: Path,
+        nodes: int = 1,
+        config: Config | None = None,
+        jvm: Options | None = None,
+        credentials: Config | None = None,
     ) -> None:
-        self.nodes = [KafkaNode(number, directory / f"node-{number}") for number in range(1, nodes + 1)]
+        self._credentials = credentials or {}
+        self.nodes = [
+            KafkaNode(number, directory / f"node-{number}", self._credentials) for number in range(1, nodes + 1)
+        ]
         self._jvm = jvm
         self._formatted = False
         self._replicas = min(nodes, 3)
@@ -199,10 +208,14 @@ class KafkaCluster:
         for node in self.nodes:
             node.finish_stop()
 
+    def admin_client(self) -> AdminClient:
+        """A client that may do everything."""
+        return admin_client(self.bootstrap_servers, self._credentials)
+
     def create_topics(self, *names: str, partitions: int = 3, config: dict[str, str] | None = None) -> None:
         """Create topics and wait until every running node can serve them."""
         topics = [NewTopic(name, partitions, self._replicas, config=config or {}) for name in names]
-        client = admin_client(self.bootstrap_servers)  # its futures need it alive
+        client = self.admin_client()  # its futures need it alive
         for future in client.create_topics(topics).values():
             future.result(TOPIC_TIMEOUT)
         self.wait_in_sync(*names)

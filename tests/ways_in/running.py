@@ -45,9 +45,12 @@ def instrumented(name: str, *arguments: str, **variables: str) -> subprocess.Com
     return done
 
 
-def read(bootstrap_servers: str, topic: str, n: int, seconds: float = 10.0) -> list[Message]:
-    """The first `n` records of a topic, by a plain consumer."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "tests", "auto.offset.reset": "earliest"})
+def read(
+    bootstrap_servers: str, topic: str, n: int, seconds: float = 10.0, credentials: Mapping[str, str] | None = None
+) -> list[Message]:
+    """The first `n` records of a topic, by a plain consumer; credentials by librdkafka's names."""
+    config = {"bootstrap.servers": bootstrap_servers, "group.id": "tests", "auto.offset.reset": "earliest"}
+    consumer = Consumer({**config, **(credentials or {})})
     deadline = time.monotonic() + seconds
     found: list[Message] = []
     try:
