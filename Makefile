@@ -27,6 +27,7 @@ check: .venv/dev/made
 bench: .venv/dev/made
 	.venv/dev/bin/python -m benchmarks.export $(ARGS)
 	.venv/dev/bin/python -m benchmarks.direct $(ARGS)
+	.venv/dev/bin/python -m benchmarks.burst $(ARGS)
 
 # Rewrites the settings table of the README from the settings module.
 readme: .venv/dev/made

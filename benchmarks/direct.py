@@ -98,20 +98,21 @@ def _logger(
         provider.shutdown()
 
 
-def _emit(logger: Logger) -> None:
+def emit(logger: Logger) -> None:
+    """One log call."""
     logger.emit(LogRecord(body="an order", severity_number=SeverityNumber.INFO, attributes=ATTRIBUTES))
 
 
 def _emit_many(logger: Logger) -> None:
     for _ in range(CALLS // THREADS):
-        _emit(logger)
+        emit(logger)
 
 
 def _p50(logger: Logger) -> float:
     found = []
     for _ in range(CALLS):
         started = time.perf_counter_ns()
-        _emit(logger)
+        emit(logger)
         found.append(time.perf_counter_ns() - started)
     return statistics.median(found) / 1000
 
@@ -151,7 +152,7 @@ def _outage(directory: str, rounds: int) -> float:
     with _logger("127.0.0.1:1", settings) as (logger, processor):
         if processor is None:
             raise SystemExit("expected a processor")
-        _emit(logger)
+        emit(logger)
         while not processor.stats().spooled:
             time.sleep(0.01)  # between two looks, until the outage is known: nothing can be waited for
         found = statistics.median(_p50(logger) for _ in range(rounds))
