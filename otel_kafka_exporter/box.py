@@ -21,7 +21,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from .mapped_file import NEW
-from .segment import VERSION
+from .segment_format import VERSION
 from .stream import parse_segment_name
 from .telemetry import note
 

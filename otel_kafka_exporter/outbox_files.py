@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from .box import OWNER, boxes
 from .rows import Row, decode_row
-from .segment import NotASegmentError, Segment, settle_on_disk
+from .segment import NotASegmentError, Segment
+from .segment_format import settle_on_disk
 from .stream import Stream, parse_segment_name
 
 

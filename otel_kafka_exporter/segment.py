@@ -1,80 +1,40 @@
-"""One file of the outbox: rows, one behind the other, in a mapped file of a fixed size.
-
-    header  magic 8 bytes, version u32, bytes u64, created u64 (Unix ns), salt u32, CRC-32 of these u32;
-            4 bytes that change whenever somebody else settles a row
-    row     marker u16, state u8, spare u8, payload bytes u32, CRC-32 of the payload u32, check u32; payload; to 8 bytes
-    free    zeros
-
-A row is copied with the state NOT_COMMITTED; then its state is set, and that one byte is the commit. The kernel keeps
-what is in the map when the process is killed. The states are far apart, so that a bit that flips on the disk makes no
-state of another. Both CRCs begin from the segment's own random salt: bytes that an application logged, or that another
-segment held, are never taken for a row.
-"""
+"""One file of the outbox: rows, one behind the other, in a mapped file of a fixed size (`segment_format`)."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import randbits
-from struct import Struct
-from typing import NamedTuple
 from zlib import crc32
 
 from .mapped_file import MappedFile
+from .segment_format import (
+    DONE,
+    HEADER_BYTES,
+    MARKER,
+    NOT_COMMITTED,
+    ROW_BYTES,
+    SENT,
+    STATE_AT,
+    TOUCHED_AT,
+    WAITING,
+    NotASegmentError,
+    find_row,
+    is_right,
+    new_header,
+    pack_checked,
+    pack_row,
+    read_header,
+    row_at,
+    row_bytes,
+    unpack_row,
+)
 
-NOT_COMMITTED = 0
-WAITING = 0b0000_1111  # to be delivered
-SENT = 0b0011_0011  # on its way, in this process; after a crash it waits
-DONE = 0b0011_1100
+__all__ = ["DONE", "SENT", "WAITING", "NotASegmentError", "Segment"]
 
-VERSION = 1
-HEADER_BYTES = 40
-ROW_BYTES = 16  # before its payload
-
-_TOUCHED_AT = HEADER_BYTES - 4
-
-_MAGIC = b"OTELKFK\xf5"
-_HEADER = Struct("<8sIQQI")
-_HEADER_CHECK = Struct("<I")
-_ROW = Struct("<HBBIII")
-_CHECKED = Struct("<HI")
-_MARKER = 0xFFF5
-_MARKER_BYTES = _MARKER.to_bytes(2, "little")  # never in UTF-8
-_STATE_AT = 2
 _SETTLED = bytes([NOT_COMMITTED]), bytes([DONE]), b""  # the last where a file was cut short
-
-
-class NotASegmentError(ValueError):
-    """A file is no segment that this version can read: says what was expected and what was got."""
-
-
-class _Row(NamedTuple):
-    state: int
-    size: int
-    crc: int
-    end: int
-
-
-def settle_on_disk(path: Path, offset: int) -> None:
-    """Make a row of a file DONE; a process that has it open finds out by `settled_by_others`.
-
-    Raises:
-        OSError: the file is gone, or cannot be written to.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.pwrite(descriptor, bytes([DONE]), offset + _STATE_AT)
-        os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), _TOUCHED_AT)
-    finally:
-        os.close(descriptor)
-
-
-def row_bytes(payload_bytes: int) -> int:
-    """The bytes that a row takes in a segment."""
-    return (ROW_BYTES + payload_bytes + 7) & ~7
 
 
 class Segment:
@@ -102,7 +62,7 @@ class Segment:
         self._tail = HEADER_BYTES  # behind the last row
         self._first = HEADER_BYTES  # no row before it is WAITING
         self._gaps: dict[int, int] = {}  # from where damage begins to the row behind
-        self._touched = file.memory[_TOUCHED_AT:HEADER_BYTES]
+        self._touched = file.memory[TOUCHED_AT:HEADER_BYTES]
 
     @classmethod
     def create(cls, path: Path | None, size: int, order: int, created: int = 0) -> Segment:
@@ -119,8 +79,7 @@ class Segment:
         """
         created = created or time.time_ns()
         salt = randbits(32)
-        header = _HEADER.pack(_MAGIC, VERSION, size, created, salt)
-        file = MappedFile.create(path, size, header + _HEADER_CHECK.pack(crc32(header)))
+        file = MappedFile.create(path, size, new_header(size, created, salt))
         return cls(file, order, size, created, salt)
 
     @classmethod
@@ -137,7 +96,7 @@ class Segment:
         except ValueError as error:
             raise NotASegmentError(str(error)) from error
         try:
-            allocated, created, salt = _read_header(file.memory[:HEADER_BYTES])
+            allocated, created, salt = read_header(file.memory[:HEADER_BYTES])
             segment = cls(file, order, min(len(file.memory), allocated), created, salt)
             segment._scan(allocated)
             segment._send_again()
@@ -155,7 +114,7 @@ class Segment:
             OSError: the file cannot be read.
         """
         content = path.read_bytes()
-        allocated, created, salt = _read_header(content[:HEADER_BYTES])
+        allocated, created, salt = read_header(content[:HEADER_BYTES])
         segment = cls(MappedFile.create(None, len(content), content), 0, len(content), created, salt)
         segment._scan(allocated)
         return segment
@@ -179,15 +138,15 @@ class Segment:
         """Add a row, and commit it; where it is, or None when there is no room for it."""
         offset = self._tail
         size = len(payload)
-        tail = offset + ((size + 23) & ~7)  # row_bytes(), without a call
+        tail = offset + row_bytes(size)
         if tail > self.size:
             return None
         memory = self._memory
         try:
             crc = crc32(payload, self._salt)
-            row = _ROW.pack(_MARKER, NOT_COMMITTED, 0, size, crc, crc32(_CHECKED.pack(_MARKER, size), crc)) + payload
+            row = pack_row(MARKER, NOT_COMMITTED, 0, size, crc, crc32(pack_checked(MARKER, size), crc)) + payload
             memory[offset : offset + ROW_BYTES + size] = row
-            memory[offset + _STATE_AT] = state
+            memory[offset + STATE_AT] = state
             self._tail = tail
             if state == WAITING:
                 self.waiting += 1
@@ -202,7 +161,7 @@ class Segment:
 
     def set_state(self, offset: int, state: int) -> None:
         """Change the state of a row."""
-        at = offset + _STATE_AT
+        at = offset + STATE_AT
         if self._gaps and offset in self._gaps:
             return
         try:
@@ -221,12 +180,12 @@ class Segment:
 
         Each state is one byte: where both settle a row at the same moment, it is DONE, and counted here or there.
         """
-        touched = self._memory[_TOUCHED_AT:HEADER_BYTES]
+        touched = self._memory[TOUCHED_AT:HEADER_BYTES]
         if touched == self._touched:
             return 0
         self._touched = touched
         waiting = self.waiting
-        states = Counter(self._memory[offset + _STATE_AT] for offset in self._offsets())
+        states = Counter(self._memory[offset + STATE_AT] for offset in self._offsets())
         self.waiting, self.sent = states[WAITING], states[SENT]
         return waiting - self.waiting
 
@@ -236,8 +195,8 @@ class Segment:
         Raises:
             ValueError: it is damaged, or the segment is closed.
         """
-        row = self._row(offset)
-        if row is None or not self._is_right(offset, row):
+        row = row_at(self._memory, offset, self.size)
+        if row is None or not is_right(self._memory, offset, row, self.size, self._salt):
             self.damaged += 1
             raise ValueError(f"expected an undamaged row at byte {offset} of {self.path or 'memory'}, got a wrong CRC")
         start = offset + ROW_BYTES
@@ -255,11 +214,11 @@ class Segment:
             if offset in gaps:
                 offset = gaps[offset]
                 continue
-            _, state, _, size, _, _ = _ROW.unpack_from(memory, offset)
+            _, state, _, size, _, _ = unpack_row(memory, offset)
             if state == WAITING:
                 found = offset
                 break
-            offset += (size + 23) & ~7
+            offset += row_bytes(size)
         if after is None or after < first:
             self._first = offset
         return found
@@ -267,7 +226,7 @@ class Segment:
     def live_rows(self) -> Iterator[tuple[int, bytes]]:
         """Where each row is that is not DONE, and its payload."""
         for offset in self._offsets():
-            if self._memory[offset + _STATE_AT] != DONE:
+            if self._memory[offset + STATE_AT] != DONE:
                 yield offset, self.read(offset)
 
     def _offsets(self) -> Iterator[int]:
@@ -324,79 +283,44 @@ class Segment:
         """Close it in a forked child, whose parent goes on with it."""
         self._file.abandon()
 
-    def _row(self, offset: int) -> _Row | None:
-        """The row that stands there, if its header is right."""
-        if offset + ROW_BYTES > self.size:
-            return None
-        marker, state, _, size, crc, check = _ROW.unpack_from(self._memory, offset)
-        if marker != _MARKER or check != crc32(_CHECKED.pack(marker, size), crc):
-            return None
-        return _Row(state, size, crc, offset + row_bytes(size))
-
     def _end(self, offset: int) -> int:
-        size: int = _ROW.unpack_from(self._memory, offset)[3]
+        size: int = unpack_row(self._memory, offset)[3]
         return offset + row_bytes(size)
-
-    def _is_right(self, offset: int, row: _Row) -> bool:
-        start = offset + ROW_BYTES
-        end = start + row.size
-        # A copy: while a view of the map exists, a forked child cannot close it.
-        return end <= self.size and crc32(self._memory[start:end], self._salt) == row.crc
-
-    def _find(self, offset: int) -> int | None:
-        """The next committed row at or behind a place where none is."""
-        while (offset := self._memory.find(_MARKER_BYTES, offset, self.size)) >= 0:
-            row = None if offset % 8 else self._row(offset)
-            if row is not None and row.state != NOT_COMMITTED and self._is_right(offset, row):
-                return offset
-            offset += 1
-        return None
 
     def _scan(self, allocated: int) -> None:
         """Count the rows that stand there, and find the damage and the end.
 
         A row that was not committed is the end, unless there are committed ones behind: then it is damaged.
         """
+        memory, end, salt = self._memory, self.size, self._salt
         states, gaps = Counter[int](), {}
         offset, damaged, lost = HEADER_BYTES, 0, False
-        while offset < self.size:
-            row = self._row(offset)
+        while offset < end:
+            row = row_at(memory, offset, end)
             if row is not None and row.state == NOT_COMMITTED:
                 row = None
-            if row is not None and (row.state == DONE or self._is_right(offset, row)):
+            if row is not None and (row.state == DONE or is_right(memory, offset, row, end, salt)):
                 states[row.state] += 1
                 offset, lost = row.end, False
                 continue
-            next_offset = self._find(offset + 8) if row is None else row.end
-            state = self._memory[offset + _STATE_AT : offset + _STATE_AT + 1]
+            next_offset = find_row(memory, offset + 8, end, salt) if row is None else row.end
+            state = memory[offset + STATE_AT : offset + STATE_AT + 1]
             lost = state != _SETTLED[1] if next_offset is not None else state not in _SETTLED
             damaged += lost
             if next_offset is None:
                 break
             gaps[offset] = next_offset
             offset = next_offset
-        if self.size < allocated and not lost and self._memory[offset : offset + 1] != b"\0":
+        if end < allocated and not lost and memory[offset : offset + 1] != b"\0":
             damaged += 1  # the file was cut short, and nothing shows that no row was behind
         self.sent = states.pop(SENT, 0)
         self.waiting = states.total() - states[DONE]
         self.damaged, self._gaps = damaged, gaps
-        self._tail, self._first = min(offset, self.size), HEADER_BYTES
+        self._tail, self._first = min(offset, end), HEADER_BYTES
 
     def _send_again(self) -> None:
         """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit."""
         for offset in self._offsets():
-            if self._memory[offset + _STATE_AT] != DONE:
-                self._memory[offset + _STATE_AT] = WAITING
+            if self._memory[offset + STATE_AT] != DONE:
+                self._memory[offset + STATE_AT] = WAITING
         self.waiting, self.sent = self.waiting + self.sent, 0
-
-
-def _read_header(header: bytes) -> tuple[int, int, int]:
-    """How many bytes were allocated, when it was made, and the salt."""
-    if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
-        raise NotASegmentError("expected the header of a segment, got other bytes")
-    _, version, allocated, created, salt = _HEADER.unpack_from(header)
-    if version != VERSION:
-        raise NotASegmentError(f"expected format version {VERSION}, got {version}")
-    if _HEADER_CHECK.unpack_from(header, _HEADER.size)[0] != crc32(header[: _HEADER.size]):
-        raise NotASegmentError("expected an undamaged header, got one whose CRC is wrong")
-    return allocated, created, salt

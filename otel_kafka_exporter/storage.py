@@ -13,7 +13,8 @@ from pathlib import Path
 from .box import Box
 from .errors import OutboxError
 from .forks import making_locks
-from .segment import HEADER_BYTES, Segment, row_bytes
+from .segment import Segment
+from .segment_format import HEADER_BYTES, row_bytes
 from .stream import STREAMS, SegmentQueue, Stream, parse_segment_name, segment_name
 from .telemetry import note
 

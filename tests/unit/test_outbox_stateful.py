@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.segment import DONE, HEADER_BYTES, ROW_BYTES, SENT, WAITING
+from otel_kafka_exporter.segment import DONE, SENT, WAITING
+from otel_kafka_exporter.segment_format import HEADER_BYTES, ROW_BYTES
 from otel_kafka_exporter.stream import STREAMS, Place, Stream
 from tests.outboxes import SEGMENT_BYTES, Losses, adopt, boxes, make_outbox, places
 

@@ -13,17 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.segment import (
-    DONE,
-    HEADER_BYTES,
-    NOT_COMMITTED,
-    ROW_BYTES,
-    SENT,
-    WAITING,
-    NotASegmentError,
-    Segment,
-    row_bytes,
-)
+from otel_kafka_exporter.segment import DONE, SENT, WAITING, NotASegmentError, Segment
+from otel_kafka_exporter.segment_format import HEADER_BYTES, NOT_COMMITTED, ROW_BYTES, row_bytes
 from tests.interrupting import interrupt_after
 from tests.strategies import QUICK
 

@@ -1,0 +1,134 @@
+"""What stands in a segment's file, byte for byte.
+
+    header  magic 8 bytes, version u32, bytes u64, created u64 (Unix ns), salt u32, CRC-32 of these u32;
+            4 bytes that change whenever somebody else settles a row
+    row     marker u16, state u8, spare u8, payload bytes u32, CRC-32 of the payload u32, check u32; payload; to 8 bytes
+    free    zeros
+
+A row is copied with the state NOT_COMMITTED; then its state is set, and that one byte is the commit. The kernel keeps
+what is in the map when the process is killed. The states are far apart, so that a bit that flips on the disk makes no
+state of another. Both CRCs begin from the segment's own random salt: bytes that an application logged, or that another
+segment held, are never taken for a row.
+"""
+
+from __future__ import annotations
+
+import os
+from mmap import mmap
+from pathlib import Path
+from secrets import randbits
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+NOT_COMMITTED = 0
+WAITING = 0b0000_1111  # to be delivered
+SENT = 0b0011_0011  # on its way, in this process; after a crash it waits
+DONE = 0b0011_1100
+
+VERSION = 1
+HEADER_BYTES = 40
+ROW_BYTES = 16  # before its payload
+
+TOUCHED_AT = HEADER_BYTES - 4
+STATE_AT = 2  # in a row
+MARKER = 0xFFF5
+
+_MAGIC = b"OTELKFK\xf5"
+_HEADER = Struct("<8sIQQI")
+_HEADER_CHECK = Struct("<I")
+_ROW = Struct("<HBBIII")
+_CHECKED = Struct("<HI")  # with the CRC of the payload these make `check`
+# As functions: a method of an imported object is called more slowly.
+pack_row, unpack_row, pack_checked = _ROW.pack, _ROW.unpack_from, _CHECKED.pack
+
+_MARKER_BYTES = MARKER.to_bytes(2, "little")  # never in UTF-8
+
+
+class NotASegmentError(ValueError):
+    """A file is no segment that this version can read: says what was expected and what was got."""
+
+
+class Row(NamedTuple):
+    """A row whose header is right.
+
+    Attributes:
+        state: its state.
+        size: the bytes of its payload.
+        crc: of its payload.
+        end: where the next one begins.
+    """
+
+    state: int
+    size: int
+    crc: int
+    end: int
+
+
+def new_header(allocated: int, created: int, salt: int) -> bytes:
+    """The header of a segment of so many bytes, made then."""
+    packed = _HEADER.pack(_MAGIC, VERSION, allocated, created, salt)
+    return packed + _HEADER_CHECK.pack(crc32(packed))
+
+
+def read_header(content: bytes) -> tuple[int, int, int]:
+    """How many bytes were allocated, when it was made, and the salt.
+
+    Raises:
+        NotASegmentError: it is no segment's header.
+    """
+    if len(content) < HEADER_BYTES or not content.startswith(_MAGIC):
+        raise NotASegmentError("expected the header of a segment, got other bytes")
+    _, version, allocated, created, salt = _HEADER.unpack_from(content)
+    if version != VERSION:
+        raise NotASegmentError(f"expected format version {VERSION}, got {version}")
+    if _HEADER_CHECK.unpack_from(content, _HEADER.size)[0] != crc32(content[: _HEADER.size]):
+        raise NotASegmentError("expected an undamaged header, got one whose CRC is wrong")
+    return allocated, created, salt
+
+
+def row_bytes(payload_bytes: int) -> int:
+    """The bytes that a row takes in a segment."""
+    return (ROW_BYTES + payload_bytes + 7) & ~7
+
+
+def row_at(memory: mmap, offset: int, size: int) -> Row | None:
+    """The row that stands there in a segment of that size, if its header is right."""
+    if offset + ROW_BYTES > size:
+        return None
+    marker, state, _, payload_bytes, crc, check = unpack_row(memory, offset)
+    if marker != MARKER or check != crc32(pack_checked(marker, payload_bytes), crc):
+        return None
+    return Row(state, payload_bytes, crc, offset + row_bytes(payload_bytes))
+
+
+def is_right(memory: mmap, offset: int, row: Row, size: int, salt: int) -> bool:
+    """Whether the payload of a row is what it was."""
+    start = offset + ROW_BYTES
+    end = start + row.size
+    # A copy: while a view of the map exists, a forked child cannot close it.
+    return end <= size and crc32(memory[start:end], salt) == row.crc
+
+
+def find_row(memory: mmap, offset: int, size: int, salt: int) -> int | None:
+    """The next committed row at or behind a place where none is."""
+    while (offset := memory.find(_MARKER_BYTES, offset, size)) >= 0:
+        row = None if offset % 8 else row_at(memory, offset, size)
+        if row is not None and row.state != NOT_COMMITTED and is_right(memory, offset, row, size, salt):
+            return offset
+        offset += 1
+    return None
+
+
+def settle_on_disk(path: Path, offset: int) -> None:
+    """Make a row of a file DONE; a process that has it open finds out by `settled_by_others`.
+
+    Raises:
+        OSError: the file is gone, or cannot be written to.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.pwrite(descriptor, bytes([DONE]), offset + STATE_AT)
+        os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), TOUCHED_AT)
+    finally:
+        os.close(descriptor)
