@@ -15,6 +15,8 @@ from .telemetry import log, note
 
 #: How long one wait for reports lasts. Longer ones return at their end only in some versions of confluent-kafka.
 _POLL_SECONDS = 0.05
+#: How long records go without lingering when somebody waits for them. They linger for the next ones otherwise.
+_HURRY_SECONDS = 0.001
 _WARM_SECONDS, _WARM_TRIES = 0.25, 4
 #: How often the outbox's files are looked after, and those of dead processes looked for.
 _CHECK_SECONDS = 1.0
@@ -47,6 +49,7 @@ class Background:
         self._start_at = 0.0
         self._idle = False
         self._stopped = False
+        self._hurried = self._awaits_hurry = False
 
     @property
     def runs(self) -> bool:
@@ -59,6 +62,17 @@ class Background:
             self._state.attention.set()
         elif self._thread is None and not self._stopped:
             self._start()
+
+    def await_hurry(self) -> None:
+        """There is a record, and `hurry` will be called as soon as there are no more."""
+        self._awaits_hurry = True
+
+    def hurry(self) -> None:
+        """There are records whose outcomes somebody waits for."""
+        self._hurried, self._awaits_hurry = True, False
+        if self._thread is None:
+            self.notice()
+        self._state.attention.set()
 
     def _start(self) -> None:
         with self._state.lock:
@@ -86,7 +100,7 @@ class Background:
         # Two answers of the cluster spare the first record of an idempotent producer half a second.
         topic = next((lane.topic for lane in self._state.lanes.values() if lane.topic), "")
         for _ in range(_WARM_TRIES):
-            if self._stopped or self._producer.reachable(topic, _WARM_SECONDS):
+            if self._stopped or self._producer.warm or self._producer.reachable(topic, _WARM_SECONDS):
                 break
         check_at = 0.0
         adopt_at = 0.0
@@ -111,8 +125,11 @@ class Background:
         """Serve reports while there are some to come, else sleep until there is something to do."""
         with self._state.lock:
             self._idle = not self._state.on_the_way()
+        hurried, self._hurried = self._hurried, False
         if not self._idle:
-            if not self._producer.poll(_POLL_SECONDS):
+            if self._awaits_hurry and not hurried:
+                self._state.attention.wait(_HURRY_SECONDS)
+            elif not (self._producer.flush(_HURRY_SECONDS) if hurried else self._producer.poll(_POLL_SECONDS)):
                 self._state.attention.wait(_POLL_SECONDS)
         elif not self._stopped:
             self._state.attention.wait(self._recovery.due())

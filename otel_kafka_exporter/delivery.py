@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from .background import Background
-from .entry import Batch
+from .entry import Batch, Entry
 from .envelope import Category
 from .forks import after_fork_in_child
 from .intake import Builder, Intake, Source
@@ -47,6 +47,7 @@ class Delivery:
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
         sync: whether they are on the disk, too, before the call returns.
+        on_round: called in whichever thread has served reports, with no lock held.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Delivery:
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
         sync: bool = False,
+        on_round: Callable[[], None] | None = None,
     ) -> None:
         self._producer = producer
         self._metrics = metrics
@@ -69,6 +71,7 @@ class Delivery:
         self._make_outbox = outbox
         self._durable = durable
         self._sync = sync
+        self._on_round = on_round
         self._begin(DeliveryState(outbox, durable))
         after_fork_in_child(self._after_fork)
         metrics.observe(self)
@@ -94,7 +97,7 @@ class Delivery:
             self._message_timeout,
         )
         self._background = Background(state, self._recovery, self._producer, self._look_after, self._at_worker_exit)
-        self._intake = Intake(state, self._producer, sending, self._background.notice)
+        self._intake = Intake(state, self._producer, sending)
         self._warned: Counter[str] = Counter()
         self._closer = 0
         self._ended = threading.Event()
@@ -123,9 +126,46 @@ class Delivery:
             source: what it is made of.
             builder: makes it.
         """
-        entry = self._intake.take(source, builder, None, self._full_queue_wait)
+        try:
+            entry = self._intake.take(source, builder, None, self._full_queue_wait)
+        finally:
+            self._background.notice()
         if self._sync and entry is not None:
             self._state.sync(entry)
+
+    def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
+        """Take one record for a caller that is told of its outcome, and wait for nothing.
+
+        Call `hurry` when the last of several has been handed over.
+
+        Returns:
+            Its entry when there was no room for it: call `try_again` until that says yes, or `give_up`.
+        """
+        entry, room = self._intake.offer(source, builder, batch)
+        if not room:
+            return entry
+        if self._sync and entry is not None:
+            self._state.sync(entry)
+        self._background.await_hurry()
+        return None
+
+    def try_again(self, entry: Entry) -> bool:
+        """Send an entry for which there was no room; whether it has its place now."""
+        return self._intake.try_again(entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Do without room: an entry waits in the outbox, or is dropped."""
+        self._intake.give_up(entry)
+
+    def hurry(self) -> None:
+        """Somebody waits for what was handed over: have it sent without lingering."""
+        self._background.hurry()
+
+    def reachable(self, seconds: float) -> str | None:
+        """None when the cluster answers within so many seconds, else why it does not. Warms the producer."""
+        if self._producer.reachable("", seconds):
+            return None
+        return self._producer.last_error or "no answer"
 
     def deliver(self, sources: Sequence[Source], builder: Builder[Source]) -> bool:
         """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.
@@ -143,6 +183,8 @@ class Delivery:
         try:
             for source in sources:
                 entry = self._intake.take(source, builder, batch, deadline - time.monotonic()) or entry
+                if batch.taken == 1:
+                    self._background.notice()
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
             self._wait(batch, deadline)
@@ -182,6 +224,8 @@ class Delivery:
         """Do what could not be done in the middle of something else, and say what there is to say."""
         if self._intake.deferred:
             self._intake.start_deferred()
+        if self._on_round is not None:
+            self._on_round()
         tell()
         self._warn_of_losses()
 

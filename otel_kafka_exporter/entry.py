@@ -7,6 +7,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, Message
 
 from .kafka_record import KafkaRecord
+from .outcome import Outcome
 from .stream import Place
 
 
@@ -19,6 +20,16 @@ class Batch:
         self.taken = 0  # counted as accepted
         self.open = 0  # in flight yet
         self.failed = 0  # dropped
+
+    def take(self) -> None:
+        """One of them is counted as accepted, and in flight."""
+        self.taken += 1
+        self.open += 1
+
+    def settle(self, outcome: Outcome) -> None:
+        """One of them is at rest."""
+        self.open -= 1
+        self.failed += outcome is Outcome.DROPPED
 
 
 class Entry:

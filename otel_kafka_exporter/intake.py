@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from . import receipts
@@ -12,6 +11,7 @@ from .entry import Batch, Entry
 from .errors import ConversionError
 from .kafka_record import KafkaRecord
 from .lane import Lane
+from .outcome import Outcome
 from .producer import KafkaProducer
 from .retreat import SHUTDOWN
 from .rows import encode_row
@@ -46,41 +46,47 @@ class Intake:
         state: the records' states.
         producer: serves reports while there is no room.
         sending: takes records to librdkafka.
-        notice: is told that there is a record.
 
     Attributes:
         deferred: what was handed over by a signal handler or a finalizer while its own thread was in the middle of the
             same, each with the reason why it is refused, if it is.
     """
 
-    def __init__(
-        self, state: DeliveryState, producer: KafkaProducer, sending: Sending, notice: Callable[[], None]
-    ) -> None:
+    def __init__(self, state: DeliveryState, producer: KafkaProducer, sending: Sending) -> None:
         self._state = state
         self._producer = producer
         self._sending = sending
-        self._notice = notice
         self.deferred: deque[tuple[KafkaRecord, str]] = deque()
 
     def take(self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float) -> Entry | None:
-        """Take one record; its entry, where that has a row in the outbox."""
+        """Take one record; its entry, unless it is at rest at once, or somewhere in between."""
+        entry, room = self.offer(source, builder, batch)
+        if entry is not None and not room:
+            self._wait_for_room(entry, room_within)
+        return entry
+
+    def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
+        """As `take`, without waiting: also whether there was room. Without it, `try_again` or `give_up` is due."""
         record, reason = self._build(source, builder)
         if record is None:
             self._gone(reason, batch)
-            return None
+            return None, True
         if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
             self.deferred.append((record, reason))
+            if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
+                batch.take()
+                batch.settle(Outcome.DROPPED)
             receipts.postponed(record.event_id)
-            return None
-        entry = None
+            return None, True
+        entry, room = None, True
         if reason:
             self._refuse(record, reason, batch)
             tell()
         else:
-            entry = self._start(record, batch, room_within)
+            entry, room = self._start(record, batch)
         if self.deferred:
             self.start_deferred()
-        return entry
+        return entry, room
 
     @staticmethod
     def _build(source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
@@ -105,8 +111,8 @@ class Intake:
             self._state.ledger.accepted += 1
             self._state.dropped(fault or "own_log_line")
             if batch is not None:
-                batch.taken += 1
-                batch.failed += 1
+                batch.take()
+                batch.settle(Outcome.DROPPED)
 
     def start_deferred(self) -> None:
         with self._state.lock:  # while one is in neither place, nobody counts
@@ -115,7 +121,9 @@ class Intake:
                 if reason:
                     self._refuse(record, reason, None)
                 else:
-                    self._start(record, None, 0)
+                    entry, room = self._start(record, None)
+                    if not room:
+                        self.give_up(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         state = self._state
@@ -123,16 +131,17 @@ class Intake:
             in_flight = state.ledger.in_flight
             state.ledger.accepted += 1
             if batch is not None:
-                batch.taken += 1
+                batch.take()
+            outcome = Outcome.DROPPED
             try:
-                kept = state.refuse(letter, reason)
+                outcome = state.refuse(letter, reason)
             finally:
                 if state.ledger.in_flight > in_flight:
                     state.dropped("interrupted")
-            if batch is not None:
-                batch.failed += not kept
+                if batch is not None:
+                    batch.settle(outcome)
 
-    def _start(self, record: KafkaRecord, batch: Batch | None, room_within: float) -> Entry | None:
+    def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool]:
         state = self._state
         lane = state.lanes[record.category]
         row = encode_row(record, "", time.time_ns()) if lane.durable else None
@@ -160,12 +169,9 @@ class Intake:
                 raise
             finally:
                 state.busy = False
-        if not room:
-            self._wait_for_room(lane, entry, room_within)
         if is_crowded:
             self._producer.poll(0)
-        self._notice()
-        return entry if entry.place is not None else None
+        return entry, room
 
     def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> None:
         """A record cannot be sent at once. Expects the lock to be held."""
@@ -175,20 +181,30 @@ class Intake:
         else:
             state.keep(lane, entry, state.away or lane.blocked or "queue_full", row=row)
 
-    def _wait_for_room(self, lane: Lane, entry: Entry, seconds: float) -> None:
+    def _wait_for_room(self, entry: Entry, seconds: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
-        state = self._state
         deadline = time.monotonic() + seconds
-        room = False
+        settled = False
         try:
-            while not room and time.monotonic() < deadline:
+            while not settled and time.monotonic() < deadline:
                 self._producer.poll(_ROOM_SECONDS)
-                with state.lock:
-                    if state.away or lane.diverts(entry.record.key):
-                        break
-                    state.depart(lane, entry)
-                    room = self._sending.send(lane, entry)
+                settled = self.try_again(entry)
         finally:
-            if not room:
-                with state.lock:
-                    self._divert(lane, entry)
+            if not settled:
+                self.give_up(entry)
+
+    def try_again(self, entry: Entry) -> bool:
+        """Send an entry for which there was no room; whether it has its place now."""
+        state = self._state
+        lane = state.lanes[entry.record.category]
+        with state.lock:
+            if state.away or lane.diverts(entry.record.key):
+                self._divert(lane, entry)
+                return True
+            state.depart(lane, entry)
+            return self._sending.send(lane, entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Do without room: an entry waits in the outbox, or is dropped."""
+        with self._state.lock:
+            self._divert(self._state.lanes[entry.record.category], entry)

@@ -51,6 +51,8 @@ class KafkaProducer:
         self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
         self.last_error = ""
+        #: Whether the present client has had its answers.
+        self.warm = False
         after_fork_in_child(self._after_fork)
 
     def produce(self, record: KafkaRecord, on_report: OnReport) -> None:
@@ -133,6 +135,7 @@ class KafkaProducer:
                 self.renew(number)
             else:
                 self.last_error = ""
+                self.warm = True
                 self._fork_gate.open()
                 return True
         return False
@@ -151,6 +154,7 @@ class KafkaProducer:
                 return
             client, self._client = self._client, None
             self.client_number += 1
+            self.warm = False
         client.give_up()
 
     def close(self) -> None:
@@ -193,6 +197,7 @@ class KafkaProducer:
         self._lock = threading.RLock()
         self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
+        self.warm = False
         self.last_error = ""
 
 

@@ -102,8 +102,7 @@ class DeliveryState:
         entry = self._entry(record, None, batch)
         self.ledger.accepted += 1
         if batch is not None:
-            batch.taken += 1
-            batch.open += 1
+            batch.take()
         return entry
 
     def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
@@ -158,7 +157,7 @@ class DeliveryState:
             self.attention.set()
         self._leave_outbox(entry)
         self.ledger.delivered += 1
-        self._settle(entry, dropped=False)
+        self._settle(entry, Outcome.DELIVERED)
         if receipts.waiting:
             receipts.delivered(
                 receipts.Receipt(
@@ -218,7 +217,7 @@ class DeliveryState:
         if not entry.spooled:
             entry.spooled = True
             self.ledger.spooled += 1
-            self._settle(entry, dropped=False)
+            self._settle(entry, Outcome.SPOOLED)
         self.attention.set()
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
@@ -229,22 +228,22 @@ class DeliveryState:
             return
         self._leave_outbox(entry)
         self._dead_lettered(entry.record, reason)
-        self._settle(entry, dropped=False)
+        self._settle(entry, Outcome.DEAD_LETTERED)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """An entry is gone, for this reason."""
         self._leave_outbox(entry)
         self.dropped(reason, entry.record.event_id)
-        self._settle(entry, dropped=True)
+        self._settle(entry, Outcome.DROPPED)
 
-    def refuse(self, record: KafkaRecord, reason: str) -> bool:
-        """A record that never was in flight: it is kept as a dead letter, or dropped; whether it is kept."""
+    def refuse(self, record: KafkaRecord, reason: str) -> Outcome:
+        """A record that never was in flight is kept as a dead letter, or dropped."""
         lost = self._keep_letter(self.lanes[record.category], record, reason)
         if lost:
             self.dropped(lost, record.event_id)
         else:
             self._dead_lettered(record, reason)
-        return not lost
+        return Outcome.DROPPED if lost else Outcome.DEAD_LETTERED
 
     def attach(self, record: KafkaRecord, original: bytes) -> None:
         """The original of a record that was cut is kept beside the dead letters; it is an attachment and no outcome."""
@@ -333,13 +332,12 @@ class DeliveryState:
             entry.spooled = False
 
     @staticmethod
-    def _settle(entry: Entry, *, dropped: bool) -> None:
+    def _settle(entry: Entry, outcome: Outcome) -> None:
         if entry.settled:
             return
         entry.settled = True
         if entry.batch is not None:
-            entry.batch.open -= 1
-            entry.batch.failed += dropped
+            entry.batch.settle(outcome)
 
 
 def is_away(code: int) -> bool:
