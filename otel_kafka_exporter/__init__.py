@@ -1,6 +1,7 @@
 """OpenTelemetry logs, audit events and security events to Kafka, with every record accounted for."""
 
 from ._version import __version__
+from .codes import AuditAction, LogCode, SecurityEventType
 from .encoding import decode
 from .envelope import OnexEnvelopeV1
 from .errors import (
@@ -15,27 +16,38 @@ from .errors import (
 )
 from .events import emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
+from .one_off import publish_application_log, publish_audit_log, publish_security_log
 from .outcome import DeliveryStats, Outcome
 from .processor import KafkaLogRecordProcessor
+from .publisher import KafkaError, LoggingEventPublisher, LoggingEventPublisherContext
 from .receipts import Receipt
 
 __all__ = [
+    "AuditAction",
     "ConversionError",
     "DecodeError",
     "DeliveryError",
     "DeliveryStats",
     "DeliveryTimeout",
+    "KafkaError",
     "KafkaLogExporter",
     "KafkaLogRecordProcessor",
+    "LogCode",
+    "LoggingEventPublisher",
+    "LoggingEventPublisherContext",
     "NoPipelineError",
     "OnexEnvelopeV1",
     "OtelKafkaError",
     "OutboxError",
     "Outcome",
     "Receipt",
+    "SecurityEventType",
     "SettingsError",
     "__version__",
     "decode",
     "emit_audit_event",
     "emit_security_event",
+    "publish_application_log",
+    "publish_audit_log",
+    "publish_security_log",
 ]

@@ -119,15 +119,16 @@ class Delivery:
 
     # The way in
 
-    def hand_over(self, source: Source, builder: Builder[Source]) -> None:
+    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
         """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
 
         Args:
             source: what it is made of.
             builder: makes it.
+            batch: is told of its outcome.
         """
         try:
-            entry = self._intake.take(source, builder, None, self._full_queue_wait)
+            entry = self._intake.take(source, builder, batch, self._full_queue_wait)
         finally:
             self._background.notice()
         if self._sync and entry is not None:

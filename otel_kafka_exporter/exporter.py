@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import weakref
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -17,46 +15,18 @@ from .conversion import Converter
 from .delivery import Delivery
 from .errors import SettingsError
 from .ids import uuid7
-from .kafka_record import KafkaRecordBuilder
 from .log_records import LogRecordBuilder, SdkLogRecord
 from .no_delivery import NoDelivery
-from .outbox import OnLoss, Outbox
 from .outcome import DeliveryStats
-from .producer import KafkaProducer
-from .producer_config import check_with_librdkafka, librdkafka_config, message_timeout
-from .redaction import KeyRedaction, redact_patterns
+from .pipeline import cleaner_of, delivery_of, record_builder_of
+from .producer_config import check_with_librdkafka, librdkafka_config
 from .settings import Settings, SettingsArguments, unknown_variables
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, log, warn
-from .values import Cleaner
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _OWN_LOGGERS = frozenset((QUIET_LOGGER, LIBRDKAFKA_LOGGER))
-
-
-def delivery_of(settings: Settings, config: Mapping[str, Any]) -> Delivery:
-    """A delivery by its settings.
-
-    Args:
-        settings: they.
-        config: librdkafka's part of them.
-    """
-
-    def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"pid": os.getpid(), "command": sys.argv[0], "bootstrap_servers": settings.bootstrap_servers}
-        return Outbox(Path(settings.outbox_dir), settings.configuration, settings.outbox_max_bytes, owner, on_loss)
-
-    return Delivery(
-        KafkaProducer(config),
-        Metrics(settings.bootstrap_servers),
-        delivery_wait=settings.delivery_wait,
-        message_timeout=message_timeout(config),
-        full_queue_wait=settings.full_queue_wait,
-        outbox=outbox if settings.outbox else None,
-        durable=settings.durable,
-        sync=settings.durability == "power",
-    )
 
 
 class KafkaLogExporter(LogRecordExporter):
@@ -90,8 +60,7 @@ class KafkaLogExporter(LogRecordExporter):
         for line in unknown_variables(os.environ):
             warn(line, "%s", line)
         self._shutdown_timeout = settings.shutdown_timeout
-        keys = KeyRedaction(settings.redact_keys, settings.redact_except)
-        cleaner = Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None)
+        cleaner = cleaner_of(settings)
         self._builder = LogRecordBuilder(
             Converter(
                 cleaner,
@@ -100,12 +69,7 @@ class KafkaLogExporter(LogRecordExporter):
                 tenant_id=settings.tenant_id,
                 resource_context=settings.resource_context,
             ),
-            KafkaRecordBuilder(
-                namespace=settings.namespace,
-                topic_prefix=settings.topic_prefix,
-                application_key=settings.application_key,
-                max_record_bytes=settings.max_record_bytes,
-            ),
+            record_builder_of(settings),
             cleaner,
             _OWN_LOGGERS,
         )

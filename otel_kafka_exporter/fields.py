@@ -63,6 +63,19 @@ def level_of(number: object, text: object) -> tuple[Level, str | None]:
     return level, name if name not in ("", level) else None
 
 
+def level_named(name: object) -> tuple[Level, str | None]:
+    """A level by its name, in any case of letters, and that name where the level alone would lose something.
+
+    Raises:
+        ConversionError: there is no such level.
+    """
+    text = str.__str__(name).strip().upper() if isinstance(name, str) else ""
+    level = _LEVEL_BY_TEXT.get(text)
+    if level is None:
+        raise ConversionError("level", f"expected DEBUG, INFO, WARN or ERROR, got {describe(name)}")
+    return level, text if text not in (level, "WARNING") else None
+
+
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
     """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
     if isinstance(value, uuid.UUID):
@@ -81,14 +94,18 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
     Raises:
         ConversionError: it is missing, blank, or of another type.
     """
-    value = attributes.pop(name, None)
+    return text_field(cleaner, name, attributes.pop(name, None))
+
+
+def text_field(cleaner: Cleaner, name: str, value: object) -> str:
+    """The same of a value by itself."""
     if isinstance(value, uuid.UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         value = str(clean_int(int.__int__(value)))
     if isinstance(value, str) and value.strip():
         return cleaner.text(str.__str__(value))
-    raise ConversionError(name, f"expected text, got {_describe(value)}")
+    raise ConversionError(name, f"expected text, got {describe(value)}")
 
 
 def required_choice(attributes: dict[str, Any], name: str, choices: Sequence[_Choice]) -> _Choice:
@@ -97,14 +114,18 @@ def required_choice(attributes: dict[str, Any], name: str, choices: Sequence[_Ch
     Raises:
         ConversionError: it is missing or another word.
     """
-    value = attributes.pop(name, None)
+    return choice_field(name, attributes.pop(name, None), choices)
+
+
+def choice_field(name: str, value: object, choices: Sequence[_Choice]) -> _Choice:
+    """The same of a value by itself."""
     for choice in choices:
         if isinstance(value, str) and value == choice:
             return choice
-    raise ConversionError(name, f"expected {' or '.join(choices)}, got {_describe(value)}")
+    raise ConversionError(name, f"expected {' or '.join(choices)}, got {describe(value)}")
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
     """A wrong value by its kind: the value itself may be a secret put into the wrong field."""
     if value is None:
         return "nothing"

@@ -1,0 +1,108 @@
+"""A publisher between its start and its stop: a delivery, and the inboxes of the event loops that use it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from opentelemetry.sdk.resources import Resource
+
+from .conversion import UNKNOWN_SERVICE
+from .entry import Batch
+from .fields import MAX_SERVICE_NAME_LENGTH, identifier
+from .forks import after_fork_in_child
+from .ids import uuid7
+from .inbox import Inbox
+from .outcome import Outcome
+from .pipeline import cleaner_of, delivery_of, record_builder_of
+from .producer_config import check_with_librdkafka, librdkafka_config
+from .publications import Publication, PublicationBuilder
+from .settings import Settings
+
+_PUBLISHED = (Outcome.DELIVERED, Outcome.SPOOLED)
+
+
+class Connection:
+    """Publishes, from any thread and event loop.
+
+    Args:
+        settings: of delivery and conversion.
+        source: of events whose arguments name no service; the process's own name unless given.
+        publish_timeout: seconds that an outcome is waited for.
+
+    Attributes:
+        delivery: what it stands on.
+
+    Raises:
+        SettingsError: librdkafka refuses its configuration.
+    """
+
+    def __init__(self, settings: Settings, source: str | None, publish_timeout: float) -> None:
+        config = librdkafka_config(settings)
+        check_with_librdkafka(config)
+        self._publish_timeout = publish_timeout
+        self._builder = PublicationBuilder(
+            record_builder_of(settings),
+            cleaner_of(settings),
+            uuid7,
+            namespace=settings.namespace,
+            tenant_id=settings.tenant_id,
+            source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+        )
+        self._inboxes: tuple[Inbox, ...] = ()
+        self._lock = threading.Lock()
+        self.delivery = delivery_of(settings, config, self._announce)
+        after_fork_in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._inboxes = ()  # the parent's tasks
+
+    def connect(self, seconds: float) -> str | None:
+        """Wait for the cluster's answer; None when it came, else why not."""
+        problem = self.delivery.reachable(seconds)
+        self.delivery.hurry()  # the thread is there when the first event is
+        return problem
+
+    async def publish(self, publication: Publication) -> bool:
+        """Publish, and wait for the outcome; whether that is a good one."""
+        inbox = self._inbox()
+        if inbox.crowded:
+            await inbox.turn()
+        awaited = inbox.awaited()
+        without_room = self.delivery.begin(publication, self._builder, awaited)
+        outcome = awaited.outcome or await inbox.outcome(awaited, without_room)
+        return outcome in _PUBLISHED
+
+    def hand_over(self, publication: Publication) -> bool:
+        """Publish without waiting; whether it was taken."""
+        batch = Batch()
+        self.delivery.hand_over(publication, self._builder, batch)
+        return not batch.failed
+
+    def close(self, seconds: float) -> None:
+        """Wait for what is on its way, at most for so long, and end."""
+        for inbox in self._inboxes:
+            inbox.give_up()
+        self.delivery.close(seconds)
+        self._announce()
+
+    def _inbox(self) -> Inbox:
+        """The running loop's."""
+        loop = asyncio.get_running_loop()
+        for inbox in self._inboxes:
+            if inbox.loop is loop:
+                return inbox
+        inbox = Inbox(loop, self.delivery, self._publish_timeout)
+        with self._lock:
+            self._inboxes = (*(each for each in self._inboxes if not each.loop.is_closed()), inbox)
+        return inbox
+
+    def _announce(self) -> None:
+        for inbox in self._inboxes:
+            inbox.announce()
+
+
+def _service_name() -> str:
+    name = Resource.create().attributes.get("service.name")
+    return name if isinstance(name, str) else ""
