@@ -86,7 +86,8 @@ class Inbox:
             self._no_room.append((awaited, without_room))
         if awaited.outcome is not None:
             return awaited.outcome
-        future = awaited.future = self.loop.create_future()
+        future: asyncio.Future[Outcome | None] = self.loop.create_future()
+        awaited.future = future
         awaited.deadline = self.loop.time() + self._seconds
         self._open.append(awaited)
         if not self._watches:
@@ -165,5 +166,3 @@ class Inbox:
 def _let_go(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-

@@ -27,6 +27,8 @@ _ROOM_SECONDS = 0.005
 _LONGEST_AGAIN = 10_000
 #: The reason of a record that is lost by an error that nobody foresaw.
 _FAULT = "exporter_fault"
+_DEAD_LETTER = "a log record cannot be delivered, and is a dead letter"
+_NO_OUTBOX = "a log record cannot be delivered, and is dropped, since there is no outbox"
 
 
 class Builder(Protocol[Source]):
@@ -88,14 +90,13 @@ class Intake:
             self.start_deferred()
         return entry, room
 
-    @staticmethod
-    def _build(source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
+    def _build(self, source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
         """The record, or the dead letter and why it is one, or nothing and why."""
         try:
             return builder.build(source), ""
         except ConversionError as error:
             reason = f"conversion:{error.field}"
-            note(reason, "a log record cannot be delivered, and is a dead letter: %s", error)
+            note(reason, "%s: %s", _DEAD_LETTER if self._state.outbox else _NO_OUTBOX, error)
             try:
                 return builder.letter(source), reason
             except Exception as fault:  # noqa: BLE001 - as below

@@ -131,7 +131,8 @@ class PublicationBuilder:
             if is_interruption(error):
                 raise
             # A value's own code has raised, be it SystemExit.
-            raise ConversionError("arguments", f"expected values, got one that raises {type(error).__name__}") from error
+            got = type(error).__name__
+            raise ConversionError("arguments", f"expected values, got one that raises {got}") from error
 
     def _build(self, publication: Publication) -> KafkaRecord:
         category, fields, tenant, context_given, correlation, causation, uid = publication

@@ -26,7 +26,7 @@ from .forks import after_fork_in_child
 from .outcome import DeliveryStats
 from .publications import Publication
 from .setting_values import boolean
-from .settings import Settings, SettingsArguments
+from .settings import CommonArguments, Settings
 from .telemetry import log, warn
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class LoggingEventPublisher:
         service_name: str | None = None,
         publish_timeout: float = 5.0,
         start_timeout: float = 5.0,
-        **settings: Unpack[SettingsArguments],
+        **settings: Unpack[CommonArguments],
     ) -> None:
         self.enable_events = _is_enabled() if enable_events is None else bool(enable_events)
         self._source = service_name
@@ -90,9 +90,12 @@ class LoggingEventPublisher:
             loaded = Settings.load(arguments)
             # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
             # acknowledgement or for nothing, so there is no reason to give a record up before its caller does.
-            defaults = {"full_queue_wait": 0.0} if outbox else {"full_queue_wait": 0.0, "delivery_wait": publish_timeout}
-            unset = {name: value for name, value in defaults.items() if name not in loaded.given}
-            self._settings = dataclasses.replace(loaded, **unset)
+            given = loaded.given
+            self._settings = dataclasses.replace(
+                loaded,
+                full_queue_wait=loaded.full_queue_wait if "full_queue_wait" in given else 0.0,
+                delivery_wait=loaded.delivery_wait if outbox or "delivery_wait" in given else publish_timeout,
+            )
         self._connection: Connection | None = None
         self._latest: Connection | None = None
         self._starting: Future[None] | None = None

@@ -224,8 +224,8 @@ FIELDS: dict[str, dataclasses.Field[Any]] = {
 }
 
 
-class SettingsArguments(TypedDict, total=False):
-    """The settings as keyword arguments; `bootstrap_servers` is spelt out where it is taken."""
+class CommonArguments(TypedDict, total=False):
+    """The settings as keyword arguments, but for those that are spelt out where they are taken."""
 
     encoding: str | None
     topic_prefix: str | None
@@ -241,7 +241,6 @@ class SettingsArguments(TypedDict, total=False):
     full_queue_wait: float | str | None
     queue_max_records: int | str | None
     queue_max_bytes: int | str | None
-    outbox: bool | str | None
     outbox_dir: str | os.PathLike[str] | None
     outbox_max_bytes: int | str | None
     durable: str | Sequence[str] | None
@@ -251,6 +250,12 @@ class SettingsArguments(TypedDict, total=False):
     redact_except: str | Sequence[str] | None
     redact_patterns: bool | str | None
     resource_context: str | Sequence[str] | None
+
+
+class SettingsArguments(CommonArguments, total=False):
+    """The settings as keyword arguments; `bootstrap_servers` is spelt out where it is taken."""
+
+    outbox: bool | str | None
 
 
 def variable(name: str) -> str:

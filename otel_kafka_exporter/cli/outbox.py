@@ -13,8 +13,8 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_kafka_exporter.exporter import delivery_of
 from otel_kafka_exporter.outbox_files import StoredOutbox, StoredRow, settle, stored_outboxes
+from otel_kafka_exporter.pipeline import delivery_of
 from otel_kafka_exporter.producer import KafkaProducer, OnReport
 from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.settings import Settings

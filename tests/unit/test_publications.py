@@ -1,0 +1,215 @@
+"""What a publisher's methods are given becomes an envelope, or an error that names the parameter."""
+
+from __future__ import annotations
+
+import enum
+import json
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_kafka_exporter import AuditAction, ConversionError, LogCode, decode
+from otel_kafka_exporter.ids import uuid7
+from otel_kafka_exporter.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.publications import Publication, PublicationBuilder
+from otel_kafka_exporter.redaction import KeyRedaction
+from otel_kafka_exporter.values import Cleaner
+from tests.strategies import any_value
+
+APPLICATION = ("shop", "shop-1", "INFO", "shop.orders", "ORDER_PLACED", "an order was placed")
+AUDIT = ("user.login", "bob", "console", "success")
+SECURITY = ("permission_check", "bob", "console", "deny")
+
+
+def builder() -> PublicationBuilder:
+    return PublicationBuilder(
+        KafkaRecordBuilder(),
+        Cleaner(KeyRedaction().is_sensitive),
+        uuid7,
+        namespace="omninode",
+        tenant_id="default",
+        source="shop",
+    )
+
+
+def publication(category: Any = "application", fields: Any = APPLICATION, **others: Any) -> Publication:
+    empty = dict.fromkeys(("tenant_id", "context", "correlation_id", "causation_id", "event_id"))
+    if category != "application":
+        empty["tenant_id"] = "t-1"
+    return Publication(category, fields, **{**empty, **others})
+
+
+def built(category: Any = "application", fields: Any = APPLICATION, **others: Any) -> KafkaRecord:
+    return builder().build(publication(category, fields, **others))
+
+
+def test_an_application_log_has_all_its_fields() -> None:
+    """Each argument of an application log is where the contract has it, and its service is the key."""
+    record = built(context={"items": 3}, correlation_id="abc")
+    envelope = decode(record.value, record.headers)
+    assert record.topic == "omninode.logging.application.v1"
+    assert record.key == b"shop"
+    assert (envelope.source, envelope.tenant_id, envelope.correlation_id, envelope.causation_id) == (
+        *("shop", "default"),
+        *("abc", "abc"),
+    )
+    assert envelope.payload == {
+        "service_name": "shop",
+        "instance_id": "shop-1",
+        "level": "INFO",
+        "logger": "shop.orders",
+        "message": "an order was placed",
+        "code": "ORDER_PLACED",
+        "context": {"items": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("category", "fields", "expected"),
+    [
+        ("audit", AUDIT, {"action": "user.login", "actor": "bob", "resource": "console", "outcome": "success"}),
+        (
+            "security",
+            SECURITY,
+            {"event_type": "permission_check", "user_id": "bob", "resource": "console", "decision": "deny"},
+        ),
+    ],
+)
+def test_an_event_has_all_its_fields(category: str, fields: tuple[str, ...], expected: dict[str, str]) -> None:
+    """Each argument of an event is where the contract has it, and its tenant is the key."""
+    record = built(category, fields)
+    envelope = decode(record.value, record.headers)
+    assert record.key == b"t-1"
+    assert envelope.payload == {
+        "tenant_id": "t-1",
+        **expected,
+        "timestamp": envelope.timestamp,
+        "context": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_level", "level", "severity_text"),
+    [
+        ("debug", "DEBUG", None),
+        ("Warning", "WARN", None),
+        ("WARN", "WARN", None),
+        ("CRITICAL", "ERROR", "CRITICAL"),
+        ("fatal", "ERROR", "FATAL"),
+        (" error ", "ERROR", None),
+    ],
+)
+def test_levels_are_known_in_any_case_of_letters(given_level: str, level: str, severity_text: str | None) -> None:
+    """Levels of Python's logging count; where the level loses something, the context keeps it."""
+    payload = decode(built(fields=("s", "i", given_level, "l", "C", "m")).value).payload
+    assert payload["level"] == level
+    assert payload["context"].get("otel.severity_text") == severity_text
+
+
+def test_what_is_sensitive_is_redacted_at_every_depth() -> None:
+    """A publisher's context is redacted as a log record's, and the caller's own is left alone."""
+    context = {"password": "p", "user": {"api_key": "k", "name": "bob"}}
+    payload = decode(built(context=context).value).payload
+    assert payload["context"] == {"password": "[REDACTED]", "user": {"api_key": "[REDACTED]", "name": "bob"}}
+    assert context["password"] == "p"
+
+
+def test_enums_and_uuids_are_text() -> None:
+    """The guide's words as enums, and IDs as UUID objects, are as good as text."""
+    tenant = uuid.uuid4()
+    record = built("audit", (AuditAction.USER_LOGIN, tenant, "console", "success"), tenant_id=tenant)
+    payload = decode(record.value).payload
+    assert (payload["action"], payload["actor"], payload["tenant_id"]) == ("user.login", str(tenant), str(tenant))
+    fields = ("s", "i", "INFO", "l", LogCode.AGENT_ROUTED, "m")
+    assert decode(built(fields=fields).value).payload["code"] == "AGENT_ROUTED"
+
+
+def test_a_callers_event_id_is_kept() -> None:
+    """A caller that tries again passes the ID of its first try, and readers see one event."""
+    event_id = str(uuid.uuid4())
+    assert decode(built(event_id=event_id).value).event_id == event_id
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("service_name", {"fields": ("", *APPLICATION[1:])}),
+        ("service_name", {"fields": ("s" * 257, *APPLICATION[1:])}),
+        ("instance_id", {"fields": ("s", None, *APPLICATION[2:])}),
+        ("level", {"fields": ("s", "i", "LOUD", *APPLICATION[3:])}),
+        ("level", {"fields": ("s", "i", [], *APPLICATION[3:])}),
+        ("logger_name", {"fields": ("s", "i", "INFO", 7, *APPLICATION[4:])}),
+        ("code", {"fields": ("s", "i", "INFO", "l", " ", "m")}),
+        ("message", {"fields": ("s", "i", "INFO", "l", "C", None)}),
+        ("context", {"context": "text"}),
+        ("event_id", {"event_id": "17"}),
+        ("tenant_id", {"category": "audit", "fields": AUDIT, "tenant_id": None}),
+        ("tenant_id", {"category": "audit", "fields": AUDIT, "tenant_id": "t" * 129}),
+        ("action", {"category": "audit", "fields": ("", *AUDIT[1:])}),
+        ("outcome", {"category": "audit", "fields": (*AUDIT[:3], "perhaps")}),
+        ("user_id", {"category": "security", "fields": ("e", None, "r", "allow")}),
+        ("decision", {"category": "security", "fields": (*SECURITY[:3], "success")}),
+    ],
+)
+def test_a_wrong_argument_is_named(name: str, arguments: dict[str, Any]) -> None:
+    """An argument that is missing or wrong gives an error with the parameter's name, and without its value."""
+    with pytest.raises(ConversionError) as caught:
+        built(**arguments)
+    assert caught.value.field == name
+
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        raise self._error
+
+    __repr__ = __str__
+
+    def __hash__(self) -> int:
+        raise self._error
+
+    def __eq__(self, other: object) -> bool:
+        raise self._error
+
+    @property
+    def __class__(self) -> Any:
+        raise self._error
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+class Shouting(str, enum.Enum):
+    LOUD = "loud"
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+hostile = st.one_of(
+    any_value,
+    st.just(Shouting.LOUD),
+    st.builds(Hostile, st.sampled_from([ValueError(), SystemExit(), RecursionError(), GeneratorExit()])),
+)
+
+
+@given(st.sampled_from(["application", "audit", "security"]), st.lists(hostile, min_size=6, max_size=6), st.data())
+def test_whatever_is_given_becomes_an_envelope_or_a_named_error(category: Any, values: list[Any], data: Any) -> None:
+    """Arguments of any type give strict JSON or a `ConversionError`, and in that case a dead letter in strict JSON."""
+    fields = tuple(values if category == "application" else values[:4])
+    others = {name: data.draw(hostile) for name in ("tenant_id", "context", "correlation_id", "event_id")}
+    given_ = publication(category, fields, **others)
+    try:
+        record = builder().build(given_)
+    except ConversionError:
+        record = builder().letter(given_)
+        json.loads(record.value)
+    else:
+        decode(record.value, record.headers)
