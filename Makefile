@@ -28,6 +28,7 @@ bench: .venv/dev/made
 	.venv/dev/bin/python -m benchmarks.export $(ARGS)
 	.venv/dev/bin/python -m benchmarks.direct $(ARGS)
 	.venv/dev/bin/python -m benchmarks.burst $(ARGS)
+	.venv/dev/bin/python -m benchmarks.publisher $(ARGS)
 
 # Rewrites the settings table of the README from the settings module.
 readme: .venv/dev/made

@@ -37,12 +37,14 @@ class Background:
         state: DeliveryState,
         recovery: Recovery,
         producer: KafkaProducer,
+        on_round: Callable[[], None],
         look_after: Callable[[], None],
         at_worker_exit: Callable[[], None],
     ) -> None:
         self._state = state
         self._recovery = recovery
         self._producer = producer
+        self._on_round = on_round
         self._look_after = look_after
         self._at_worker_exit = at_worker_exit
         self._thread: threading.Thread | None = None
@@ -102,14 +104,19 @@ class Background:
         for _ in range(_WARM_TRIES):
             if self._stopped or self._producer.warm or self._producer.reachable(topic, _WARM_SECONDS):
                 break
-        check_at = 0.0
+        step_at = check_at = 0.0
         adopt_at = 0.0
         while not self._stopped:
             try:
                 self._serve()
+                self._on_round()
+                now = time.monotonic()
+                # Who waits for outcomes waits for the interpreter too: what nothing calls for can wait.
+                if now < step_at and (self._hurried or not self._state.attention.is_set()):
+                    continue
+                step_at = now + _POLL_SECONDS
                 self._recovery.step()
                 self._look_after()
-                now = time.monotonic()
                 if now >= check_at:
                     check_at = now + _CHECK_SECONDS
                     self._recovery.check_outbox()
@@ -117,15 +124,17 @@ class Background:
                     # Not all at the same moment, where many processes start together.
                     adopt_at = now + _ADOPT_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
                     self._recovery.adopt()
-            except Exception as error:  # noqa: BLE001, PERF203 - without this thread nothing would be delivered any more
+            except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
                 log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})
                 self._state.attention.wait(_POLL_SECONDS)
 
     def _serve(self) -> None:
         """Serve reports while there are some to come, else sleep until there is something to do."""
+        hurried, self._hurried = self._hurried, False
+        if hurried:
+            self._state.attention.clear()  # that was for us; whatever comes from here on sets it again
         with self._state.lock:
             self._idle = not self._state.on_the_way()
-        hurried, self._hurried = self._hurried, False
         if not self._idle:
             if self._awaits_hurry and not hurried:
                 self._state.attention.wait(_HURRY_SECONDS)

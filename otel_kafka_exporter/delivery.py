@@ -61,7 +61,7 @@ class Delivery:
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
         sync: bool = False,
-        on_round: Callable[[], None] | None = None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._producer = producer
         self._metrics = metrics
@@ -96,7 +96,9 @@ class Delivery:
             self._delivery_wait,
             self._message_timeout,
         )
-        self._background = Background(state, self._recovery, self._producer, self._look_after, self._at_worker_exit)
+        self._background = Background(
+            state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
+        )
         self._intake = Intake(state, self._producer, sending)
         self._warned: Counter[str] = Counter()
         self._closer = 0
@@ -225,8 +227,7 @@ class Delivery:
         """Do what could not be done in the middle of something else, and say what there is to say."""
         if self._intake.deferred:
             self._intake.start_deferred()
-        if self._on_round is not None:
-            self._on_round()
+        self._on_round()
         tell()
         self._warn_of_losses()
 

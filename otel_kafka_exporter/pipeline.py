@@ -35,7 +35,7 @@ def record_builder_of(settings: Settings) -> KafkaRecordBuilder:
     )
 
 
-def delivery_of(settings: Settings, config: Mapping[str, Any], on_round: Callable[[], None] | None = None) -> Delivery:
+def delivery_of(settings: Settings, config: Mapping[str, Any], on_round: Callable[[], None] = lambda: None) -> Delivery:
     """A delivery.
 
     Args:

@@ -47,6 +47,7 @@ class Publication(NamedTuple):
     Attributes:
         category: which of the three methods it was.
         fields: the parameters that only this method has, in their order.
+        message: of an application log.
         tenant_id: of audit and security events a field that is required.
         context: more to say, by name.
         correlation_id: what belongs together.
@@ -56,6 +57,7 @@ class Publication(NamedTuple):
 
     category: Category
     fields: tuple[object, ...]
+    message: object
     tenant_id: object
     context: object
     correlation_id: object
@@ -65,7 +67,7 @@ class Publication(NamedTuple):
 
 #: The parameters behind `Publication.fields`.
 PARAMETERS: Mapping[Category, tuple[str, ...]] = {
-    "application": ("service_name", "instance_id", "level", "logger_name", "code", "message"),
+    "application": ("service_name", "instance_id", "level", "logger_name", "code"),
     "audit": ("action", "actor", "resource", "outcome"),
     "security": ("event_type", "user_id", "resource", "decision"),
 }
@@ -135,7 +137,7 @@ class PublicationBuilder:
             raise ConversionError("arguments", f"expected values, got one that raises {got}") from error
 
     def _build(self, publication: Publication) -> KafkaRecord:
-        category, fields, tenant, context_given, correlation, causation, uid = publication
+        category, fields, message, tenant, context_given, correlation, causation, uid = publication
         nanoseconds = time.time_ns()
         milliseconds = nanoseconds // 1_000_000
         context = self._context(context_given)
@@ -145,23 +147,18 @@ class PublicationBuilder:
         if span is not INVALID_SPAN:
             trace = span.get_span_context()
             trace_id, traceparent = trace_context(trace.trace_id, trace.span_id, trace.trace_flags)
-        correlation_id = identifier(correlation)
-        if correlation_id is None:
-            correlation_id = trace_id or event_id
-            if correlation is not None:
-                context = {**context, names.CORRELATION_ID: self._cleaner.clean(correlation)}
-        causation_id = identifier(causation)
-        if causation_id is None:
-            causation_id = correlation_id
-            if causation is not None:
-                context = {**context, names.CAUSATION_ID: self._cleaner.clean(causation)}
+        correlation_id = trace_id or event_id
+        if correlation is not None:
+            correlation_id, context = self._id(names.CORRELATION_ID, correlation, correlation_id, context)
+        causation_id = correlation_id
+        if causation is not None:
+            causation_id, context = self._id(names.CAUSATION_ID, causation, causation_id, context)
         timestamp = utc_text(nanoseconds)
 
         payload: Payload
         if category == "application":
-            *place, message = fields
             tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
-            origin = self._origin(tuple(place))
+            origin = self._origin(fields)
             source = origin.service_name
             if origin.severity_text is not None:
                 context = {**context, names.SEVERITY_TEXT: origin.severity_text}
@@ -197,7 +194,7 @@ class PublicationBuilder:
         """The dead letter of a call with a wrong argument: all of it that can be read, redacted, as JSON."""
         category = publication.category
         whole = dict(zip(PARAMETERS[category], publication.fields, strict=True))
-        for name in ("tenant_id", "context", "correlation_id", "causation_id", "event_id"):
+        for name in ("message", "tenant_id", "context", "correlation_id", "causation_id", "event_id"):
             whole[name] = getattr(publication, name)
         return KafkaRecord(
             topic=self._kafka.topic(category),
@@ -215,11 +212,18 @@ class PublicationBuilder:
         if type(given) is dict:
             names_and_types = (*given, *map(type, given.values()))
             shape = self._shapes.known.get(names_and_types) or self._shapes.work_out(given, names_and_types)
-            if shape.plain and not shape.sensitive and all(math.isfinite(given[name]) for name in shape.floats):
-                return given
+            if shape.plain and not shape.sensitive:
+                floats = shape.floats
+                if not floats or all(math.isfinite(given[name]) for name in floats):
+                    return given
         elif not isinstance(given, Mapping):
             raise ConversionError("context", f"expected a mapping, got {describe(given)}")
         return self._cleaner.clean_mapping(given)
+
+    def _id(self, name: str, given: object, otherwise: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """A caller's ID; where it is none, the next source, and what was given goes to the context."""
+        text = identifier(given)
+        return (text, context) if text else (otherwise, {**context, name: self._cleaner.clean(given)})
 
     def _origin(self, place: tuple[object, ...]) -> _Origin:
         """The checked form of these arguments, remembered: a place in the code logs the same ones each time."""

@@ -221,9 +221,10 @@ class LoggingEventPublisher:
         Returns:
             Whether it is published, see the class; without `wait`, whether it was taken.
         """
-        fields = (service_name, instance_id, level, logger_name, code, message)
+        fields = (service_name, instance_id, level, logger_name, code)
         return await self._publish(
-            Publication("application", fields, tenant_id, context, correlation_id, causation_id, event_id), wait
+            Publication("application", fields, message, tenant_id, context, correlation_id, causation_id, event_id),
+            wait,
         )
 
     async def publish_audit_log(
@@ -258,9 +259,8 @@ class LoggingEventPublisher:
             Whether it is published, see the class; without `wait`, whether it was taken.
         """
         fields = (action, actor, resource, outcome)
-        return await self._publish(
-            Publication("audit", fields, tenant_id, context, correlation_id, causation_id, event_id), wait
-        )
+        publication = Publication("audit", fields, None, tenant_id, context, correlation_id, causation_id, event_id)
+        return await self._publish(publication, wait)
 
     async def publish_security_log(
         self,
@@ -294,9 +294,8 @@ class LoggingEventPublisher:
             Whether it is published, see the class; without `wait`, whether it was taken.
         """
         fields = (event_type, user_id, resource, decision)
-        return await self._publish(
-            Publication("security", fields, tenant_id, context, correlation_id, causation_id, event_id), wait
-        )
+        publication = Publication("security", fields, None, tenant_id, context, correlation_id, causation_id, event_id)
+        return await self._publish(publication, wait)
 
     async def _publish(self, publication: Publication, wait: bool) -> bool:  # noqa: FBT001 - as the callers have it
         if not self.enable_events:

@@ -59,6 +59,7 @@ class KafkaNode(Server):
         self.id = node_id
         self.properties = directory / "server.properties"
         self.jvm_options: Options = ()
+        self.advertised = ""  # where clients are sent, when that is not its own address
         self._credentials = credentials
         self._port, self._controller_port = HeldPort(), HeldPort()
 
@@ -84,7 +85,7 @@ class KafkaNode(Server):
             "process.roles": "broker,controller",
             "node.id": str(self.id),
             "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{self._controller_port.address}",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "advertised.listeners": f"PLAINTEXT://{self.advertised or self.address}",
             "log.dirs": str(self.directory / "data"),
         }
         self.properties.write_text("".join(f"{key}={lines[key]}\n" for key in sorted(lines)))
