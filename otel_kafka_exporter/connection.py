@@ -13,7 +13,7 @@ from .fields import MAX_SERVICE_NAME_LENGTH, identifier
 from .forks import after_fork_in_child
 from .ids import uuid7
 from .inbox import Inbox
-from .outcome import Outcome
+from .outcome import DeliveryStats, Outcome
 from .pipeline import cleaner_of, delivery_of, record_builder_of
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .publications import Publication, PublicationBuilder
@@ -79,6 +79,10 @@ class Connection:
         batch = Batch()
         self.delivery.hand_over(publication, self._builder, batch)
         return not batch.failed
+
+    def stats(self) -> DeliveryStats:
+        """How many events are in which state."""
+        return self.delivery.stats()
 
     def close(self, seconds: float) -> None:
         """Wait for what is on its way, at most for so long, and end."""

@@ -164,9 +164,7 @@ def _emit(
         _warn_of_no_pipeline()
         return None
     now = time.time_ns()
-    attributes: dict[str, Any] = {}
-    for name, value in _cleaner.clean_mapping(context or {}).items():
-        attributes[unused_name(_context_name(name), attributes)] = value
+    attributes = context_attributes(context or {})
     # Last, because the SDK drops the first attributes of too many.
     attributes.update({name: value for name, value in fields.items() if value is not None})
     attributes[names.CATEGORY] = category
@@ -199,6 +197,14 @@ def _goes_nowhere(logger: Logger) -> bool:
 def _warn_of_no_pipeline() -> None:
     """Once in a process: a library may emit events in a service that has no use for them."""
     warn("no_pipeline", "audit and security events go nowhere: OpenTelemetry has no LoggerProvider, or it is disabled")
+
+
+def context_attributes(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A context as attributes of a log record, with values that the SDK takes."""
+    attributes: dict[str, Any] = {}
+    for name, value in _cleaner.clean_mapping(context).items():
+        attributes[unused_name(_context_name(name), attributes)] = value
+    return attributes
 
 
 def _context_name(name: str) -> str:

@@ -15,7 +15,7 @@ import orjson
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from . import attributes as names
-from .conversion import event_type
+from .conversion import Converted, event_type
 from .encoding import json_bytes
 from .envelope import CATEGORIES, Category, Level, OnexEnvelopeV1, Payload
 from .errors import ConversionError
@@ -125,8 +125,16 @@ class PublicationBuilder:
         Raises:
             ConversionError: an argument is missing or wrong; has its name.
         """
+        return self._kafka.build(self.convert(publication))
+
+    def convert(self, publication: Publication) -> Converted:
+        """The envelope, as of a log record.
+
+        Raises:
+            ConversionError: as of `build`.
+        """
         try:
-            return self._build(publication)
+            return self._convert(publication)
         except ConversionError:
             raise
         except BaseException as error:
@@ -136,7 +144,7 @@ class PublicationBuilder:
             got = type(error).__name__
             raise ConversionError("arguments", f"expected values, got one that raises {got}") from error
 
-    def _build(self, publication: Publication) -> KafkaRecord:
+    def _convert(self, publication: Publication) -> Converted:
         category, fields, message, tenant, context_given, correlation, causation, uid = publication
         nanoseconds = time.time_ns()
         milliseconds = nanoseconds // 1_000_000
@@ -188,7 +196,7 @@ class PublicationBuilder:
             schema_ref,
             payload,
         )
-        return self._kafka.build((category, envelope, milliseconds, traceparent))
+        return category, envelope, milliseconds, traceparent
 
     def letter(self, publication: Publication) -> KafkaRecord:
         """The dead letter of a call with a wrong argument: all of it that can be read, redacted, as JSON."""

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 from confluent_kafka import KafkaException
+from opentelemetry._logs import LoggerProvider
 
 from .connection import Connection
 from .errors import OtelKafkaError, SettingsError
 from .forks import after_fork_in_child
+from .otel_route import OtelRoute, Route
 from .outcome import DeliveryStats
 from .publications import Publication
 from .setting_values import boolean
@@ -32,6 +34,8 @@ from .telemetry import log, warn
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+#: How long an OpenTelemetry provider is waited for at a stop.
+_SHUTDOWN_SECONDS = 5.0
 ENABLED_VARIABLE = "KAFKA_ENABLE_LOGGING_EVENTS"
 
 
@@ -63,6 +67,9 @@ class LoggingEventPublisher:
         service_name: the `source` of audit and security events; `OTEL_SERVICE_NAME` unless given.
         publish_timeout: seconds that a call waits for its outcome.
         start_timeout: seconds that `start` waits for a broker.
+        logger_provider: OpenTelemetry's, to have its exporters see the events too; then delivery, its settings and the
+            service's name are theirs. Where one of them is ours, True means the same as above, else that the event was
+            emitted.
         **settings: any other setting by its name, as of `KafkaLogExporter`.
 
     Raises:
@@ -78,6 +85,7 @@ class LoggingEventPublisher:
         service_name: str | None = None,
         publish_timeout: float = 5.0,
         start_timeout: float = 5.0,
+        logger_provider: LoggerProvider | None = None,
         **settings: Unpack[CommonArguments],
     ) -> None:
         self.enable_events = _is_enabled() if enable_events is None else bool(enable_events)
@@ -85,7 +93,13 @@ class LoggingEventPublisher:
         self._publish_timeout = publish_timeout
         self._start_timeout = start_timeout
         self._settings: Settings | None = None
-        if self.enable_events:
+        self._provider = logger_provider
+        if logger_provider is not None:
+            if bootstrap_servers or outbox or service_name or settings:
+                raise SettingsError(
+                    "logger_provider: expected no settings of delivery beside it, got some. Give them to its exporter."
+                )
+        elif self.enable_events:
             arguments = {"bootstrap_servers": bootstrap_servers, **settings, "outbox": outbox}
             loaded = Settings.load(arguments)
             # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
@@ -96,8 +110,8 @@ class LoggingEventPublisher:
                 full_queue_wait=loaded.full_queue_wait if "full_queue_wait" in given else 0.0,
                 delivery_wait=loaded.delivery_wait if outbox or "delivery_wait" in given else publish_timeout,
             )
-        self._connection: Connection | None = None
-        self._latest: Connection | None = None
+        self._connection: Route | None = None
+        self._latest: Route | None = None
         self._starting: Future[None] | None = None
         self._lock = threading.Lock()
         after_fork_in_child(self._after_fork)
@@ -128,8 +142,7 @@ class LoggingEventPublisher:
     def _start(self) -> None:
         connection = self._make()
         problem = connection.connect(self._start_timeout)
-        assert self._settings is not None  # noqa: S101 - set when events are enabled
-        if problem is not None and not self._settings.outbox:
+        if problem is not None and self._settings is not None and not self._settings.outbox:
             connection.close(0.0)
             raise KafkaError(
                 f"start: expected a broker at {self._settings.bootstrap_servers} to answer within"
@@ -147,11 +160,13 @@ class LoggingEventPublisher:
         if self.enable_events and self._connection is None:
             self._use(self._make())
 
-    def _make(self) -> Connection:
+    def _make(self) -> Route:
+        if self._provider is not None:
+            return OtelRoute(self._provider, self._publish_timeout)
         assert self._settings is not None  # noqa: S101 - set when events are enabled
         return Connection(self._settings, self._source, self._publish_timeout)
 
-    def _use(self, connection: Connection) -> None:
+    def _use(self, connection: Route) -> None:
         with self._lock:
             if self._connection is None:
                 self._connection = self._latest = connection
@@ -171,18 +186,17 @@ class LoggingEventPublisher:
         if connection is not None:
             self._close(connection)
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> Route | None:
         with self._lock:
             connection, self._connection = self._connection, None
         return connection
 
-    def _close(self, connection: Connection) -> None:
-        assert self._settings is not None  # noqa: S101 - set when events are enabled
-        connection.close(self._settings.shutdown_timeout)
+    def _close(self, connection: Route) -> None:
+        connection.close(_SHUTDOWN_SECONDS if self._settings is None else self._settings.shutdown_timeout)
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state, since the latest start."""
-        return DeliveryStats(0, 0, 0, 0, 0, {}, 0) if self._latest is None else self._latest.delivery.stats()
+        return DeliveryStats(0, 0, 0, 0, 0, {}, 0) if self._latest is None else self._latest.stats()
 
     # Publishing
 

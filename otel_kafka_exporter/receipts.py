@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .errors import DeliveryError, DeliveryTimeout, NoPipelineError
 from .outcome import Outcome
@@ -35,16 +35,31 @@ class Receipt(NamedTuple):
     timestamp: int
 
 
+#: What becomes of an event that somebody waits for.
+Result = Receipt | DeliveryError | DeliveryTimeout
+
+
 class _Waiter:
     __slots__ = ("outcome", "settled")
 
     def __init__(self) -> None:
         self.settled = threading.Event()
-        self.outcome: Receipt | DeliveryError | DeliveryTimeout | None = None
+        self.outcome: Result | None = None
+
+    def settle(self, outcome: Result) -> None:
+        self.outcome = outcome
+        self.settled.set()
+
+
+class Waiter(Protocol):
+    """Waits for an event."""
+
+    def settle(self, outcome: Result) -> None:
+        """Called in whichever thread serves the broker's report, once."""
 
 
 #: By event ID. Delivery looks here only when it is not empty.
-waiting: dict[str, _Waiter] = {}
+waiting: dict[str, Waiter] = {}
 #: The exporters of this process that deliver.
 _pipelines: weakref.WeakSet[object] = weakref.WeakSet()
 
@@ -59,12 +74,18 @@ def pipeline_closed(pipeline: object) -> None:
     _pipelines.discard(pipeline)
 
 
+def is_pipeline_open() -> bool:
+    """Whether anything in this process delivers to Kafka."""
+    return bool(_pipelines)
+
+
 class _Expectation:
     """A wait for one event, to begin before it is emitted."""
 
     def __init__(self, event_id: str) -> None:
         self._event_id = event_id
-        self._waiter = waiting[event_id] = _Waiter()
+        self._waiter = _Waiter()
+        waiting[event_id] = self._waiter
 
     def result(self, seconds: float) -> Receipt:
         """The receipt.
@@ -123,11 +144,10 @@ def postponed(event_id: str) -> None:
         _settle(event_id, error)
 
 
-def _settle(event_id: str, outcome: Receipt | DeliveryError | DeliveryTimeout) -> None:
+def _settle(event_id: str, outcome: Result) -> None:
     waiter = waiting.get(event_id)
     if waiter is not None:
-        waiter.outcome = outcome
-        waiter.settled.set()
+        waiter.settle(outcome)
 
 
 os.register_at_fork(after_in_child=waiting.clear)

@@ -14,11 +14,22 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
+import uvloop
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import (
+    BatchLogRecordProcessor,
+    InMemoryLogRecordExporter,
+    SimpleLogRecordProcessor,
+)
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_kafka_exporter import (
     KafkaError,
+    KafkaLogExporter,
+    KafkaLogRecordProcessor,
     LoggingEventPublisher,
     LoggingEventPublisherContext,
     SettingsError,
@@ -33,6 +44,7 @@ from tests.functional.pipelines import TOPIC, arrived
 from tests.waiting import exit_code, until
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
+EVENT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 NOWHERE = "127.0.0.1:9"
 
 
@@ -386,3 +398,82 @@ def test_a_round_of_reports_wakes_the_loop_once(embedded_kafka: EmbeddedKafka) -
         return wake_ups
 
     assert asyncio.run(main()) <= 100
+
+
+@pytest.mark.parametrize("processor", ["direct", "batch"])
+def test_events_go_through_opentelemetry_for_all_its_exporters(embedded_kafka: EmbeddedKafka, processor: str) -> None:
+    """With a logger_provider, other exporters see the events too, and True still means that the broker has them."""
+    memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's omission
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
+    provider.add_log_record_processor(
+        KafkaLogRecordProcessor()
+        if processor == "direct"
+        else BatchLogRecordProcessor(KafkaLogExporter(), schedule_delay_millis=20)
+    )
+
+    async def main() -> None:
+        async with LoggingEventPublisherContext(logger_provider=provider) as publisher:
+            assert await log(publisher, "one", context={"items": 3, "password": "p"}, correlation_id="abc")
+            assert await audit(publisher, event_id=EVENT_ID)
+            assert await publisher.publish_security_log("t-1", "permission_check", "bob", "console", "deny")
+            assert not await audit(publisher, "perhaps")
+            assert await log(publisher, "two", wait=False)
+
+    asyncio.run(main())
+    provider.shutdown()
+    assert len(memory.get_finished_logs()) == 4
+    first, _ = (decode(message.value()) for message in embedded_kafka.consume(TOPIC, 2, 10))
+    assert first.correlation_id == "abc"
+    assert first.payload["context"] == {
+        "items": 3,
+        "password": "[REDACTED]",
+        "service.instance.id": "shop-1",
+    }
+    assert (first.payload["message"], first.payload["code"], first.payload["logger"]) == ("one", "ORDER", "shop.orders")
+    [message] = embedded_kafka.consume(AUDIT_TOPIC, 1, 10)
+    event = decode(message.value())
+    assert (event.event_id, event.tenant_id, event.payload["action"]) == (EVENT_ID, "t-1", "order.delete")
+
+
+def test_opentelemetry_and_settings_of_delivery_contradict() -> None:
+    """With a logger_provider, delivery is its exporter's affair: settings beside it are an error that says so."""
+    with pytest.raises(SettingsError, match="logger_provider: expected no settings"):
+        LoggingEventPublisher("localhost:9092", logger_provider=LoggerProvider(shutdown_on_exit=False))
+
+
+def test_uvloop_and_anyio_are_as_good(embedded_kafka: EmbeddedKafka) -> None:
+    """A publisher works on uvloop, and in tasks of anyio's."""
+
+    async def main() -> None:
+        async with publishing(embedded_kafka) as publisher, anyio.create_task_group() as tasks:
+            for n in range(100):
+                tasks.start_soon(log, publisher, str(n))
+
+    asyncio.run(main())
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert len(arrived(embedded_kafka)) == 200
+
+
+def test_a_crowd_that_is_cancelled_or_stopped_is_accounted_for(embedded_kafka: EmbeddedKafka) -> None:
+    """Calls that wait for room are answered when they are cancelled, time out, or the publisher stops."""
+
+    async def main() -> None:
+        publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10, publish_timeout=0.5)
+        await publisher.start()
+        embedded_kafka.down()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        answers = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        assert not any(answer is True for answer in answers)
+        await publisher.stop()
+        stats = publisher.stats()
+        assert stats.accepted == sum(stats.dropped.values())
+
+    asyncio.run(main())
