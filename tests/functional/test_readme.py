@@ -1,10 +1,12 @@
-"""The README's four ways in work when pasted: extracted from it, with only the broker's address changed."""
+"""The README's six ways in work when pasted: extracted from it, with only the broker's address changed."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT, blocks
@@ -47,7 +49,7 @@ def test_declarative_file(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None
 
 def test_in_code_and_events(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """The Python of the third and fourth way, in one process, logs, audits and denies."""
-    in_code, _, events, with_logging, _ = blocks(README, "python")
+    in_code, _, events, with_logging, _, _ = blocks(README, "python")
     set_up, shutdown = in_code.replace("localhost:9092", embedded_kafka.bootstrap_servers).split("provider.shutdown()")
     script = "\n".join(
         [set_up, "logging.getLogger().setLevel('INFO')", events, with_logging, f"provider.shutdown(){shutdown}"]
@@ -92,3 +94,13 @@ def test_direct_without_a_change_of_code(embedded_kafka: EmbeddedKafka) -> None:
     ids = [envelope.event_id for envelope in envelopes(embedded_kafka.bootstrap_servers, APPLICATION_TOPIC, 2)]
     assert len(ids) == len(set(ids))
     assert len(embedded_kafka.messages(APPLICATION_TOPIC)) == len(ids)
+
+
+@pytest.mark.parametrize(("document", "number"), [("README.md", 4), ("docs/publisher.md", 0), ("docs/publisher.md", 1)])
+def test_the_publishers_examples(embedded_kafka: EmbeddedKafka, tmp_path: Path, document: str, number: int) -> None:
+    """The publisher's examples run as they stand, and their audit event arrives."""
+    script = blocks(ROOT / document, "python")[number]
+    (tmp_path / "app.py").write_text(script.replace("localhost:9092", embedded_kafka.bootstrap_servers))
+    done = run(sys.executable, str(tmp_path / "app.py"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(envelopes(embedded_kafka.bootstrap_servers, "omninode.logging.audit.v1", 1)) == 1
