@@ -231,6 +231,12 @@ class Recovery:
                 self._halve(lane)
             elif state.outbox is not None:
                 self._block(lane, blocked)
+            else:
+                note(
+                    f"blocked:{lane.category}:{blocked}",
+                    "%s records are dropped, because of %s at the topic %s, and because there is no outbox",
+                    *(lane.category, blocked, lane.topic),
+                )
         if blocked:
             # All of them: what is a dead letter for itself is found to be one when the topic is open again.
             self._retreat.put_back(lane, blocked, hold=False)

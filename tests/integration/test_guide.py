@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import otel_kafka_exporter
-from otel_kafka_exporter import LoggingEventPublisher, OnexEnvelopeV1, decode, one_off
+from otel_kafka_exporter import LoggingEventPublisher, LoggingEventPublisherContext, OnexEnvelopeV1, decode, one_off
 from tests.rig.kafka import KafkaCluster
 from tests.ways_in.running import read
 
@@ -244,3 +244,25 @@ def test_the_environment_variables_of_the_guide(guide: Guide, monkeypatch: pytes
     asyncio.run(guide.run(2))
     [found] = guide.published("application", 1)
     assert found.tenant_id == "default"
+
+
+def test_a_topic_that_does_not_exist_is_false_and_said(kafka: KafkaCluster, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without its topic an event is False within the timeout, with a line that names the topic and the reason."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+
+    async def main() -> None:
+        async with LoggingEventPublisherContext(kafka.bootstrap_servers, topic_prefix=prefix) as publisher:
+            assert not await asyncio.wait_for(
+                publisher.publish_audit_log("tenant-1", "user.login", "bob", "console", "success"), 6
+            )
+            assert publisher.stats().dropped == {"unknown_topic": 1}
+
+    asyncio.run(main())
+    topic = f"{prefix}omninode.logging.audit.v1"
+    assert f"audit records are dropped, because of unknown_topic at the topic {topic}" in capfd.readouterr().err
+
+
+def test_the_guides_envelope_is_one() -> None:
+    """The envelope that the guide shows is read by `decode`."""
+    [example] = re.findall(r"^```json\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert decode(example.encode()).payload["code"] == "AGENT_EXECUTION_COMPLETED"
