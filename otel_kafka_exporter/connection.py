@@ -67,9 +67,9 @@ class Connection:
     async def publish(self, publication: Publication) -> bool:
         """Publish, and wait for the outcome; whether that is a good one."""
         inbox = self._inbox()
-        if inbox.crowded:
-            await inbox.turn()
         awaited = inbox.awaited()
+        if inbox.crowded:
+            await inbox.turn(awaited)
         without_room = self.delivery.begin(publication, self._builder, awaited)
         outcome = awaited.outcome or await inbox.outcome(awaited, without_room)
         return outcome in _PUBLISHED
@@ -99,7 +99,10 @@ class Connection:
                 return inbox
         inbox = Inbox(loop, self.delivery, self._publish_timeout)
         with self._lock:
-            self._inboxes = (*(each for each in self._inboxes if not each.loop.is_closed()), inbox)
+            closed = [each for each in self._inboxes if each.loop.is_closed()]
+            self._inboxes = (*(each for each in self._inboxes if each not in closed), inbox)
+        for each in closed:
+            each.give_up()
         return inbox
 
     def _announce(self) -> None:

@@ -27,11 +27,11 @@ class Awaited(Batch):
 
     __slots__ = ("_settled", "deadline", "future", "outcome")
 
-    def __init__(self, settled: deque[Awaited]) -> None:
+    def __init__(self, settled: deque[Awaited], deadline: float) -> None:
         super().__init__()
         self.outcome: Outcome | None = None
         self.future: asyncio.Future[Outcome | None] | None = None
-        self.deadline = 0.0
+        self.deadline = deadline
         self._settled = settled
 
     def settle(self, outcome: Outcome) -> None:
@@ -61,20 +61,20 @@ class Inbox:
         self._announced = self._kicks = self._watches = False
 
     def awaited(self) -> Awaited:
-        """What a record is handed over with."""
-        return Awaited(self._settled)
+        """What a record is handed over with; from here on the time counts."""
+        return Awaited(self._settled, self.loop.time() + self._seconds)
 
     @property
     def crowded(self) -> bool:
         """Whether others wait for room already, so that a record must not be handed over before them."""
         return bool(self._no_room or self._turns)
 
-    async def turn(self) -> None:
-        """Wait until those before have found room; at most as long as for an outcome."""
+    async def turn(self, awaited: Awaited) -> None:
+        """Wait until those before have found room, or this one's time is over."""
         future = self.loop.create_future()
         self._turns.append(future)
         # Nothing is in flight that could end this one's wait by its outcome, hence a timer of its own.
-        timer = self.loop.call_later(self._seconds, _let_go, future)
+        timer = self.loop.call_at(awaited.deadline, _let_go, future)
         try:
             await future
         finally:
@@ -88,7 +88,6 @@ class Inbox:
             return awaited.outcome
         future: asyncio.Future[Outcome | None] = self.loop.create_future()
         awaited.future = future
-        awaited.deadline = self.loop.time() + self._seconds
         self._open.append(awaited)
         if not self._watches:
             self._watches = True
@@ -139,12 +138,17 @@ class Inbox:
 
     def give_up(self) -> None:
         """Nothing finds room any more. From any thread."""
-        with contextlib.suppress(RuntimeError):
+        try:
             self.loop.call_soon_threadsafe(self._give_up)
+        except RuntimeError:  # it is closed: nothing runs there beside us
+            self._give_up_waiting()
 
-    def _give_up(self) -> None:
+    def _give_up_waiting(self) -> None:
         while self._no_room:
             self._delivery.give_up(self._no_room.popleft()[1])
+
+    def _give_up(self) -> None:
+        self._give_up_waiting()
         while self._turns:
             _let_go(self._turns.popleft())
         self._resolve()
@@ -155,9 +159,9 @@ class Inbox:
         while self._no_room and self._no_room[0][0].deadline <= now:
             self._delivery.give_up(self._no_room.popleft()[1])
         while self._open and (self._open[0].outcome is not None or self._open[0].deadline <= now):
-            future = self._open.popleft().future
-            if future is not None and not future.done():
-                future.set_result(None)
+            awaited = self._open.popleft()
+            if awaited.future is not None and not awaited.future.done():
+                awaited.future.set_result(awaited.outcome)
         self._watches = bool(self._open)
         if self._open:
             self.loop.call_at(self._open[0].deadline, self._expire)
