@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import decimal
+import enum
 import uuid
 from typing import Any, NamedTuple
 
@@ -179,3 +180,42 @@ def records(values: st.SearchStrategy[Any], *, texts: st.SearchStrategy[str] = a
         span_id=st.sampled_from([0, SPAN_ID, 2**64, -1, None, "x"]),
         trace_flags=st.sampled_from([0, 1, 3, 256, None, "x"]),
     )
+
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        raise self._error
+
+    __repr__ = __str__
+
+    def __hash__(self) -> int:
+        raise self._error
+
+    def __eq__(self, other: object) -> bool:
+        raise self._error
+
+    @property
+    def __class__(self) -> Any:
+        raise self._error
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+class Shouting(str, enum.Enum):
+    LOUD = "loud"
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+hostile_value = st.one_of(
+    any_value,
+    st.just(Shouting.LOUD),
+    st.builds(Hostile, st.sampled_from([ValueError(), SystemExit(), RecursionError(), GeneratorExit()])),
+)

@@ -17,6 +17,8 @@ from typing import Any
 import anyio
 import pytest
 import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import (
     BatchLogRecordProcessor,
@@ -41,6 +43,7 @@ from otel_kafka_exporter import (
 )
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
+from tests.strategies import hostile_value
 from tests.waiting import exit_code, until
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
@@ -475,5 +478,37 @@ def test_a_crowd_that_is_cancelled_or_stopped_is_accounted_for(embedded_kafka: E
         await publisher.stop()
         stats = publisher.stats()
         assert stats.accepted == sum(stats.dropped.values())
+
+    asyncio.run(main())
+
+
+def test_publishing_never_raises(embedded_kafka: EmbeddedKafka) -> None:
+    """Whatever the arguments are, a call returns True or False, and each is accounted for."""
+    calls = 0
+
+    async def main() -> None:
+        async with publishing(embedded_kafka, publish_timeout=20) as publisher:
+            methods = {
+                publisher.publish_application_log: 6,
+                publisher.publish_audit_log: 5,
+                publisher.publish_security_log: 5,
+            }
+
+            @settings(max_examples=100, deadline=None, database=None)
+            @given(st.sampled_from(list(methods)), st.lists(hostile_value, min_size=6, max_size=6), st.data())
+            def publish(method: Any, values: list[Any], data: Any) -> None:
+                nonlocal calls
+                names = ("context", "correlation_id", "causation_id", "event_id")
+                more = {name: data.draw(hostile_value) for name in names}
+                call = method(*values[: methods[method]], **more, wait=False)
+                with pytest.raises(StopIteration) as returned:  # it awaits nothing
+                    call.send(None)
+                assert isinstance(returned.value.value, bool)
+                calls += 1
+
+            publish()
+            stats = publisher.stats()
+            assert stats.accepted == calls
+            assert calls == stats.delivered + stats.in_flight + sum(stats.dropped.values())
 
     asyncio.run(main())
