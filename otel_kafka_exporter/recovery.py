@@ -233,7 +233,7 @@ class Recovery:
                 self._block(lane, blocked)
             else:
                 note(
-                    f"blocked:{lane.category}:{blocked}",
+                    f"blocked:{lane.topic}:{blocked}",
                     "%s records are dropped, because of %s at the topic %s, and because there is no outbox",
                     *(lane.category, blocked, lane.topic),
                 )
@@ -269,7 +269,7 @@ class Recovery:
         lane.probe_at = time.monotonic() + lane.backoff
         if not lane.blocked:
             note(
-                f"blocked:{lane.category}:{reason}",
+                f"blocked:{lane.topic}:{reason}",
                 "%s records wait in the outbox, because of %s at the topic %s; it is tried again and again",
                 *(lane.category, reason, lane.topic),
             )
