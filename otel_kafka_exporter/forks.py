@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 import threading
@@ -15,13 +16,38 @@ from weakref import WeakMethod
 _LONGEST_WAIT, _LOOK_SECONDS = 0.5, 0.001
 
 
+class _Methods:
+    """Bound methods to call, in the order in which they were added, for as long as their objects live.
+
+    What Python itself is given to call at a fork it keeps for ever, and a service may make an exporter per request.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[int, WeakMethod[Callable[[], None]]] = {}
+        self._numbers = itertools.count()
+
+    def add(self, method: Callable[[], None]) -> None:
+        number = next(self._numbers)
+        self._methods[number] = WeakMethod(method, lambda _: self._methods.pop(number, None))
+
+    def call(self) -> None:
+        for reference in tuple(self._methods.values()):
+            method = reference()
+            if method is not None:
+                method()
+
+
+_before, _in_child = _Methods(), _Methods()
+os.register_at_fork(before=_before.call, after_in_child=_in_child.call)
+
+
 def after_fork_in_child(method: Callable[[], None]) -> None:
     """Call a bound method in every child that is forked from now on, for as long as its object lives.
 
     What a child inherits is a copy of one moment: locks that other threads held stay locked for ever, and those
     threads, librdkafka's among them, are not there.
     """
-    os.register_at_fork(after_in_child=_weak(method))
+    _in_child.add(method)
 
 
 #: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
@@ -41,7 +67,7 @@ class ForkGate:
 
     def __init__(self) -> None:
         self._opens_at = 0.0
-        os.register_at_fork(before=_weak(self._wait))
+        _before.add(self._wait)
 
     def close(self) -> None:
         """Have forks wait from now on."""

@@ -12,11 +12,11 @@ import atexit
 import dataclasses
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod
 
 from confluent_kafka import KafkaException
 from opentelemetry._logs import LoggerProvider
@@ -170,9 +170,15 @@ class LoggingEventPublisher:
         with self._lock:
             if self._connection is None:
                 self._connection = self._latest = connection
-                _close_at_exit(self.close)
+                _started.add(self)
                 return
         connection.close(0.0)  # another thread was first
+
+    def abandon_start(self) -> None:
+        """Have a start that is going on, and that nobody waits for any more, end with a stop."""
+        starting = self._starting
+        if starting is not None:
+            starting.add_done_callback(lambda _: self.close())
 
     async def stop(self) -> None:
         """Wait for what is on its way, for at most `shutdown_timeout`, and disconnect. It may be started again."""
@@ -348,7 +354,11 @@ class LoggingEventPublisherContext:
         self._publisher = LoggingEventPublisher(bootstrap_servers, enable_events, **settings)
 
     async def __aenter__(self) -> LoggingEventPublisher:
-        await self._publisher.start()
+        try:
+            await self._publisher.start()
+        except asyncio.CancelledError:
+            self._publisher.abandon_start()
+            raise
         return self._publisher
 
     async def __aexit__(
@@ -385,13 +395,12 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
     return future
 
 
-def _close_at_exit(close: Callable[[], None]) -> None:
-    """Call a bound method at the interpreter's exit, for as long as its object lives."""
-    reference = WeakMethod(close)
+#: Those that were started.
+_started: weakref.WeakSet[LoggingEventPublisher] = weakref.WeakSet()
 
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
 
-    atexit.register(call)
+@atexit.register
+def _close_all() -> None:
+    """What nobody has stopped delivers what is on its way."""
+    for publisher in tuple(_started):
+        publisher.close()

@@ -121,6 +121,9 @@ def tell() -> None:
 _component_numbers = itertools.count()
 
 
+Attributes = dict[str, str | int]
+
+
 class Observed(Protocol):
     """What the metrics tell of."""
 
@@ -140,90 +143,114 @@ class Metrics:
     """
 
     def __init__(self, bootstrap_servers: str, meter_provider: MeterProvider | None = None) -> None:
-        self._attributes: dict[str, str | int] = {
+        self._attributes: Attributes = {
             "otel.component.type": COMPONENT_TYPE,
             "otel.component.name": f"{COMPONENT_TYPE}/{next(_component_numbers)}",
         }
         if bootstrap_servers:
             host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
             self._attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
-        self._meter = (meter_provider or get_meter_provider()).get_meter(QUIET_LOGGER)
-        self._duration = self._meter.create_histogram(
-            "otel.sdk.exporter.operation.duration", "s", "How long an export took, acknowledgements included."
-        )
+        self._instruments = _instruments_of(meter_provider or get_meter_provider())
 
     def exported(self, seconds: float) -> None:
         """A batch has its outcomes."""
-        self._duration.record(seconds, self._attributes)
+        self._instruments.duration.record(seconds, self._attributes)
 
     def observe(self, delivery: Observed) -> None:
         """Tell of this delivery, for as long as it lives."""
-        reference = weakref.ref(delivery)
+        self._instruments.observe(delivery, self._attributes)
 
-        def observing(read: Callable[[Observed], Iterable[Observation]]) -> Sequence[Callable[..., Any]]:
-            def callback(_options: object) -> Iterable[Observation]:
-                alive = reference()
-                return read(alive) if alive is not None else ()
 
-            return [callback]
+class _Instruments:
+    """The instruments of one provider, which keeps them for ever: deliveries come and go, and share them."""
 
-        def stats(read: Callable[[DeliveryStats], int]) -> Sequence[Callable[..., Any]]:
-            return observing(lambda alive: [Observation(read(alive.stats()), self._attributes)])
-
-        def usage(read: Callable[[OutboxUsage], float]) -> Sequence[Callable[..., Any]]:
-            def observations(alive: Observed) -> Iterable[Observation]:
-                found = alive.outbox_usage()
-                return [] if found is None else [Observation(read(found), self._attributes)]
-
-            return observing(observations)
-
-        meter = self._meter
+    def __init__(self, provider: MeterProvider) -> None:
+        self._observed: dict[int, tuple[weakref.ref[Observed], Attributes]] = {}
+        meter = provider.get_meter(QUIET_LOGGER)
+        self.duration = meter.create_histogram(
+            "otel.sdk.exporter.operation.duration", "s", "How long an export took, acknowledgements included."
+        )
         meter.create_observable_up_down_counter(
             "otel.sdk.exporter.log.inflight",
-            stats(lambda found: found.in_flight),
+            self._stats(lambda found: found.in_flight),
             "{log_record}",
             "Records that are handed over and have no outcome yet.",
         )
         meter.create_observable_counter(
             "otel.sdk.exporter.log.exported",
-            observing(self._exported),
+            self._each(_exported),
             "{log_record}",
             "Records with a final outcome; error.type says why one was not delivered.",
         )
         meter.create_observable_counter(
             "otel_kafka_exporter.values.truncated",
-            stats(lambda found: found.truncated),
+            self._stats(lambda found: found.truncated),
             "{value}",
             "Values that were too large and cut.",
         )
         meter.create_observable_gauge(
             "otel_kafka_exporter.outbox.records",
-            stats(lambda found: found.spooled),
+            self._stats(lambda found: found.spooled),
             "{log_record}",
             "Records that wait in the outbox.",
         )
         meter.create_observable_gauge(
             "otel_kafka_exporter.outbox.dead_letters",
-            stats(lambda found: found.dead_lettered),
+            self._stats(lambda found: found.dead_lettered),
             "{log_record}",
             "Records in the outbox that no broker will take.",
         )
         meter.create_observable_gauge(
             "otel_kafka_exporter.outbox.size",
-            usage(lambda found: found.allocated),
+            self._usage(lambda found: found.allocated),
             "By",
             "What the outbox takes on the disk.",
         )
         meter.create_observable_gauge(
             "otel_kafka_exporter.outbox.age",
-            usage(lambda found: max(0.0, time.time() - found.oldest / 1e9) if found.oldest else 0.0),
+            self._usage(lambda found: max(0.0, time.time() - found.oldest / 1e9) if found.oldest else 0.0),
             "s",
             "For how long the oldest part of the outbox has waited.",
         )
 
-    def _exported(self, delivery: Observed) -> Iterable[Observation]:
-        found = delivery.stats()
-        if found.delivered:
-            yield Observation(found.delivered, self._attributes)
-        for reason, records in found.dropped.items():
-            yield Observation(records, {**self._attributes, "error.type": reason})
+    def observe(self, delivery: Observed, attributes: Attributes) -> None:
+        """Tell of a delivery from now on."""
+        key = id(delivery)
+        self._observed[key] = weakref.ref(delivery, lambda _: self._observed.pop(key, None)), attributes
+
+    def _each(self, read: Callable[[Observed, Attributes], Iterable[Observation]]) -> Sequence[Callable[..., Any]]:
+        def callback(_options: object) -> Iterable[Observation]:
+            for reference, attributes in tuple(self._observed.values()):
+                alive = reference()
+                if alive is not None:
+                    yield from read(alive, attributes)
+
+        return [callback]
+
+    def _stats(self, read: Callable[[DeliveryStats], int]) -> Sequence[Callable[..., Any]]:
+        return self._each(lambda alive, attributes: [Observation(read(alive.stats()), attributes)])
+
+    def _usage(self, read: Callable[[OutboxUsage], float]) -> Sequence[Callable[..., Any]]:
+        def observations(alive: Observed, attributes: Attributes) -> Iterable[Observation]:
+            found = alive.outbox_usage()
+            return [] if found is None else [Observation(read(found), attributes)]
+
+        return self._each(observations)
+
+
+def _exported(delivery: Observed, attributes: Attributes) -> Iterable[Observation]:
+    found = delivery.stats()
+    if found.delivered:
+        yield Observation(found.delivered, attributes)
+    for reason, records in found.dropped.items():
+        yield Observation(records, {**attributes, "error.type": reason})
+
+
+_instruments: weakref.WeakKeyDictionary[MeterProvider, _Instruments] = weakref.WeakKeyDictionary()
+
+
+def _instruments_of(provider: MeterProvider) -> _Instruments:
+    found = _instruments.get(provider)
+    if found is None:
+        found = _instruments[provider] = _Instruments(provider)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakMethod
 
 import anyio
 import pytest
@@ -41,6 +43,7 @@ from otel_kafka_exporter import (
     publish_audit_log,
     publish_security_log,
 )
+from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
 from tests.strategies import hostile_value
@@ -512,3 +515,39 @@ def test_publishing_never_raises(embedded_kafka: EmbeddedKafka) -> None:
             assert calls == stats.delivered + stats.in_flight + sum(stats.dropped.values())
 
     asyncio.run(main())
+
+
+def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka: EmbeddedKafka) -> None:
+    """Cancelling a context while it connects ends the connection as soon as it is there."""
+
+    async def main() -> None:
+        context = LoggingEventPublisherContext(embedded_kafka.bootstrap_servers)
+        task = asyncio.ensure_future(context.__aenter__())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        starting = context._publisher._starting
+        assert starting is not None
+        await asyncio.wrap_future(starting)
+        until(lambda: context._publisher._latest is not None and context._publisher._connection is None)
+
+    asyncio.run(main())
+
+
+def test_a_context_per_request_leaves_nothing_behind(embedded_kafka: EmbeddedKafka) -> None:
+    """A service that makes a context for each request, as the guide's examples do, grows by nothing that stays."""
+
+    async def requests(number: int) -> None:
+        for _ in range(number):
+            async with publishing(embedded_kafka) as publisher:
+                assert await log(publisher, "one")
+
+    asyncio.run(requests(5))
+    gc.collect()
+    before = {kind: len([each for each in gc.get_objects() if type(each) is kind]) for kind in (Delivery, WeakMethod)}
+    asyncio.run(requests(20))
+    gc.collect()
+    after = {kind: len([each for each in gc.get_objects() if type(each) is kind]) for kind in (Delivery, WeakMethod)}
+    assert after[Delivery] <= before[Delivery] + 2
+    assert after[WeakMethod] <= before[WeakMethod] + 20
