@@ -19,8 +19,9 @@ from .exporter import KafkaLogExporter
 from .one_off import publish_application_log, publish_audit_log, publish_security_log
 from .outcome import DeliveryStats, Outcome
 from .processor import KafkaLogRecordProcessor
-from .publisher import KafkaError, LoggingEventPublisher, LoggingEventPublisherContext
+from .publisher import LoggingEventPublisher, LoggingEventPublisherContext
 from .receipts import Receipt
+from .route import KafkaError
 
 __all__ = [
     "AuditAction",

@@ -17,6 +17,7 @@ from .outcome import DeliveryStats, Outcome
 from .pipeline import cleaner_of, delivery_of, record_builder_of
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .publications import Publication, PublicationBuilder
+from .route import KafkaError
 from .settings import Settings
 
 _PUBLISHED = (Outcome.DELIVERED, Outcome.SPOOLED)
@@ -40,6 +41,7 @@ class Connection:
     def __init__(self, settings: Settings, source: str | None, publish_timeout: float) -> None:
         config = librdkafka_config(settings)
         check_with_librdkafka(config)
+        self._settings = settings
         self._publish_timeout = publish_timeout
         self._builder = PublicationBuilder(
             record_builder_of(settings),
@@ -58,11 +60,21 @@ class Connection:
         self._lock = threading.Lock()
         self._inboxes = ()  # the parent's tasks
 
-    def connect(self, seconds: float) -> str | None:
-        """Wait for the cluster's answer; None when it came, else why not."""
+    def connect(self, seconds: float) -> None:
+        """Wait for the cluster's answer. Without one only a connection with an outbox is of use.
+
+        Raises:
+            KafkaError: there was none in time.
+        """
         problem = self.delivery.reachable(seconds)
+        if problem is not None and not self._settings.outbox:
+            self.delivery.close(0.0)
+            raise KafkaError(
+                f"start: expected a broker at {self._settings.bootstrap_servers} to answer within {seconds:g} s,"
+                f" got: {problem}. Check bootstrap_servers and that the broker is up, or pass outbox=True to start"
+                " without it and deliver later."
+            )
         self.delivery.hurry()  # the thread is there when the first event is
-        return problem
 
     async def publish(self, publication: Publication) -> bool:
         """Publish, and wait for the outcome; whether that is a good one."""
@@ -84,11 +96,11 @@ class Connection:
         """How many events are in which state."""
         return self.delivery.stats()
 
-    def close(self, seconds: float) -> None:
-        """Wait for what is on its way, at most for so long, and end."""
+    def close(self) -> None:
+        """Wait for what is on its way, at most for `shutdown_timeout`, and end."""
         for inbox in self._inboxes:
             inbox.give_up()
-        self.delivery.close(seconds)
+        self.delivery.close(self._settings.shutdown_timeout)
         self._announce()
 
     def _inbox(self) -> Inbox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Protocol
+from typing import Any
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 
@@ -21,6 +21,8 @@ from .receipts import Receipt
 from .settings import Settings
 from .telemetry import warn
 
+#: How long the provider is waited for at a stop.
+_FLUSH_MILLISECONDS = 5_000
 _SEVERITIES = {
     "DEBUG": SeverityNumber.DEBUG,
     "INFO": SeverityNumber.INFO,
@@ -36,25 +38,6 @@ _FIELDS = {
         names.SECURITY_DECISION,
     ),
 }
-
-
-class Route(Protocol):
-    """How a publisher's events leave it."""
-
-    def connect(self, seconds: float) -> str | None:
-        """Be ready, within so many seconds; None, or why that cannot be."""
-
-    async def publish(self, publication: Publication) -> bool:
-        """Publish, and wait for the outcome; whether that is a good one."""
-
-    def hand_over(self, publication: Publication) -> bool:
-        """Publish without waiting; whether it was taken."""
-
-    def stats(self) -> DeliveryStats:
-        """How many events are in which state."""
-
-    def close(self, seconds: float) -> None:
-        """Wait for what is on its way, at most for so long, and end."""
 
 
 class _Waiter:
@@ -95,9 +78,8 @@ class OtelRoute:
             source="",
         )
 
-    def connect(self, seconds: float) -> str | None:  # noqa: ARG002 - there is nothing to wait for
+    def connect(self, seconds: float) -> None:
         """Nothing to do."""
-        return None
 
     async def publish(self, publication: Publication) -> bool:
         """Emit, and wait for the broker's acknowledgement if an exporter of ours is there to tell of it."""
@@ -129,11 +111,11 @@ class OtelRoute:
         """Nothing: whoever delivers counts."""
         return DeliveryStats(0, 0, 0, 0, 0, {}, 0)
 
-    def close(self, seconds: float) -> None:
+    def close(self) -> None:
         """Have the provider deliver what it holds; it goes on without this publisher."""
         flush = getattr(self._provider, "force_flush", None)
         if flush is not None:
-            flush(int(seconds * 1000))
+            flush(_FLUSH_MILLISECONDS)
 
     def _convert(self, publication: Publication) -> OnexEnvelopeV1 | None:
         try:

@@ -8,25 +8,21 @@ loops, threads and forked processes may share a publisher.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import dataclasses
 import os
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException
 from opentelemetry._logs import LoggerProvider
 
 from .connection import Connection
-from .errors import OtelKafkaError, SettingsError
-from .forks import after_fork_in_child
-from .otel_route import OtelRoute, Route
+from .errors import SettingsError
+from .lifecycle import Lifecycle
+from .otel_route import OtelRoute
 from .outcome import DeliveryStats
 from .publications import Publication
+from .route import Route
 from .setting_values import boolean
 from .settings import CommonArguments, Settings
 from .telemetry import log, warn
@@ -34,16 +30,7 @@ from .telemetry import log, warn
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: How long an OpenTelemetry provider is waited for at a stop.
-_SHUTDOWN_SECONDS = 5.0
 ENABLED_VARIABLE = "KAFKA_ENABLE_LOGGING_EVENTS"
-
-
-class KafkaError(OtelKafkaError, KafkaException):
-    """No broker answered when a publisher was started: says which, why, and what to do.
-
-    `confluent_kafka.KafkaError` is no exception class; this one can be caught.
-    """
 
 
 class LoggingEventPublisher:
@@ -89,38 +76,39 @@ class LoggingEventPublisher:
         **settings: Unpack[CommonArguments],
     ) -> None:
         self.enable_events = _is_enabled() if enable_events is None else bool(enable_events)
-        self._source = service_name
-        self._publish_timeout = publish_timeout
-        self._start_timeout = start_timeout
-        self._settings: Settings | None = None
-        self._provider = logger_provider
+        self._lifecycle = Lifecycle(
+            self._route_of(bootstrap_servers, outbox, service_name, publish_timeout, logger_provider, settings),
+            start_timeout,
+        )
+
+    def _route_of(
+        self,
+        bootstrap_servers: str | Sequence[str] | None,
+        outbox: bool,  # noqa: FBT001 - the constructor has it by name
+        service_name: str | None,
+        publish_timeout: float,
+        logger_provider: LoggerProvider | None,
+        settings: Mapping[str, Any],
+    ) -> Callable[[], Route]:
+        """What makes the way that events take; all that can be wrong with its settings is found out here."""
         if logger_provider is not None:
             if bootstrap_servers or outbox or service_name or settings:
                 raise SettingsError(
                     "logger_provider: expected no settings of delivery beside it, got some. Give them to its exporter."
                 )
-        elif self.enable_events:
-            arguments = {"bootstrap_servers": bootstrap_servers, **settings, "outbox": outbox}
-            loaded = Settings.load(arguments)
-            # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
-            # acknowledgement or for nothing, so there is no reason to give a record up before its caller does.
-            given = loaded.given
-            self._settings = dataclasses.replace(
-                loaded,
-                full_queue_wait=loaded.full_queue_wait if "full_queue_wait" in given else 0.0,
-                delivery_wait=loaded.delivery_wait if outbox or "delivery_wait" in given else publish_timeout,
-            )
-        self._connection: Route | None = None
-        self._latest: Route | None = None
-        self._starting: Future[None] | None = None
-        self._lock = threading.Lock()
-        after_fork_in_child(self._after_fork)
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._starting = None  # its thread is the parent's
-
-    # Its life
+            return lambda: OtelRoute(logger_provider, publish_timeout)
+        if not self.enable_events:
+            return _no_route  # nothing is asked for where nothing is published
+        loaded = Settings.load({"bootstrap_servers": bootstrap_servers, **settings, "outbox": outbox})
+        # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
+        # acknowledgement or for nothing, so there is no reason to give a record up before its caller does.
+        given = loaded.given
+        adapted = dataclasses.replace(
+            loaded,
+            full_queue_wait=loaded.full_queue_wait if "full_queue_wait" in given else 0.0,
+            delivery_wait=loaded.delivery_wait if outbox or "delivery_wait" in given else publish_timeout,
+        )
+        return lambda: Connection(adapted, service_name, publish_timeout)
 
     async def start(self) -> None:
         """Connect, and make the first events as quick as all others. Does nothing when that is done, or disabled.
@@ -129,27 +117,8 @@ class LoggingEventPublisher:
             KafkaError: no broker answered within `start_timeout`, and there is no outbox.
             SettingsError: librdkafka refuses its configuration.
         """
-        if self.enable_events and self._connection is None:
-            # Shielded, because others may wait for the same start.
-            await asyncio.shield(asyncio.wrap_future(self._begin_start()))
-
-    def _begin_start(self) -> Future[None]:
-        with self._lock:
-            if self._starting is None or self._starting.done():
-                self._starting = _in_thread(self._start)
-            return self._starting
-
-    def _start(self) -> None:
-        connection = self._make()
-        problem = connection.connect(self._start_timeout)
-        if problem is not None and self._settings is not None and not self._settings.outbox:
-            connection.close(0.0)
-            raise KafkaError(
-                f"start: expected a broker at {self._settings.bootstrap_servers} to answer within"
-                f" {self._start_timeout:g} s, got: {problem}. Check bootstrap_servers and that the broker is up, or"
-                " pass outbox=True to start without it and deliver later."
-            )
-        self._use(connection)
+        if self.enable_events:
+            await self._lifecycle.start()
 
     def open(self) -> None:
         """Be ready to publish without waiting for a broker: the first call that publishes finds out.
@@ -157,54 +126,24 @@ class LoggingEventPublisher:
         Raises:
             SettingsError: librdkafka refuses its configuration.
         """
-        if self.enable_events and self._connection is None:
-            self._use(self._make())
-
-    def _make(self) -> Route:
-        if self._provider is not None:
-            return OtelRoute(self._provider, self._publish_timeout)
-        assert self._settings is not None  # noqa: S101 - set when events are enabled
-        return Connection(self._settings, self._source, self._publish_timeout)
-
-    def _use(self, connection: Route) -> None:
-        with self._lock:
-            if self._connection is None:
-                self._connection = self._latest = connection
-                _started.add(self)
-                return
-        connection.close(0.0)  # another thread was first
+        if self.enable_events:
+            self._lifecycle.open()
 
     def abandon_start(self) -> None:
         """Have a start that is going on, and that nobody waits for any more, end with a stop."""
-        starting = self._starting
-        if starting is not None:
-            starting.add_done_callback(lambda _: self.close())
+        self._lifecycle.abandon_start()
 
     async def stop(self) -> None:
         """Wait for what is on its way, for at most `shutdown_timeout`, and disconnect. It may be started again."""
-        connection = self._take()
-        if connection is not None:
-            await asyncio.shield(asyncio.wrap_future(_in_thread(lambda: self._close(connection))))
+        await self._lifecycle.stop()
 
     def close(self) -> None:
-        """As `stop`, without an event loop; also called at the interpreter's exit."""
-        connection = self._take()
-        if connection is not None:
-            self._close(connection)
-
-    def _take(self) -> Route | None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-        return connection
-
-    def _close(self, connection: Route) -> None:
-        connection.close(_SHUTDOWN_SECONDS if self._settings is None else self._settings.shutdown_timeout)
+        """As `stop`, without an event loop. At the interpreter's exit that is done for all."""
+        self._lifecycle.close()
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state, since the latest start."""
-        return DeliveryStats(0, 0, 0, 0, 0, {}, 0) if self._latest is None else self._latest.stats()
-
-    # Publishing
+        return self._lifecycle.stats()
 
     async def publish_application_log(
         self,
@@ -320,14 +259,14 @@ class LoggingEventPublisher:
     async def _publish(self, publication: Publication, wait: bool) -> bool:  # noqa: FBT001 - as the callers have it
         if not self.enable_events:
             return False
-        connection = self._connection
-        if connection is None:
+        route = self._lifecycle.route
+        if route is None:
             warn("publisher_not_started", "an event is not published: expected start() before publishing, got none yet")
             return False
         try:
             if wait:
-                return await connection.publish(publication)
-            return connection.hand_over(publication)
+                return await route.publish(publication)
+            return route.hand_over(publication)
         except Exception as error:  # noqa: BLE001 - the original's promise: publishing never raises
             log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": type(error)})
             return False
@@ -375,32 +314,5 @@ def _is_enabled() -> bool:
         raise SettingsError(f"{ENABLED_VARIABLE}: expected {error}, got {given[:80]!r}.") from None
 
 
-def _in_thread(call: Callable[[], None]) -> Future[None]:
-    """Make a call that blocks in a thread of its own: an event loop's pool may be full, or shut down."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    future.set_running_or_notify_cancel()  # so that no one who waits can cancel it for the others
-    try:
-        threading.Thread(target=run, name="otel-kafka-publisher", daemon=True).start()
-    except RuntimeError:  # the interpreter is about to end
-        run()
-    return future
-
-
-#: Those that were started.
-_started: weakref.WeakSet[LoggingEventPublisher] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """What nobody has stopped delivers what is on its way."""
-    for publisher in tuple(_started):
-        publisher.close()
+def _no_route() -> Route:
+    raise SettingsError("enable_events: expected true for a start, got false.")  # start() and open() do not ask for it

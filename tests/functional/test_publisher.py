@@ -527,10 +527,11 @@ def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        starting = context._publisher._starting
+        life = context._publisher._lifecycle
+        starting = life._starting
         assert starting is not None
         await asyncio.wrap_future(starting)
-        until(lambda: context._publisher._latest is not None and context._publisher._connection is None)
+        until(lambda: life._latest is not None and life.route is None)
 
     asyncio.run(main())
 
