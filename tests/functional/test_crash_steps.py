@@ -176,11 +176,15 @@ def test_children_keep_no_lock_of_a_dead_parent(tmp_path: Path) -> None:
                     outbox.append(AUDIT, b"x" * 4 * QUARTER)
 
         threading.Thread(target=make, daemon=True).start()
+        heard, abandoned = os.pipe()
         for _ in range(40):
             if not os.fork():
                 outbox.abandon()
+                os.write(abandoned, b"-")
                 os.read(reader, 1)  # until the test is over
                 os._exit(0)
+        for _ in range(40):
+            os.read(heard, 1)  # the last one may not have had its turn yet
         with lock:
             os.write(tell, b"%d" % outbox.waiting(AUDIT))
             os.kill(os.getpid(), signal.SIGKILL)
