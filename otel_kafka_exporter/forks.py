@@ -80,7 +80,7 @@ class ForkGate:
     def _wait(self) -> None:
         deadline = time.monotonic() + _LONGEST_WAIT
         while time.monotonic() < min(self._opens_at, deadline):
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # between two looks: an event has a lock, and this thread may be who opens
 
 
 def at_worker_exit(method: Callable[[], None]) -> None:

@@ -77,7 +77,7 @@ class DeliveryState:
         nobody else can have it: threads that log without a pause would end up with one record in each such turn.
         """
         for _ in range(_TURNS):
-            time.sleep(0)
+            time.sleep(0)  # gives the interpreter away once; waiting for the lock is what this avoids
             if not self.busy:
                 return
 

@@ -182,4 +182,4 @@ def wait_until(condition: Callable[[], bool], failure: Callable[[], str]) -> Non
     deadline = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < deadline, failure()
-        time.sleep(0.01)  # between two looks, up to the deadline
+        time.sleep(0.01)  # between two looks, up to the deadline: what is waited for is in other processes

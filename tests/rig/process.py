@@ -98,7 +98,7 @@ def wait_for(probe: Callable[[], T | None], *, timeout: float, failure: Callable
     while (found := probe()) is None:
         if time.monotonic() >= deadline:
             raise TimeoutError(f"not within {timeout:g} s: {failure()}")
-        time.sleep(0.02)  # between two looks, up to the deadline
+        time.sleep(0.02)  # between two looks, up to the deadline: a server tells nobody when it is ready
     return found
 
 
