@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # it has no types
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer, TopicPartition
 
 from otel_kafka_exporter import LoggingEventPublisher, one_off, publish_application_log

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,14 +18,23 @@ from tests.rig.kafka import KafkaCluster
 REQUIRE_VARIABLE = "REQUIRE_REAL_SYSTEMS"
 
 
-def require_kafka() -> None:
+def lacking(message: str) -> NoReturn:
     """Skip, saying what to install; or fail, so that a CI job cannot be green because it ran nothing."""
-    if not (lacks := java.missing()):
-        return
-    message = f"a real Kafka cannot run here. {' '.join(lacks)}"
     if os.environ.get(REQUIRE_VARIABLE) == "1":
         pytest.fail(f"{message} ({REQUIRE_VARIABLE}=1 forbids to skip.)", pytrace=False)
     pytest.skip(message)
+
+
+def require_kafka() -> None:
+    """Skip or fail where no broker can run."""
+    if lacks := java.missing():
+        lacking(f"a real Kafka cannot run here. {' '.join(lacks)}")
+
+
+@pytest.fixture(scope="session")
+def kcat() -> str:
+    """The path of the command."""
+    return shutil.which("kcat") or shutil.which("kafkacat") or lacking("kcat is not installed (Debian: kcat).")
 
 
 @pytest.fixture(scope="session")

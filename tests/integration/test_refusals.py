@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
-from otel_kafka_exporter import KafkaLogExporter, decode, telemetry
+from otel_kafka_exporter import KafkaLogExporter, LoggingEventPublisherContext, decode, telemetry
 from tests.functional.pipelines import audit_records, records, settled
 from tests.rig.kafka import KafkaCluster
 from tests.waiting import until
@@ -72,6 +73,13 @@ def spools(exporter: KafkaLogExporter) -> bool:
     return exporter.stats().spooled > 0
 
 
+async def publish_without_outbox(kafka: KafkaCluster) -> tuple[bool, dict[str, int]]:
+    """A publisher's answer to an audit event, and what it has counted as dropped."""
+    async with LoggingEventPublisherContext(kafka.bootstrap_servers) as publisher:
+        answer = await publisher.publish_audit_log("tenant-1", "user.login", "bob", "console", "success")
+        return answer, dict(publisher.stats().dropped)
+
+
 def test_a_topic_that_may_not_be_written_to_holds_up_its_own_records_only(tmp_path: Path) -> None:
     """Events wait in the outbox while application records arrive; once the right is there they follow, in order."""
     require_kafka()
@@ -89,6 +97,7 @@ def test_a_topic_that_may_not_be_written_to_holds_up_its_own_records_only(tmp_pa
         stats = exporter.stats()
         assert (stats.spooled, stats.dead_lettered, stats.dropped) == (refused + 20, 0, {})
         assert bodies(kafka, APPLICATION, 21) == ["before", *map(str, range(20))]
+        assert asyncio.run(publish_without_outbox(kafka)) == (False, {"not_authorized": 1})
         [allowed] = admin.delete_acls([AclBindingFilter(*rule(AUDIT))]).values()
         assert allowed.result(10)
         until(lambda: settled(exporter), 30)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -34,14 +32,8 @@ def test_a_record_gets_to_a_real_kafka_by(way_in: str, kafka: KafkaCluster, pref
     checks.WAYS_IN[way_in](kafka.bootstrap_servers, prefix, tmp_path)
 
 
-def test_kcat_reads_the_envelopes(kafka: KafkaCluster, prefix: str) -> None:
+def test_kcat_reads_the_envelopes(kafka: KafkaCluster, prefix: str, kcat: str) -> None:
     """The consumer of the original's guide prints one JSON document a line, keyed and with headers."""
-    kcat = shutil.which("kcat") or shutil.which("kafkacat")
-    if kcat is None:
-        message = "kcat is not installed (Debian: kcat)"
-        if os.environ.get("REQUIRE_REAL_SYSTEMS") == "1":
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
     checks.stdlib_logging(kafka.bootstrap_servers, prefix)
     topic = checks.application_topic(prefix)
     done = subprocess.run(
