@@ -1,7 +1,7 @@
 # Each target makes the virtual environment that it needs, when it is missing or older than pyproject.toml.
 # PYTHON chooses the interpreter: make test PYTHON=python3.13
 
-.PHONY: demo test test-quick test-lowest check bench readme clean
+.PHONY: demo test test-quick test-lowest check proto bench readme clean
 
 demo: .venv/demo/made
 	.venv/demo/bin/otel-kafka demo $(ARGS)
@@ -18,11 +18,16 @@ test-quick: .venv/dev/made
 test-lowest: .venv/lowest/made
 	.venv/lowest/bin/python -m pytest -m "not integration" tests/unit tests/functional
 
-check: .venv/dev/made
+check: .venv/dev/made .venv/proto/made
 	.venv/dev/bin/ruff check
 	.venv/dev/bin/ruff format --check
 	.venv/dev/bin/mypy
 	.venv/dev/bin/lint-imports
+	scripts/proto check
+
+# Rewrites the Python code of proto/.
+proto: .venv/proto/made
+	scripts/proto write
 
 bench: .venv/dev/made
 	.venv/dev/bin/python -m benchmarks.export $(ARGS)
@@ -43,6 +48,10 @@ clean:
 
 .venv/dev/made: pyproject.toml scripts/venv
 	scripts/venv .venv/dev --editable '.[demo]' --group test --group check
+	@touch $@
+
+.venv/proto/made: pyproject.toml scripts/venv
+	scripts/venv .venv/proto --group proto
 	@touch $@
 
 .venv/lowest/made: pyproject.toml scripts/venv tests/lowest.txt

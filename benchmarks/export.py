@@ -71,16 +71,18 @@ def main() -> None:
     bootstrap_servers = ours.recv()
 
     exporter = KafkaLogExporter(bootstrap_servers=bootstrap_servers, outbox=False)
+    protobuf = KafkaLogExporter(bootstrap_servers=bootstrap_servers, outbox=False, encoding="protobuf")
     batch = sample_records(BATCH)
     built = [record for record in map(exporter._builder.build, batch) if record is not None]
+    built_protobuf = [record for record in map(protobuf._builder.build, batch) if record is not None]
     raw = Producer(librdkafka_config(Settings.load({"bootstrap_servers": bootstrap_servers}, {})))
     counter = Counter(bootstrap_servers)
 
-    def convert_and_encode() -> None:
+    def convert_and_encode(exporter: KafkaLogExporter) -> None:
         for record in batch:
             exporter._builder.build(record)
 
-    def export() -> None:
+    def export(exporter: KafkaLogExporter) -> None:
         if exporter.export(batch) is not LogRecordExportResult.SUCCESS:
             raise SystemExit(f"the export failed: {exporter.stats()}")
 
@@ -93,8 +95,10 @@ def main() -> None:
         encode_logs(batch).SerializeToString()
 
     variants: dict[str, tuple[Callable[[], None], bool]] = {
-        "conversion + encoding": (convert_and_encode, False),
-        "exporter, batches of 512": (export, True),
+        "conversion + encoding": (lambda: convert_and_encode(exporter), False),
+        "conversion + encoding=protobuf": (lambda: convert_and_encode(protobuf), False),
+        "exporter, batches of 512": (lambda: export(exporter), True),
+        "exporter, encoding=protobuf": (lambda: export(protobuf), True),
         "raw produce() of the same + flush": (raw_produce, True),
         "OTLP encoding + serialization": (otlp_encode, False),
     }
@@ -111,21 +115,27 @@ def main() -> None:
                 costs[name].append(cpu / (BATCH * BATCHES_PER_ROUND) * 1e6)
     counter.close()
     exporter.shutdown()
+    protobuf.shutdown()
     ours.send(None)
     process.join(5)
-    _print(costs, statistics.mean(len(record.value) for record in built), rounds)
+    sizes = tuple(statistics.mean(len(record.value) for record in each) for each in (built, built_protobuf))
+    _print(costs, sizes, rounds)
 
 
-def _print(costs: dict[str, list[float]], envelope_bytes: float, rounds: int) -> None:
+def _print(costs: dict[str, list[float]], sizes: tuple[float, ...], rounds: int) -> None:
+    json_bytes, protobuf_bytes = sizes
     print(
-        f"CPU in µs per record; {BATCH} records a batch, envelopes of {envelope_bytes:.0f} B, median of {rounds} rounds"
+        f"CPU in µs per record; {BATCH} records a batch, envelopes of {json_bytes:.0f} B as JSON and"
+        f" {protobuf_bytes:.0f} B as Protobuf; median of {rounds} rounds"
     )
     for name, values in costs.items():
         print(f"  {name:36} {statistics.median(values):6.2f}   ({min(values):.2f} to {max(values):.2f})")
-    conversion, export, raw, otlp = costs.values()
+    conversion, _, export, protobuf, raw, otlp = costs.values()
     # Round by round: a machine that is slow for a while is slow for both sides of a pair.
     print(f"  exporter / raw produce               {_ratio(export, raw):6.2f}x  (goal: at most 1.8)")
     print(f"  OTLP encoding / conversion + encoding{_ratio(otlp, conversion):6.2f}x  (goal: at least 4)")
+    print(f"  exporter, Protobuf / JSON            {_ratio(protobuf, export):6.2f}x  (goal: at most 1.3)")
+    print(f"  bytes, Protobuf / JSON               {protobuf_bytes / json_bytes:6.2f}x  (goal: at most 0.7)")
 
 
 def _ratio(numerators: list[float], denominators: list[float]) -> float:

@@ -2,7 +2,7 @@
 
 from ._version import __version__
 from .codes import AuditAction, LogCode, SecurityEventType
-from .encoding import decode
+from .decoding import decode
 from .envelope import OnexEnvelopeV1
 from .errors import (
     ConversionError,

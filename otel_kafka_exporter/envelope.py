@@ -7,7 +7,10 @@ dataclass of ten fields costs four times as much to make.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypedDict
+
+from .errors import DecodeError
 
 Category = Literal["application", "audit", "security"]
 CATEGORIES: tuple[Category, ...] = ("application", "audit", "security")
@@ -88,3 +91,16 @@ PAYLOAD_KEYS: Mapping[Category, tuple[str, ...]] = {
     "audit": tuple(AuditPayload.__annotations__),
     "security": tuple(SecurityPayload.__annotations__),
 }
+
+
+@lru_cache(maxsize=64)
+def category_of(event_type: str) -> Category:
+    """The category that an event type names.
+
+    Raises:
+        DecodeError: it names none.
+    """
+    for category in CATEGORIES:
+        if event_type.endswith(f".logging.{category}.v1"):
+            return category
+    raise DecodeError(f"event_type: expected one that ends in .logging.<category>.v1, got {event_type!r}")

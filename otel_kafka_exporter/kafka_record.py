@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from .conversion import Converted, event_type
-from .encoding import CONTENT_TYPE_JSON, encode_json
+from .encoding import JSON, Encoding
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
 
@@ -51,7 +50,7 @@ class KafkaRecordBuilder:
         topic_prefix: before the event type, as it is.
         application_key: what keys application records; audit and security have their tenant.
         max_record_bytes: at most this many bytes of key, headers and value.
-        encode: makes bytes of an envelope.
+        encoding: how they are written.
     """
 
     def __init__(
@@ -61,15 +60,16 @@ class KafkaRecordBuilder:
         topic_prefix: str = "",
         application_key: ApplicationKey = "service_name",
         max_record_bytes: int = 1_000_000,
-        encode: Callable[[OnexEnvelopeV1], bytes] = encode_json,
+        encoding: Encoding = JSON,
     ) -> None:
         self._topics = {category: topic_prefix + event_type(namespace, category) for category in CATEGORIES}
         self._application_key = application_key
-        self._max_record_bytes = max_record_bytes
-        self._encode = encode
+        self._max_record_bytes = max_record_bytes - encoding.frame
+        self._encoding = encoding
+        self._encode = encoding.encode
         self._constant_headers: dict[tuple[Category, str], tuple[Header, ...]] = {}
         # Below this no limit can be broken, since a context is a part of its value, and key and headers are bounded.
-        self._surely_fits = min(MAX_CONTEXT_BYTES, max_record_bytes - MIN_RECORD_BYTES // 2)
+        self._surely_fits = min(MAX_CONTEXT_BYTES // encoding.json_per_byte, max_record_bytes - MIN_RECORD_BYTES // 2)
 
     def build(self, converted: Converted) -> KafkaRecord:
         """The Kafka record of a converted log record.
@@ -85,7 +85,7 @@ class KafkaRecordBuilder:
         if len(value) > self._surely_fits:
             overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
             whole = value
-            value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encode)
+            value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encoding)
             uncut = whole if cuts and category != "application" else None
         return KafkaRecord(
             self._topics[category], key, value, headers, milliseconds, category, envelope.event_id, cuts, uncut
@@ -118,7 +118,7 @@ class KafkaRecordBuilder:
                 ("x-tenant", tenant_id.encode()),
                 ("x-schema-hash", envelope.schema_ref.encode()),
                 ("x-event-type", envelope.event_type.encode()),
-                ("content-type", CONTENT_TYPE_JSON),
+                ("content-type", self._encoding.content_type),
             )
         correlation_id = envelope.correlation_id.encode()
         causation_id = envelope.causation_id.encode()

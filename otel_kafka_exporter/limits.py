@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import attributes as names
-from .encoding import json_bytes
+from .encoding import Encoding, json_bytes
 from .envelope import Category, OnexEnvelopeV1
 from .errors import ConversionError
 from .values import unused_name
@@ -33,7 +33,7 @@ def fit(
     envelope: OnexEnvelopeV1,
     value: bytes,
     room: int,
-    encode: Callable[[OnexEnvelopeV1], bytes],
+    encoding: Encoding,
 ) -> tuple[bytes, int]:
     """The envelope's bytes within the limits, and how many of its values were cut.
 
@@ -42,7 +42,7 @@ def fit(
         envelope: the envelope; not changed.
         value: its bytes as they are.
         room: how many bytes it may have.
-        encode: makes bytes of an envelope.
+        encoding: how it is written.
 
     Raises:
         ConversionError: its fields alone take more than there is room for.
@@ -51,27 +51,30 @@ def fit(
     message = payload.get("message", "")
 
     def encoded() -> bytes:
-        return encode(envelope._replace(payload=payload))
+        return encoding.encode(envelope._replace(payload=payload))
 
     payload["context"], cuts = cut_context(payload["context"], MAX_CONTEXT_BYTES)
     if cuts:
         value = encoded()
-    for least in (_LEAST_MESSAGE_BYTES, 0):
-        if len(value) <= room:
-            return value, cuts
-        message_bytes = len(json_bytes(message))
+    least = _LEAST_MESSAGE_BYTES
+    while len(value) > room:
+        message_bytes = encoding.text_size(message)
         for_message = room - (len(value) - message_bytes) - _MARKER_BYTES
         if message and for_message >= least:
-            payload["message"] = _beginning(message, for_message)
+            payload["message"] = _beginning(message, for_message, encoding.text_size)
             # The marker counts too.
             context, more = cut_context(payload["context"], MAX_CONTEXT_BYTES - _MARKER_BYTES)
             payload["context"] = {**context, unused_name(names.TRUNCATED_MESSAGE, context): _marker(message)}
             return encoded(), cuts + more + 1
         context_bytes = len(json_bytes(payload["context"]))
+        if least == 0 and context_bytes <= _MARKER_BYTES:
+            break
         keep = min(message_bytes, _LEAST_MESSAGE_BYTES) + _MARKER_BYTES - message_bytes if message else 0
+        # In another encoding than JSON that much of the context may be more or less than it should be.
         payload["context"], more = cut_context(payload["context"], context_bytes - (len(value) + keep - room))
         cuts += more
         value = encoded()
+        least = 0
     if len(value) <= room:
         return value, cuts
     largest = max((key for key in payload if key != "context"), key=lambda key: len(payload[key]))
@@ -106,9 +109,9 @@ def _marker(value: Any) -> dict[str, Any]:
     return {names.TRUNCATED: {"bytes": len(encoded), "sha256": hashlib.sha256(encoded).hexdigest()}}
 
 
-def _beginning(text: str, size: int) -> str:
-    """A beginning of `text` that takes at most `size` bytes as JSON; not always the longest, but found quickly."""
+def _beginning(text: str, size: int, size_of: Callable[[str], int]) -> str:
+    """A beginning of `text` that takes at most `size` bytes; not always the longest, but found quickly."""
     length = len(text)
-    while length and (taken := len(json_bytes(text[:length]))) > size:
+    while length and (taken := size_of(text[:length])) > size:
         length = min(length * size // taken, length - 1)
     return text[:length]

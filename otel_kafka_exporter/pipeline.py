@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .delivery import Delivery
+from .encoding import JSON, Encoding
 from .kafka_record import KafkaRecordBuilder
 from .outbox import OnLoss, Outbox
 from .producer import KafkaProducer
@@ -25,6 +26,14 @@ def cleaner_of(settings: Settings) -> Cleaner:
     return Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None)
 
 
+def _encoding_of(settings: Settings) -> Encoding:
+    if settings.encoding == "json":
+        return JSON
+    from .protobuf_encoding import PROTOBUF  # noqa: PLC0415 - who writes JSON need not load Protobuf
+
+    return PROTOBUF
+
+
 def record_builder_of(settings: Settings) -> KafkaRecordBuilder:
     """What makes Kafka records of envelopes."""
     return KafkaRecordBuilder(
@@ -32,6 +41,7 @@ def record_builder_of(settings: Settings) -> KafkaRecordBuilder:
         topic_prefix=settings.topic_prefix,
         application_key=settings.application_key,
         max_record_bytes=settings.max_record_bytes,
+        encoding=_encoding_of(settings),
     )
 
 

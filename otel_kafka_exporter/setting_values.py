@@ -19,7 +19,7 @@ from .envelope import CATEGORIES, Category
 
 APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
-ENCODINGS = ("json",)
+ENCODINGS = ("json", "protobuf")
 DURABILITIES = ("process", "power")
 
 _MAX_PORT = 65_535

@@ -65,7 +65,9 @@ class Settings:
     bootstrap_servers: str = _setting(
         "", addresses, "Where to find the cluster: `host:port,host:port`.", shown="required"
     )
-    encoding: Literal["json"] = _setting("json", choice(ENCODINGS), "How the value is written: `json`.")
+    encoding: Literal["json", "protobuf"] = _setting(
+        "json", choice(ENCODINGS), "How the value is written: `json` or `protobuf`."
+    )
     topic_prefix: str = _setting(
         "", topic_part, "Stands before the event type in the topic's name, e.g. `dev.`.", shown="empty"
     )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.encoding import decode
+from otel_kafka_exporter.decoding import decode
 from otel_kafka_exporter.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.ids import uuid7

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otel_kafka_exporter.encoding import decode
+from otel_kafka_exporter.decoding import decode
 from otel_kafka_exporter.kafka_errors import TABLE
 from scripts.settings_table import with_table
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.encoding import decode, encode_json, json_bytes
+from otel_kafka_exporter.decoding import decode
+from otel_kafka_exporter.encoding import encode_json, json_bytes
 from otel_kafka_exporter.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.errors import DecodeError
 from tests.records import AUDIT, SECURITY, envelope_of, hand_made, strict_json
@@ -158,6 +159,7 @@ HEADERS: list[Any] = [
     [("content-type", b"application/json")],
     {"content-type": b"application/json"},
     {"Content-Type": "application/json"},
+    {"content-type": "Application/JSON; charset=utf-8"},
     [("x", None), ("content-type", None)],
     (("x", b"\xff"),),
 ]
@@ -169,11 +171,13 @@ def test_headers(headers: Any) -> None:
     assert decode(encode_json(ENVELOPE), headers) == ENVELOPE
 
 
-@pytest.mark.parametrize("content_type", [b"application/x-protobuf", "text/plain", b"", b"\xff"])
+@pytest.mark.parametrize("content_type", ["text/plain", b"", b"\xff", "application/jsonl"])
 def test_another_content_type(content_type: Any) -> None:
-    """A value that says to be something else than JSON is a decode error that names the header."""
+    """A value that says to be something else is a decode error that names the header."""
     for headers in ({"content-type": content_type}, [("content-type", content_type)]):
-        with pytest.raises(DecodeError, match=r"^header content-type: expected application/json, got "):
+        with pytest.raises(
+            DecodeError, match=r"^header content-type: expected application/json or application/x-protobuf, got "
+        ):
             decode(encode_json(ENVELOPE), headers)
 
 
