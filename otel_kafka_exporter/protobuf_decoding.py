@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import envelope_pb2 as pb
@@ -31,7 +30,7 @@ def decode_protobuf(data: bytes) -> OnexEnvelopeV1:
     start = _start(data)
     try:
         message = pb.Envelope.FromString(data[start:])
-    except ProtobufError:
+    except Exception:  # noqa: BLE001 - DecodeError, or anything, by a runtime that is not its C one
         raise DecodeError(fault(data, start, pb.Envelope.DESCRIPTOR)) from None
     category = category_of(message.event_type)
     given = message.WhichOneof("payload")
