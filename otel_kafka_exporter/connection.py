@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from opentelemetry.sdk.resources import Resource
 
 from .conversion import UNKNOWN_SERVICE
 from .entry import Batch
+from .envelope import CATEGORIES
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier
 from .forks import after_fork_in_child
 from .ids import uuid7
 from .inbox import Inbox
 from .outcome import DeliveryStats, Outcome
-from .pipeline import cleaner_of, delivery_of, record_builder_of
+from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .publications import Publication, PublicationBuilder
 from .route import KafkaError
@@ -43,8 +45,10 @@ class Connection:
         check_with_librdkafka(config)
         self._settings = settings
         self._publish_timeout = publish_timeout
+        self._registry = registry_of(settings)
+        self._records = record_builder_of(settings)
         self._builder = PublicationBuilder(
-            record_builder_of(settings),
+            self._records,
             cleaner_of(settings),
             uuid7,
             namespace=settings.namespace,
@@ -53,7 +57,7 @@ class Connection:
         )
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = threading.Lock()
-        self.delivery = delivery_of(settings, config, self._announce)
+        self.delivery = delivery_of(settings, config, self._registry, self._announce)
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -61,18 +65,24 @@ class Connection:
         self._inboxes = ()  # the parent's tasks
 
     def connect(self, seconds: float) -> None:
-        """Wait for the cluster's answer. Without one only a connection with an outbox is of use.
+        """Wait for the cluster and the registry. Without them only a connection with an outbox is of use.
 
         Raises:
-            KafkaError: there was none in time.
+            KafkaError: there were none in time.
         """
+        deadline = time.monotonic() + seconds
         problem = self.delivery.reachable(seconds)
+        expected, name = f"a broker at {self._settings.bootstrap_servers}", "bootstrap_servers"
+        if problem is None and self._registry is not None and not self._settings.outbox:
+            topics = [self._records.topic(category) for category in CATEGORIES]
+            problems = [self._registry.wait(topic, deadline - time.monotonic()) for topic in topics]
+            problem = next((each for each in problems if each), None)
+            expected, name = f"the Schema Registry at {self._registry.url}", "schema_registry_url"
         if problem is not None and not self._settings.outbox:
             self.delivery.close(0.0)
             raise KafkaError(
-                f"start: expected a broker at {self._settings.bootstrap_servers} to answer within {seconds:g} s,"
-                f" got: {problem}. Check bootstrap_servers and that the broker is up, or pass outbox=True to start"
-                " without it and deliver later."
+                f"start: expected {expected} to answer within {seconds:g} s, got: {problem}. Check {name} and that it"
+                " is up, or pass outbox=True to start without it and deliver later."
             )
         self.delivery.hurry()  # the thread is there when the first event is
 

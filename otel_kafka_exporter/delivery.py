@@ -211,6 +211,7 @@ class Delivery:
                 # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
                 left = longest - time.monotonic() if self._recovery.is_sorting_out() else 0
             if left <= 0:
+                self._recovery.step()  # what has failed by now has a reason of its own
                 self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
                 return
             self._serve(left)

@@ -10,6 +10,9 @@ import orjson
 from .envelope import OnexEnvelopeV1
 from .values import clean_int, clean_text, unused_name
 
+#: Of Protobuf in the frame that Schema Registry clients expect.
+CONTENT_TYPE_FRAMED = b"application/x-protobuf; framing=confluent"
+
 
 class Encoding(NamedTuple):
     """A way to write envelopes.

@@ -18,7 +18,7 @@ from .ids import uuid7
 from .log_records import LogRecordBuilder, SdkLogRecord
 from .no_delivery import NoDelivery
 from .outcome import DeliveryStats
-from .pipeline import cleaner_of, delivery_of, record_builder_of
+from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .settings import Settings, SettingsArguments, unknown_variables
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, log, warn
@@ -73,7 +73,7 @@ class KafkaLogExporter(LogRecordExporter):
             cleaner,
             _OWN_LOGGERS,
         )
-        self._delivery = delivery_of(settings, config)
+        self._delivery = delivery_of(settings, config, registry_of(settings))
         receipts.pipeline_opened(self)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:

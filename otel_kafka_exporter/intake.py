@@ -62,17 +62,21 @@ class Intake:
 
     def take(self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float) -> Entry | None:
         """Take one record; its entry, unless it is at rest at once, or somewhere in between."""
-        entry, room = self.offer(source, builder, batch)
+        entry, room = self.offer(source, builder, batch, room_within)
         if entry is not None and not room:
             self._wait_for_room(entry, room_within)
         return entry
 
-    def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
-        """As `take`, without waiting: also whether there was room. Without it, `try_again` or `give_up` is due."""
+    def offer(
+        self, source: Source, builder: Builder[Source], batch: Batch | None, frame_within: float = 0.0
+    ) -> tuple[Entry | None, bool]:
+        """As `take`, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
         record, reason = self._build(source, builder)
         if record is None:
             self._gone(reason, batch)
             return None, True
+        if self._state.outbox is None:  # nowhere else can it wait for its schema's ID
+            self._producer.await_frame(record, frame_within)
         if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
             self.deferred.append((record, reason))
             if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned

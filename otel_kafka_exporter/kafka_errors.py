@@ -16,6 +16,10 @@ from .outcome import Disposition
 AWAY, BLOCKED, DEAD_LETTER = Disposition.AWAY, Disposition.BLOCKED, Disposition.DEAD_LETTER
 
 
+#: Beside Kafka's codes: the record's schema has no ID yet, so that it cannot be framed. A topic's matter, too.
+NO_SCHEMA_ID = -100_000
+
+
 class Verdict(NamedTuple):
     """What a failed delivery asks for, and the reason that is counted when the record is lost by it."""
 
@@ -69,6 +73,7 @@ TABLE: dict[int, Verdict] = {
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE: Verdict(BLOCKED, "broker_configuration"),
     KafkaError.POLICY_VIOLATION: Verdict(BLOCKED, "broker_configuration"),
     KafkaError.INVALID_REQUIRED_ACKS: Verdict(BLOCKED, "broker_configuration"),
+    NO_SCHEMA_ID: Verdict(BLOCKED, "no_schema_id"),
     # No broker will take this record as it is; in company, it may be another one's fault (see recovery.py).
     KafkaError.MSG_SIZE_TOO_LARGE: Verdict(DEAD_LETTER, "record_too_large"),
     KafkaError.RECORD_LIST_TOO_LARGE: Verdict(DEAD_LETTER, "record_too_large"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from .conversion import Converted, event_type
-from .encoding import JSON, Encoding
+from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
 _CACHED_TENANTS = 1024
+_FRAMED = ("content-type", CONTENT_TYPE_FRAMED)
 
 # confluent-kafka's type; ours are all bytes
 Header = tuple[str, str | bytes | None]
@@ -40,6 +41,15 @@ class KafkaRecord(NamedTuple):
     event_id: str = ""
     cuts: int = 0
     uncut: bytes | None = None
+
+
+def lacks_frame(record: KafkaRecord) -> bool:
+    """Whether a record's value has to be framed for a Schema Registry's clients when it is sent.
+
+    It is kept without, because the frame may not be known yet. A framed one begins with 0, a bare one with its first
+    field's tag, and JSON with neither.
+    """
+    return record.value[:1] == b"\n" and _FRAMED in record.headers
 
 
 class KafkaRecordBuilder:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .delivery import Delivery
 from .encoding import JSON, Encoding
@@ -19,6 +19,9 @@ from .settings import Settings
 from .telemetry import Metrics
 from .values import Cleaner
 
+if TYPE_CHECKING:
+    from .schema_registry import SchemaRegistry
+
 
 def cleaner_of(settings: Settings) -> Cleaner:
     """What makes values fit for JSON and redacts them."""
@@ -29,9 +32,9 @@ def cleaner_of(settings: Settings) -> Cleaner:
 def _encoding_of(settings: Settings) -> Encoding:
     if settings.encoding == "json":
         return JSON
-    from .protobuf_encoding import PROTOBUF  # noqa: PLC0415 - who writes JSON need not load Protobuf
+    from .protobuf_encoding import FRAMED_PROTOBUF, PROTOBUF  # noqa: PLC0415 - who writes JSON need not load Protobuf
 
-    return PROTOBUF
+    return PROTOBUF if settings.schema_registry_url is None else FRAMED_PROTOBUF
 
 
 def record_builder_of(settings: Settings) -> KafkaRecordBuilder:
@@ -45,12 +48,41 @@ def record_builder_of(settings: Settings) -> KafkaRecordBuilder:
     )
 
 
-def delivery_of(settings: Settings, config: Mapping[str, Any], on_round: Callable[[], None] = lambda: None) -> Delivery:
+def registry_of(settings: Settings) -> SchemaRegistry | None:
+    """The Schema Registry, where values are framed for one.
+
+    Raises:
+        SettingsError: its client is not installed, or refuses its properties.
+    """
+    if settings.schema_registry_url is None:
+        return None
+    from .schema_registry import SchemaRegistry  # noqa: PLC0415 - as above
+
+    return SchemaRegistry(
+        settings.schema_registry_url,
+        settings.schema_registry_config,
+        settings.schema_registry_subject,
+        auto_register=settings.schema_registry_auto_register,
+    )
+
+
+def producer_of(config: Mapping[str, Any], registry: SchemaRegistry | None) -> KafkaProducer:
+    """A producer of librdkafka's configuration, whose records are framed where they have to be."""
+    return KafkaProducer(config) if registry is None else KafkaProducer(config, registry.frame)
+
+
+def delivery_of(
+    settings: Settings,
+    config: Mapping[str, Any],
+    registry: SchemaRegistry | None,
+    on_round: Callable[[], None] = lambda: None,
+) -> Delivery:
     """A delivery.
 
     Args:
         settings: by which it is made.
         config: librdkafka's part of them.
+        registry: as of `registry_of`.
         on_round: as of `Delivery`.
     """
 
@@ -59,7 +91,7 @@ def delivery_of(settings: Settings, config: Mapping[str, Any], on_round: Callabl
         return Outbox(Path(settings.outbox_dir), settings.configuration, settings.outbox_max_bytes, owner, on_loss)
 
     return Delivery(
-        KafkaProducer(config),
+        producer_of(config, registry),
         Metrics(settings.bootstrap_servers),
         delivery_wait=settings.delivery_wait,
         message_timeout=message_timeout(config),

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import Producer
 
 from .client import Client, purge
 from .forks import ForkGate, after_fork_in_child
-from .kafka_record import KafkaRecord
+from .kafka_record import KafkaRecord, lacks_frame
 from .producer_config import mask
 from .telemetry import librdkafka_log, warn
 
@@ -31,6 +31,11 @@ _ANSWERS_UNTIL_WARM = 2
 _CLIENTS_TRIED = 2
 #: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
 _CLOSE_SECONDS = 0.5
+_FRAME_LOOK_SECONDS = 0.01
+
+
+class NoSchemaIdError(Exception):
+    """A record cannot be framed, because the ID of its schema is not known yet."""
 
 
 class KafkaProducer:
@@ -38,10 +43,12 @@ class KafkaProducer:
 
     Args:
         config: librdkafka's configuration, as `producer_config.librdkafka_config` makes it.
+        frame: what goes before the values of a topic, for records that are to be framed; None while that is not known.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], frame: Callable[[str], bytes | None] = lambda _: None) -> None:
         self._config = config
+        self._frame = frame
         self._client: Client | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
@@ -62,15 +69,28 @@ class KafkaProducer:
             BufferError: the local queue is full.
             KafkaException: librdkafka refuses the record.
             RuntimeError: the producer is closed, or cannot be made.
+            NoSchemaIdError: the record is to be framed, and the frame is not known.
         """
+        value = record.value
+        if lacks_frame(record):
+            frame = self._frame(record.topic)
+            if frame is None:
+                raise NoSchemaIdError(f"no schema ID is known for the topic {record.topic}")
+            value = frame + value
         self._current().producer.produce(
             record.topic,
-            record.value,
+            value,
             record.key,
             on_delivery=on_report,
             timestamp=record.milliseconds,
             headers=record.headers,
         )
+
+    def await_frame(self, record: KafkaRecord, seconds: float) -> None:
+        """Wait until a record can be framed, if it has to be, at most for so long."""
+        deadline = time.monotonic() + seconds
+        while lacks_frame(record) and self._frame(record.topic) is None and time.monotonic() < deadline:
+            time.sleep(_FRAME_LOOK_SECONDS)
 
     def flush(self, seconds: float) -> bool:
         """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.

@@ -16,7 +16,7 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import envelope_pb2 as pb
-from .encoding import Encoding, strict
+from .encoding import CONTENT_TYPE_FRAMED, Encoding, strict
 from .envelope import OnexEnvelopeV1, category_of
 from .values import clean_text
 
@@ -145,4 +145,4 @@ def _text_size(text: str) -> int:
 #: A control character is one byte, and six of JSON.
 PROTOBUF = Encoding(b"application/x-protobuf", encode_protobuf, _text_size, 6)
 #: What Schema Registry clients expect: 0, the schema's ID in four bytes, and the index of the message, which is 0.
-FRAMED_PROTOBUF = PROTOBUF._replace(content_type=b"application/x-protobuf; framing=confluent", frame=6)
+FRAMED_PROTOBUF = PROTOBUF._replace(content_type=CONTENT_TYPE_FRAMED, frame=6)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from .kafka_errors import verdict
+from .kafka_errors import NO_SCHEMA_ID, verdict
 from .lane import Lane
 from .outcome import Disposition
 from .producer import KafkaProducer
@@ -223,8 +223,9 @@ class Recovery:
         """Decide over a lane's failures, none of which is the cluster's."""
         state = self._state
         with state.lock:
-            state.away = ""  # whoever refuses a record is there
-            state.answered = time.monotonic()
+            if any(code != NO_SCHEMA_ID for _, code in lane.failed):
+                state.away = ""  # whoever refuses a record is there
+                state.answered = time.monotonic()
             verdicts = [verdict(code) for _, code in lane.failed]
             blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
             if not blocked:
@@ -267,7 +268,7 @@ class Recovery:
     def _block(self, lane: Lane, reason: str) -> None:
         lane.backoff = min(2 * lane.backoff, _LONGEST_BLOCK) if lane.blocked else _FIRST_PAUSE
         lane.probe_at = time.monotonic() + lane.backoff
-        if not lane.blocked:
+        if not lane.blocked and reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
             note(
                 f"blocked:{lane.topic}:{reason}",
                 "%s records wait in the outbox, because of %s at the topic %s; it is tried again and again",

@@ -7,8 +7,9 @@ import time
 from confluent_kafka import KafkaError, KafkaException
 
 from .entry import Entry
+from .kafka_errors import NO_SCHEMA_ID
 from .lane import Lane
-from .producer import KafkaProducer
+from .producer import KafkaProducer, NoSchemaIdError
 from .rows import decode_row
 from .state import DeliveryState
 from .telemetry import note
@@ -44,6 +45,8 @@ class Sending:
             return False
         except KafkaException as error:
             self._state.fail(lane, entry, error.args[0].code())
+        except NoSchemaIdError:
+            self._state.fail(lane, entry, NO_SCHEMA_ID)
         except RuntimeError:  # there is no client: closed or given up meanwhile, or it cannot be made
             self._state.fail(lane, entry, KafkaError._DESTROY)
         except (TypeError, ValueError) as error:

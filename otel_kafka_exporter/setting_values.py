@@ -21,6 +21,7 @@ APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 ENCODINGS = ("json", "protobuf")
 DURABILITIES = ("process", "power")
+SUBJECTS = ("topic", "record", "topic_record")
 
 _MAX_PORT = 65_535
 _MAX_TENANT_LENGTH = 128
@@ -144,6 +145,14 @@ def tenant(value: Any) -> str:
     if not isinstance(value, str) or re.search("[\0\ud800-\udfff]", value) or len(value) > _MAX_TENANT_LENGTH:
         raise ValueError(f"a text of at most {_MAX_TENANT_LENGTH} characters, without NUL, that UTF-8 can carry")
     return value
+
+
+def registry_url(value: Any) -> str:
+    """`http://host:port`, or several with commas."""
+    given = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+    if not given or not all(re.fullmatch(r"https?://[^\s/]\S*", part) for part in given):
+        raise ValueError("http://host:port or https://host:port")
+    return ",".join(given)
 
 
 def properties(value: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .setting_values import (
     COMPRESSIONS,
     DURABILITIES,
     ENCODINGS,
+    SUBJECTS,
     addresses,
     boolean,
     categories,
@@ -33,6 +34,7 @@ from .setting_values import (
     properties,
     properties_file,
     read_properties_file,
+    registry_url,
     tenant,
     topic_part,
     whole_number,
@@ -45,6 +47,7 @@ ENVIRONMENT_PREFIX = "OTEL_EXPORTER_KAFKA_"
 #: Variables of the publisher that this package replaces, read where ours is unset.
 ORIGINAL_VARIABLES = {"bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS", "tenant_id": "TENANT_ID"}
 
+_REGISTRY_SETTINGS = ("schema_registry_config", "schema_registry_subject", "schema_registry_auto_register")
 _MAX_TOPIC_LENGTH = 249
 _LONGEST_EVENT_TYPE = ".logging.application.v1"
 
@@ -67,6 +70,33 @@ class Settings:
     )
     encoding: Literal["json", "protobuf"] = _setting(
         "json", choice(ENCODINGS), "How the value is written: `json` or `protobuf`."
+    )
+    schema_registry_url: str | None = _setting(
+        None,
+        registry_url,
+        "Address of a Confluent-compatible Schema Registry, for values with its frame: `http://host:port`. Asks for"
+        " `encoding=protobuf` and the extra `schemaregistry`.",
+        shown="none",
+        secret=True,
+    )
+    schema_registry_config: Mapping[str, Any] = _setting(
+        dict,
+        properties,
+        "Properties of confluent-kafka's `SchemaRegistryClient`, e.g. `basic.auth.user.info=user:password`.",
+        shown="none",
+        secret=True,
+    )
+    schema_registry_subject: Literal["topic", "record", "topic_record"] = _setting(
+        "topic",
+        choice(SUBJECTS),
+        "The subject that the schema is under: `topic` (`{topic}-value`), `record` (`onex.logging.v1.Envelope`) or"
+        " `topic_record`.",
+    )
+    schema_registry_auto_register: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Whether the schema is registered where it is not.",
+        shown="false",
     )
     topic_prefix: str = _setting(
         "", topic_part, "Stands before the event type in the topic's name, e.g. `dev.`.", shown="empty"
@@ -218,6 +248,8 @@ class Settings:
         # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
         shown = {name: getattr(self, name) for name in FIELDS}
         shown["producer_config"] = sorted(self.producer_config)
+        shown["schema_registry_config"] = sorted(self.schema_registry_config)
+        shown["schema_registry_url"] = re.sub(r"//[^/@\s]*@", "//[REDACTED]@", self.schema_registry_url or "") or None
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -230,6 +262,10 @@ class CommonArguments(TypedDict, total=False):
     """The settings as keyword arguments, but for those that are spelt out where they are taken."""
 
     encoding: str | None
+    schema_registry_url: str | None
+    schema_registry_config: str | Mapping[str, Any] | None
+    schema_registry_subject: str | None
+    schema_registry_auto_register: bool | str | None
     topic_prefix: str | None
     namespace: str | None
     tenant_id: str | None
@@ -294,6 +330,14 @@ def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
             "bootstrap_servers: expected host:port, got nothing."
             f" Set {variable('bootstrap_servers')}, or the argument bootstrap_servers."
         )
+    if settings.encoding != "protobuf":
+        for name in ("schema_registry_url", *_REGISTRY_SETTINGS):
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected encoding=protobuf beside it, got {settings.encoding}.")
+    elif settings.schema_registry_url is None:
+        for name in _REGISTRY_SETTINGS:
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected schema_registry_url beside it, got nothing.")
     longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
     if longest > _MAX_TOPIC_LENGTH:
         source = sources.get("topic_prefix") or sources["namespace"]

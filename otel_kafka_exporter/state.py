@@ -23,7 +23,7 @@ from .accounting import Ledger
 from .entry import Batch, Entry
 from .envelope import CATEGORIES, Category
 from .errors import OutboxError
-from .kafka_errors import verdict
+from .kafka_errors import NO_SCHEMA_ID, verdict
 from .kafka_record import KafkaRecord
 from .lane import Lane
 from .outbox import Front, OnLoss, Outbox
@@ -151,7 +151,7 @@ class DeliveryState:
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
         self.acknowledged = self.answered = time.monotonic()
         if entry.trial:
-            if self.away or lane.blocked:
+            if self.away or lane.blocked not in ("", verdict(NO_SCHEMA_ID).reason):
                 note("back", "Kafka takes records again; %d wait in the outbox and follow", self.ledger.spooled - 1)
             self.away = lane.blocked = ""
             self.attention.set()

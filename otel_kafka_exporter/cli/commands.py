@@ -14,6 +14,7 @@ from otel_kafka_exporter.settings import variable as _variable
 
 from . import demo as _demo
 from . import outbox as _outbox
+from . import schema as _schema
 
 _INTERRUPTED = 130
 
@@ -124,3 +125,23 @@ def purge(*, records: bool, yes: bool) -> int:
     if not yes:
         click.confirm(f"Delete all {what} in {_directory()}?", abort=True)
     return _outbox.purge(_directory(), dead_letters=not records)
+
+
+@cli.group()
+def schema() -> None:
+    """The Protobuf schema of encoding=protobuf, for readers and for a Schema Registry."""
+
+
+@schema.command("show")
+def show_schema() -> int:
+    """Print it as a .proto file."""
+    return _schema.show()
+
+
+@schema.command(epilog="Exit codes: 0 it is registered, 1 it is not.")
+def register() -> int:
+    """Register it for the three topics, in the registry of the exporter's own environment variables."""
+    try:
+        return _schema.register(_settings({}))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, KafkaException
 
+from otel_kafka_exporter.decoding import decode
+from otel_kafka_exporter.encoding import encode_json
+from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.outbox_files import StoredOutbox, StoredRow, settle, stored_outboxes
-from otel_kafka_exporter.pipeline import delivery_of
-from otel_kafka_exporter.producer import KafkaProducer, OnReport
+from otel_kafka_exporter.pipeline import delivery_of, producer_of, registry_of
+from otel_kafka_exporter.producer import KafkaProducer, NoSchemaIdError, OnReport
 from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.settings import Settings
 from otel_kafka_exporter.state import ATTACHMENT
@@ -23,6 +27,7 @@ from otel_kafka_exporter.state import ATTACHMENT
 _SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
+_FRAME_SECONDS = 5.0
 
 
 def status(directory: Path, *, as_json: bool) -> int:
@@ -87,7 +92,7 @@ def show(directory: Path, *, dead_letters: bool, limit: int, as_json: bool) -> i
             "key": None if record.key is None else record.key.decode(errors="replace"),
             "event_id": record.event_id,
             "reason": each.row.reason,
-            "value": record.value.decode(errors="replace"),
+            "value": _text(record.value),
         }
         if as_json:
             click.echo(json.dumps(line))
@@ -98,11 +103,19 @@ def show(directory: Path, *, dead_letters: bool, limit: int, as_json: bool) -> i
     return 0
 
 
+def _text(value: bytes) -> str:
+    """A value as it stands, or as JSON where it is Protobuf."""
+    if value[:1] == b"\n":
+        with suppress(DecodeError):
+            return encode_json(decode(value)).decode()
+    return value.decode(errors="replace")
+
+
 def drain(settings: Settings, seconds: float) -> int:
     """Deliver what dead processes of this configuration have left."""
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
-    delivery = delivery_of(settings, config)
+    delivery = delivery_of(settings, config, registry_of(settings))
     complete = delivery.drain(seconds)
     stats = delivery.stats()
     delivery.close(settings.shutdown_timeout)
@@ -114,7 +127,7 @@ def retry(settings: Settings) -> int:
     """Send dead letters again that Kafka refused; what it takes is a dead letter no more."""
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
-    producer = KafkaProducer(config)
+    producer = producer_of(config, registry_of(settings))
     refused: Counter[str] = Counter()
     sent = delivered = skipped = 0
 
@@ -131,11 +144,14 @@ def retry(settings: Settings) -> int:
             skipped += 1
             continue
         sent += 1
+        producer.await_frame(each.row.record, _FRAME_SECONDS)
         try:
             while not _produced(producer, each, partial(on_report, each)):
                 producer.poll(_ROOM_SECONDS)
         except KafkaException as error:
             refused[error.args[0].name()] += 1
+        except NoSchemaIdError:
+            refused["NO_SCHEMA_ID"] += 1
     producer.flush(_FLUSH_SECONDS)
     producer.close()
     if unanswered := sent - delivered - refused.total():

@@ -14,6 +14,7 @@ import pytest
 
 from tests.rig import java
 from tests.rig.kafka import KafkaCluster
+from tests.rig.registry import SchemaRegistryServer
 
 REQUIRE_VARIABLE = "REQUIRE_REAL_SYSTEMS"
 
@@ -43,6 +44,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     require_kafka()
     with KafkaCluster(tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistryServer]:
+    """One Schema Registry for all tests that do not stop it."""
+    require_kafka()
+    with SchemaRegistryServer(tmp_path_factory.mktemp("registry") / "server") as server:
+        yield server
 
 
 @pytest.fixture

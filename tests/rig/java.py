@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 POM = HERE / "pom.xml"
 LOG4J = HERE / "log4j2.yaml"
+
+#: Compatible with Confluent's; the newest that runs with Java 17.
+REGISTRY = "io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all"
 
 CACHE_VARIABLE = "OTEL_KAFKA_RIG_CACHE"
 
@@ -82,6 +86,21 @@ def cache_root() -> Path:
 def jars() -> Path:
     """The folder with the broker's jars, fetched with Maven if it is not there yet."""
     return _make_once(_jar_folder(), _fetch)
+
+
+def registry_folder() -> Path:
+    """The folder of the Schema Registry, fetched with Maven if it is not there yet."""
+    return _make_once(cache_root() / _digest(REGISTRY.encode()) / "registry", _fetch_registry)
+
+
+def _fetch_registry(folder: Path) -> None:
+    folder.mkdir()
+    copy = ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"]
+    run([*copy, f"-Dartifact={REGISTRY}", f"-DoutputDirectory={folder}"], timeout=FETCH_TIMEOUT, cwd=folder)
+    [archive] = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    archive.unlink()
 
 
 def command(main: str, *args: str, options: Sequence[str] = ()) -> list[str]:

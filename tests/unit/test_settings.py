@@ -30,6 +30,10 @@ SECRET = "hunter2-3f9c0d"
 DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "localhost:9092",
     "encoding": "json",
+    "schema_registry_url": None,
+    "schema_registry_config": {},
+    "schema_registry_subject": "topic",
+    "schema_registry_auto_register": False,
     "topic_prefix": "",
     "namespace": "omninode",
     "tenant_id": "default",
@@ -73,6 +77,7 @@ GOOD: list[tuple[str, Any, str, Any]] = [
     ("bootstrap_servers", "[fe80::1%eth0]:9092", "[fe80::1%eth0]:9092", "[fe80::1%eth0]:9092"),
     ("bootstrap_servers", "broker-1.example.org:9092", "broker-1.example.org:9092", "broker-1.example.org:9092"),
     ("encoding", "JSON", " json ", "json"),
+    ("encoding", "Protobuf", " PROTOBUF ", "protobuf"),
     ("topic_prefix", "dev.", "dev.", "dev."),
     ("topic_prefix", "a_B-1.", "a_B-1.", "a_B-1."),
     ("namespace", "mine", "mine", "mine"),
@@ -223,7 +228,55 @@ def test_errors_are_of_both_trees() -> None:
     assert raised.value.__suppress_context__
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS))
+REGISTRY = {"encoding": "protobuf", "schema_registry_url": "http://registry:8081"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("schema_registry_url", " https://a:1/x , http://user:pw@b ", "https://a:1/x,http://user:pw@b"),
+        (
+            "schema_registry_config",
+            "timeout=1,basic.auth.user.info=u:p",
+            {"timeout": "1", "basic.auth.user.info": "u:p"},
+        ),
+        ("schema_registry_config", {"timeout": 1}, {"timeout": 1}),
+        ("schema_registry_subject", "Topic_Record", "topic_record"),
+        ("schema_registry_auto_register", "yes", True),
+    ],
+)
+def test_settings_of_the_schema_registry(name: str, given: Any, value: Any) -> None:
+    """They go with encoding=protobuf and an address, as arguments and in the environment; alone they are refused."""
+    assert getattr(load(**{**REGISTRY, name: given}), name) == value
+    if isinstance(given, str):
+        assert getattr(load({variable(name): given}, **{k: v for k, v in REGISTRY.items() if k != name}), name) == value
+    with pytest.raises(SettingsError, match=f"^{name}: expected encoding=protobuf beside it, got json"):
+        load(**{name: given})
+    if name != "schema_registry_url":
+        with pytest.raises(SettingsError, match=f"^{name}: expected schema_registry_url beside it, got nothing"):
+            load(encoding="protobuf", **{name: given})
+
+
+@pytest.mark.parametrize(
+    "address", ["registry:8081", "ftp://registry", "http://", "http:// x", 7, ["http://a"], "http://a,,"]
+)
+def test_an_address_of_no_registry(address: Any) -> None:
+    """What is no http address is refused without being shown, as it may hold a password."""
+    with pytest.raises(SettingsError) as raised:
+        load(encoding="protobuf", schema_registry_url=address)
+    assert str(raised.value) == "schema_registry_url: expected http://host:port or https://host:port."
+
+
+def test_secrets_of_the_schema_registry_are_not_shown() -> None:
+    """Neither the address's password nor a property is in the settings' representation."""
+    shown = repr(
+        load(encoding="protobuf", schema_registry_url="http://u:hunter2@r", schema_registry_config="a=hunter2")
+    )
+    assert "hunter2" not in shown
+    assert "//[REDACTED]@r" in shown
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FIELDS if not name.startswith("schema_registry")))
 def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
     """An argument goes before the environment variable, and that before the default."""
     file = tmp_path / "a.properties"

@@ -1,0 +1,39 @@
+"""`otel-kafka schema`: the Protobuf schema, and its place in a Schema Registry."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from otel_kafka_exporter.envelope import CATEGORIES
+from otel_kafka_exporter.pipeline import record_builder_of, registry_of
+from otel_kafka_exporter.schema_registry import schema_source
+from otel_kafka_exporter.settings import Settings
+
+_SECONDS = 10.0
+
+
+def show() -> int:
+    """The schema as a .proto file."""
+    click.echo(schema_source(), nl=False)
+    return 0
+
+
+def register(settings: Settings) -> int:
+    """Register the schema for the three topics; what is there already stays as it is."""
+    registry = registry_of(dataclasses.replace(settings, schema_registry_auto_register=True))
+    if registry is None:
+        raise click.UsageError(
+            "expected the address of a Schema Registry, got none."
+            " Set OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_URL and OTEL_EXPORTER_KAFKA_ENCODING=protobuf."
+        )
+    topics = record_builder_of(settings)
+    failed = 0
+    for topic in map(topics.topic, CATEGORIES):
+        problem = registry.wait(topic, _SECONDS)
+        failed += problem is not None
+        frame = registry.frame(topic)
+        said = problem if frame is None else f"ID {int.from_bytes(frame[1:5], 'big')}"
+        click.echo(f"{registry.subject(topic)}: {said}")
+    return 1 if failed else 0

@@ -1,0 +1,89 @@
+"""Protobuf by every way in, against the embedded broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter import KafkaLogRecordProcessor, LoggingEventPublisherContext, decode, emit_audit_event
+from otel_kafka_exporter.envelope_pb2 import Envelope
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.functional.pipelines import TOPIC, arrived, audit_records, exporting, records
+from tests.waiting import until
+
+AUDIT_TOPIC = "omninode.logging.audit.v1"
+
+
+def test_an_exporter_writes_messages_of_the_proto(embedded_kafka: EmbeddedKafka) -> None:
+    """The value is a bare Envelope, the header says so, and the topic is the same as for JSON."""
+    with exporting(embedded_kafka, encoding="protobuf") as exporter:
+        exporter.export([*records(["one"], n=3), *audit_records(["two"])])
+        assert exporter.stats().delivered == 2
+    [message] = embedded_kafka.messages(TOPIC)
+    assert ("content-type", b"application/x-protobuf") in (message.headers() or [])
+    value = message.value() or b""
+    envelope = Envelope.FromString(value)
+    assert envelope.application.message == "one"
+    assert envelope.application.context["n"].int_value == 3
+    assert decode(value, message.headers()).payload["context"] == {"n": 3}
+    assert arrived(embedded_kafka, AUDIT_TOPIC) == ["two"]
+
+
+def test_a_direct_processor_and_a_publisher_write_it_too(
+    embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The durable lane, and the publisher, by the environment variable."""
+    monkeypatch.setenv("OTEL_EXPORTER_KAFKA_ENCODING", "protobuf")
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(KafkaLogRecordProcessor())
+    emit_audit_event("order.delete", "bob", "order/17", "success", logger=provider.get_logger("shop"), message="one")
+
+    async def publish() -> bool:
+        async with LoggingEventPublisherContext() as publisher:
+            return await publisher.publish_audit_log("t-1", "order.delete", "bob", "order/17", "success")
+
+    assert asyncio.run(publish())
+    provider.shutdown()
+    found = embedded_kafka.messages(AUDIT_TOPIC)
+    assert {Envelope.FromString(message.value() or b"").audit.actor for message in found} == {"bob"}
+    assert len(found) == 2
+
+
+def test_what_waits_in_the_outbox_is_shown_as_json(outbox_dir: Path) -> None:
+    """Records that a process could not deliver are readable by the command, and delivered as they are."""
+    program = "from tests.functional.pipelines import *; " + (
+        "exporter = KafkaLogExporter(bootstrap_servers='127.0.0.1:9', encoding='protobuf', delivery_wait=0.2);"
+        " exporter.export(records(['kept'])); exporter.shutdown()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30, cwd=Path(__file__).parents[2])
+    tool = str(Path(sys.executable).with_name("otel-kafka"))
+    shown = subprocess.run([tool, "outbox", "list", "--json"], check=True, timeout=30, capture_output=True, text=True)
+    assert '\\"message\\":\\"kept\\"' in shown.stdout
+    with EmbeddedKafka() as kafka:
+        environment = {**os.environ, "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
+        moved = subprocess.run(
+            [tool, "outbox", "drain", "--timeout", "1"],
+            timeout=30,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        # It is for another cluster: that stays so.
+        assert moved.stdout.startswith("0 delivered")
+
+
+def test_json_and_protobuf_may_be_in_one_topic(embedded_kafka: EmbeddedKafka) -> None:
+    """A service that changes its encoding breaks no reader that uses decode."""
+    for encoding in ("json", "protobuf", "json"):
+        with exporting(embedded_kafka, encoding=encoding) as exporter:
+            exporter.export(records([encoding]))
+            until(lambda: exporter.stats().delivered == 1)
+    assert arrived(embedded_kafka) == ["json", "protobuf", "json"]
