@@ -17,6 +17,7 @@ from .errors import (
 from .events import emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
 from .one_off import publish_application_log, publish_audit_log, publish_security_log
+from .otlp import to_otlp
 from .outcome import DeliveryStats, Outcome
 from .processor import KafkaLogRecordProcessor
 from .publisher import LoggingEventPublisher, LoggingEventPublisherContext
@@ -51,4 +52,5 @@ __all__ = [
     "publish_application_log",
     "publish_audit_log",
     "publish_security_log",
+    "to_otlp",
 ]
