@@ -18,7 +18,7 @@ test-quick: .venv/dev/made
 test-lowest: .venv/lowest/made
 	.venv/lowest/bin/python -m pytest -m "not integration" tests/unit tests/functional
 
-check: .venv/dev/made .venv/proto/made
+check: .venv/dev/made
 	.venv/dev/bin/ruff check
 	.venv/dev/bin/ruff format --check
 	.venv/dev/bin/mypy
@@ -26,7 +26,7 @@ check: .venv/dev/made .venv/proto/made
 	scripts/proto check
 
 # Rewrites the Python code of proto/.
-proto: .venv/proto/made
+proto: .venv/dev/made
 	scripts/proto write
 
 bench: .venv/dev/made
@@ -47,11 +47,7 @@ clean:
 	@touch $@
 
 .venv/dev/made: pyproject.toml scripts/venv
-	scripts/venv .venv/dev --editable '.[demo]' --group test --group check
-	@touch $@
-
-.venv/proto/made: pyproject.toml scripts/venv
-	scripts/venv .venv/proto --group proto
+	scripts/venv .venv/dev --editable '.[demo]' --group test --group check --group proto
 	@touch $@
 
 .venv/lowest/made: pyproject.toml scripts/venv tests/lowest.txt
