@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,9 @@ from otel_kafka_exporter import (
 from otel_kafka_exporter.envelope_pb2 import Envelope
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived, audit_records, exporting, records
+from tests.unit.test_docs import ROOT, blocks
 from tests.waiting import until
+from tests.ways_in.running import run
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
 
@@ -79,3 +82,45 @@ def test_json_and_protobuf_may_be_in_one_topic(embedded_kafka: EmbeddedKafka) ->
             exporter.export(records([encoding]))
             until(lambda: exporter.stats().delivered == 1)
     assert arrived(embedded_kafka) == ["json", "protobuf", "json"]
+
+
+def test_the_documents_examples(tmp_path: Path) -> None:
+    """The Python of docs/protobuf.md prints what its envelopes have."""
+    printed = []
+    for script in blocks(ROOT / "docs" / "protobuf.md", "python"):
+        (tmp_path / "app.py").write_text(script)
+        done = run(sys.executable, str(tmp_path / "app.py"))
+        assert (done.returncode, done.stderr) == (0, "")
+        printed.append(done.stdout.strip())
+    assert printed == ["bob", "13 stock is low 4bf92f3577b34da6a3ce929d0e0e4736"]
+
+
+def test_the_command_shows_the_schema() -> None:
+    """`otel-kafka schema show` prints the file that is in proto/."""
+    done = run(str(Path(sys.executable).with_name("otel-kafka")), "schema", "show")
+    proto = ROOT / "proto" / "onex" / "logging" / "v1" / "envelope.proto"
+    assert (done.returncode, done.stdout) == (0, proto.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("string code = 6;", "string code = 9;"),
+        ("int64 int_value = 3;", "string int_value = 3;"),
+        ("  LEVEL_WARN = 3;\n", ""),
+        ("string actor = 3;", "string user = 3;"),
+    ],
+)
+def test_a_breaking_change_of_the_proto_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    """What `make check` calls finds a number, a type, a value or a name that readers would miss."""
+    buf = Path(sys.executable).with_name("buf")
+    if not buf.exists():
+        pytest.skip("buf is not in this environment; it is in the one of make check")
+    shutil.copytree(ROOT / "proto", tmp_path / "proto")
+    against = [str(buf), "breaking", "proto", "--against", "proto/released.binpb"]
+    assert subprocess.run(against, cwd=tmp_path, check=False).returncode == 0
+    file = tmp_path / "proto" / "onex" / "logging" / "v1" / "envelope.proto"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    assert subprocess.run(against, cwd=tmp_path, check=False).returncode != 0
