@@ -130,7 +130,9 @@ class Delivery:
             batch: is told of its outcome.
         """
         try:
-            entry = self._intake.take(source, builder, batch, self._full_queue_wait)
+            # With an outbox, a record that cannot be framed yet waits there, and not its caller.
+            frame_within = self._full_queue_wait if self._make_outbox is None else 0.0
+            entry = self._intake.take(source, builder, batch, self._full_queue_wait, frame_within)
         finally:
             self._background.notice()
         if self._sync and entry is not None:
@@ -185,7 +187,8 @@ class Delivery:
         batch, entry = Batch(), None
         try:
             for source in sources:
-                entry = self._intake.take(source, builder, batch, deadline - time.monotonic()) or entry
+                left = deadline - time.monotonic()
+                entry = self._intake.take(source, builder, batch, left, left) or entry
                 if batch.taken == 1:
                     self._background.notice()
             if self._sync and entry is not None:
@@ -277,10 +280,12 @@ class Delivery:
 
     def _close(self, deadline: float) -> None:
         state = self._state
-        while not state.away and self.stats().in_flight:
+        to_frame = set(self._recovery.waits_for_frames())
+        while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
             if (left := deadline - time.monotonic()) <= 0:
                 break
             self._serve(left)
+            to_frame.update(self._recovery.waits_for_frames())
         self._background.stop(_END_SECONDS)
         if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _END_SECONDS):
             self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision

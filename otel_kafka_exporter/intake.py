@@ -60,9 +60,19 @@ class Intake:
         self._sending = sending
         self.deferred: deque[tuple[KafkaRecord, str]] = deque()
 
-    def take(self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float) -> Entry | None:
-        """Take one record; its entry, unless it is at rest at once, or somewhere in between."""
-        entry, room = self.offer(source, builder, batch, room_within)
+    def take(
+        self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float, frame_within: float
+    ) -> Entry | None:
+        """Take one record; its entry, unless it is at rest at once, or somewhere in between.
+
+        Args:
+            source: what it is made of.
+            builder: makes it.
+            batch: is told of its outcome.
+            room_within: seconds to wait for room in the local queue.
+            frame_within: seconds to wait for the first answer of a Schema Registry, where that is outstanding.
+        """
+        entry, room = self.offer(source, builder, batch, frame_within)
         if entry is not None and not room:
             self._wait_for_room(entry, room_within)
         return entry
@@ -75,7 +85,7 @@ class Intake:
         if record is None:
             self._gone(reason, batch)
             return None, True
-        if self._state.outbox is None:  # nowhere else can it wait for its schema's ID
+        if frame_within > 0:
             self._producer.await_frame(record, frame_within)
         if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
             self.deferred.append((record, reason))

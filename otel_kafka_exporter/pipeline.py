@@ -68,7 +68,7 @@ def registry_of(settings: Settings) -> SchemaRegistry | None:
 
 def producer_of(config: Mapping[str, Any], registry: SchemaRegistry | None) -> KafkaProducer:
     """A producer of librdkafka's configuration, whose records are framed where they have to be."""
-    return KafkaProducer(config) if registry is None else KafkaProducer(config, registry.frame)
+    return KafkaProducer(config, registry)
 
 
 def delivery_of(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
@@ -31,7 +31,19 @@ _ANSWERS_UNTIL_WARM = 2
 _CLIENTS_TRIED = 2
 #: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
 _CLOSE_SECONDS = 0.5
-_FRAME_LOOK_SECONDS = 0.01
+
+
+class Frames(Protocol):
+    """What goes before the values of a topic."""
+
+    def frame(self, topic: str) -> bytes | None:
+        """It; None while it is not known. Asks for it then, and returns at once."""
+
+    def pending(self, topic: str) -> bool:
+        """Whether it was asked for, and no answer has come yet."""
+
+    def wait(self, topic: str, seconds: float) -> str | None:
+        """Wait for the first answer, at most for so long; None when it is known, else why it is not."""
 
 
 class NoSchemaIdError(Exception):
@@ -43,12 +55,12 @@ class KafkaProducer:
 
     Args:
         config: librdkafka's configuration, as `producer_config.librdkafka_config` makes it.
-        frame: what goes before the values of a topic, for records that are to be framed; None while that is not known.
+        frames: of records that are to be framed; None where there are none of these.
     """
 
-    def __init__(self, config: Mapping[str, Any], frame: Callable[[str], bytes | None] = lambda _: None) -> None:
+    def __init__(self, config: Mapping[str, Any], frames: Frames | None = None) -> None:
         self._config = config
-        self._frame = frame
+        self._frames = frames
         self._client: Client | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
@@ -73,7 +85,7 @@ class KafkaProducer:
         """
         value = record.value
         if lacks_frame(record):
-            frame = self._frame(record.topic)
+            frame = None if self._frames is None else self._frames.frame(record.topic)
             if frame is None:
                 raise NoSchemaIdError(f"no schema ID is known for the topic {record.topic}")
             value = frame + value
@@ -87,10 +99,13 @@ class KafkaProducer:
         )
 
     def await_frame(self, record: KafkaRecord, seconds: float) -> None:
-        """Wait until a record can be framed, if it has to be, at most for so long."""
-        deadline = time.monotonic() + seconds
-        while lacks_frame(record) and self._frame(record.topic) is None and time.monotonic() < deadline:
-            time.sleep(_FRAME_LOOK_SECONDS)
+        """Wait for the answer by which a record can be framed, if it has to be, at most for so long."""
+        if self._frames is not None and lacks_frame(record):
+            self._frames.wait(record.topic, seconds)
+
+    def frame_is_near(self, topic: str) -> bool:
+        """Whether a topic's frame is known, or its first answer may still come."""
+        return self._frames is not None and (self._frames.frame(topic) is not None or self._frames.pending(topic))
 
     def flush(self, seconds: float) -> bool:
         """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.

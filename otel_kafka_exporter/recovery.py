@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from confluent_kafka import KafkaError
 
@@ -100,6 +100,19 @@ class Recovery:
         with state.lock:
             refused = any(lane.paused for lane in state.lanes.values())
             return refused and not state.away and time.monotonic() - state.answered < self._delivery_wait
+
+    def waits_for_frames(self) -> list[Lane]:
+        """The lanes that are blocked for want of a schema's ID only; they are tried at once from here on."""
+        with self._state.lock:
+            lanes = [lane for lane in self._state.lanes.values() if lane.blocked == verdict(NO_SCHEMA_ID).reason]
+            for lane in lanes:
+                lane.backoff = lane.probe_at = 0.0
+        return lanes
+
+    def may_be_framed(self, lanes: Collection[Lane]) -> bool:
+        """Whether something of these waits that is about to be sent."""
+        with self._state.lock:
+            return any(self._sending.waits(lane) and self._producer.frame_is_near(lane.topic) for lane in lanes)
 
     def adopt(self) -> int:
         """Take over what processes that are dead have left in their outboxes; how many records."""

@@ -95,11 +95,15 @@ class SchemaRegistry:
             self._ask(topic)
         return found
 
+    def pending(self, topic: str) -> bool:
+        """Whether a topic's frame was asked for, and no answer has come yet."""
+        return topic in self._ask_at and topic not in self._frames and topic not in self._problems
+
     def wait(self, topic: str, seconds: float) -> str | None:
-        """Wait for a topic's frame; None when it is there, else why it is not."""
+        """Wait for the first answer on a topic, at most for so long; None when its frame is known, else the problem."""
         deadline = time.monotonic() + seconds
         while self.frame(topic) is None:
-            if time.monotonic() >= deadline:
+            if not self.pending(topic) or time.monotonic() >= deadline:
                 return self._problems.get(topic, "no answer")
             time.sleep(_LOOK_SECONDS)
         return None
@@ -117,43 +121,46 @@ class SchemaRegistry:
             try:
                 threading.Thread(target=self._look_up, name="schema-registry", daemon=True).start()
             except RuntimeError:  # the interpreter is about to end, or the system has no more threads
-                self._asks = False
+                self._begin()
 
     def _look_up(self) -> None:
-        while True:
-            with self._lock:
-                if not self._topics:
-                    self._asks = False
-                    return
-                topic = self._topics.popleft()
-            try:
-                self._frames[topic] = struct.pack(">bIb", 0, self._schema_id(topic), 0)
-                if self._problems.pop(topic, None):
-                    note("schema_id", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
-            except Exception as error:  # noqa: BLE001 - HTTP, TLS, OAuth: the libraries have errors of many types
-                problem = self._mask(str(error)) or type(error).__name__
-                self._problems[topic] = problem
-                note("no_schema_id", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
-            with self._lock:
-                self._ask_at[topic] = time.monotonic() + _PAUSE_SECONDS
+        with self._make_client() as client:
+            while (topic := self._next()) is not None:
+                self._look_up_one(client, topic)
 
-    def _schema_id(self, topic: str) -> int:
+    def _next(self) -> str | None:
+        with self._lock:
+            self._asks = bool(self._topics)
+            return self._topics.popleft() if self._topics else None
+
+    def _look_up_one(self, client: Any, topic: str) -> None:
+        try:
+            self._frames[topic] = struct.pack(">bIb", 0, self._schema_id(client, topic), 0)
+            if self._problems.pop(topic, None):
+                note("schema_id", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
+        except Exception as error:  # noqa: BLE001 - HTTP, TLS, OAuth: the libraries have errors of many types
+            problem = self._mask(str(error)) or type(error).__name__
+            self._problems[topic] = problem
+            note("no_schema_id", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
+        with self._lock:
+            self._ask_at[topic] = time.monotonic() + _PAUSE_SECONDS
+
+    def _schema_id(self, client: Any, topic: str) -> int:
         from confluent_kafka.schema_registry import Schema, SchemaRegistryError  # noqa: PLC0415 - an extra
 
         subject = self.subject(topic)
         # In the form that Confluent's own serializers for Python register: its comments may change.
         schema = Schema(base64.b64encode(pb.DESCRIPTOR.serialized_pb).decode(), "PROTOBUF")
-        with self._make_client() as client:
-            if self._auto_register:
-                return int(client.register_schema(subject, schema, normalize_schemas=True))
-            problem = None
-            for each in (schema, Schema(schema_source(), "PROTOBUF")):
-                try:
-                    return int(client.lookup_schema(subject, each, normalize_schemas=True).schema_id)
-                except SchemaRegistryError as error:  # noqa: PERF203 - two
-                    if error.error_code not in _NOT_REGISTERED:
-                        raise
-                    problem = error
+        if self._auto_register:
+            return int(client.register_schema(subject, schema, normalize_schemas=True))
+        problem = None
+        for each in (schema, Schema(schema_source(), "PROTOBUF")):
+            try:
+                return int(client.lookup_schema(subject, each, normalize_schemas=True).schema_id)
+            except SchemaRegistryError as error:  # noqa: PERF203 - two
+                if error.error_code not in _NOT_REGISTERED:
+                    raise
+                problem = error
         raise LookupError(
             f"expected proto/onex/logging/v1/envelope.proto under the subject {subject}, got: {problem}."
             " Register it (otel-kafka schema register), or set schema_registry_auto_register"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,8 +17,18 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from opentelemetry.sdk._logs import LoggerProvider
 
-from otel_kafka_exporter import KafkaError, KafkaLogExporter, LoggingEventPublisher, SettingsError, decode, telemetry
+from otel_kafka_exporter import (
+    KafkaError,
+    KafkaLogExporter,
+    KafkaLogRecordProcessor,
+    LoggingEventPublisher,
+    SettingsError,
+    decode,
+    emit_audit_event,
+    telemetry,
+)
 from otel_kafka_exporter.envelope_pb2 import DESCRIPTOR, Envelope
 from otel_kafka_exporter.schema_registry import schema_source
 from otel_kafka_exporter.testing import EmbeddedKafka
@@ -172,6 +184,77 @@ def test_who_has_no_registry_leaves_what_is_to_be_framed(
     assert other.stats().spooled == 1
     other.shutdown()
     assert embedded_kafka.messages(APPLICATION) == []
+
+
+@pytest.mark.parametrize("way", ["exporter", "direct", "publisher"])
+def test_a_short_process_delivers_all_of_it(
+    way: str, embedded_kafka: EmbeddedKafka, registry: SchemaRegistryServer
+) -> None:
+    """Who logs a few lines and ends leaves nothing behind, although the ID has to be asked for first."""
+    programs = {
+        "exporter": """
+            exporter = KafkaLogExporter()
+            for n in range(5): exporter.export(records([str(n)]))
+            exporter.shutdown()
+        """,
+        "direct": """
+            provider = LoggerProvider(shutdown_on_exit=False)
+            provider.add_log_record_processor(KafkaLogRecordProcessor())
+            for n in range(5): provider.get_logger("shop").emit(LogRecord(body=str(n)))
+            provider.shutdown()
+        """,
+        "publisher": """
+            async def main():
+                async with LoggingEventPublisherContext(outbox=True) as publisher:
+                    for n in range(5):
+                        await publisher.publish_application_log("a", "b", "INFO", "c", str(n), "D", wait=False)
+            asyncio.run(main())
+        """,
+    }
+    imports = """
+        import asyncio
+        from otel_kafka_exporter import *
+        from tests.functional.pipelines import LogRecord, LoggerProvider, records
+    """
+    prefix = new_prefix()
+    done = run(
+        *(sys.executable, "-c", textwrap.dedent(imports) + textwrap.dedent(programs[way])),
+        OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers,
+        OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
+        OTEL_EXPORTER_KAFKA_OUTBOX_DIR=os.environ["OTEL_EXPORTER_KAFKA_OUTBOX_DIR"],
+        OTEL_EXPORTER_KAFKA_ENCODING="protobuf",
+        OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_URL=registry.url,
+        OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_AUTO_REGISTER="true",
+        PYTHONPATH=str(Path(__file__).parents[2]),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert arrived(embedded_kafka, prefix + APPLICATION) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_registry_that_hangs_holds_up_no_log_call(
+    embedded_kafka: EmbeddedKafka, own_registry: SchemaRegistryServer
+) -> None:
+    """While it is frozen, events are in the outbox when their call returns; when it goes on, they arrive."""
+    own_registry.start()
+    own_registry.pause()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    processor = KafkaLogRecordProcessor(
+        bootstrap_servers=embedded_kafka.bootstrap_servers,
+        encoding="protobuf",
+        schema_registry_url=own_registry.url,
+        schema_registry_auto_register=True,
+    )
+    provider.add_log_record_processor(processor)
+    longest = 0.0
+    for n in range(50):
+        began = time.monotonic()
+        emit_audit_event("a", "b", "c", "success", message=str(n), logger=provider.get_logger("shop"))
+        longest = max(longest, time.monotonic() - began)
+    assert longest < 1
+    own_registry.resume()
+    until(lambda: len(arrived(embedded_kafka, AUDIT)) == 50, 30)
+    provider.shutdown()
+    assert arrived(embedded_kafka, AUDIT) == [str(n) for n in range(50)]
 
 
 def test_without_an_outbox_an_export_waits_for_the_id(
