@@ -105,7 +105,7 @@ class SchemaRegistry:
         while self.frame(topic) is None:
             if not self.pending(topic) or time.monotonic() >= deadline:
                 return self._problems.get(topic, "no answer")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # between two looks: any of several topics may be answered
         return None
 
     def _ask(self, topic: str) -> None:
@@ -124,18 +124,18 @@ class SchemaRegistry:
                 self._begin()
 
     def _look_up(self) -> None:
-        with self._make_client() as client:
-            while (topic := self._next()) is not None:
-                self._look_up_one(client, topic)
+        while (topic := self._next()) is not None:
+            self._look_up_one(topic)
 
     def _next(self) -> str | None:
         with self._lock:
             self._asks = bool(self._topics)
             return self._topics.popleft() if self._topics else None
 
-    def _look_up_one(self, client: Any, topic: str) -> None:
+    def _look_up_one(self, topic: str) -> None:
         try:
-            self._frames[topic] = struct.pack(">bIb", 0, self._schema_id(client, topic), 0)
+            with self._make_client() as client:
+                self._frames[topic] = struct.pack(">bIb", 0, self._schema_id(client, topic), 0)
             if self._problems.pop(topic, None):
                 note("schema_id", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
         except Exception as error:  # noqa: BLE001 - HTTP, TLS, OAuth: the libraries have errors of many types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import signal
 import sys
@@ -74,6 +75,7 @@ def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], boo
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # what is collected meanwhile has code of its own, in which Python swallows a Ctrl-C
     sys.settrace(trace)
     try:
         run()
@@ -81,4 +83,5 @@ def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], boo
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False
