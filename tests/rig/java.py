@@ -85,12 +85,12 @@ def cache_root() -> Path:
 
 def jars() -> Path:
     """The folder with the broker's jars, fetched with Maven if it is not there yet."""
-    return _make_once(_jar_folder(), _fetch)
+    return make_once(_jar_folder(), _fetch)
 
 
 def registry_folder() -> Path:
     """The folder of the Schema Registry, fetched with Maven if it is not there yet."""
-    return _make_once(cache_root() / _digest(REGISTRY.encode()) / "registry", _fetch_registry)
+    return make_once(cache_root() / _digest(REGISTRY.encode()) / "registry", _fetch_registry)
 
 
 def _fetch_registry(folder: Path) -> None:
@@ -129,7 +129,7 @@ def fast_start(rehearse: Callable[[str], None]) -> Sequence[str]:
             raise FileNotFoundError(f"the JVM did not write {archive}")
 
     try:
-        return (f"-XX:SharedArchiveFile={_make_once(target, make)}",)
+        return (f"-XX:SharedArchiveFile={make_once(target, make)}",)
     except Exception:  # noqa: BLE001
         # Only speed is lost, and a broker that cannot start at all says so itself.
         _log.warning("no class archive: brokers will start slowly", exc_info=True)
@@ -181,7 +181,7 @@ def _fetch(folder: Path) -> None:
         raise FetchFailed(f"Maven reported success, but {POM} brought no broker into {folder}")
 
 
-def _make_once(target: Path, make: Callable[[Path], None]) -> Path:
+def make_once(target: Path, make: Callable[[Path], None]) -> Path:
     """Return `target`; if it does not exist, have `make` make it at the path it is given."""
     if target.exists():
         return target
