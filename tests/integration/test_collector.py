@@ -1,0 +1,360 @@
+"""The configurations of collector-config/ on a real Collector, between a real Kafka and an OTLP receiver."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import Producer
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_kafka_exporter import KafkaLogExporter
+from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, hand_made
+from tests.rig import otelcol
+from tests.rig.kafka import KafkaCluster
+from tests.rig.otelcol import Collector
+from tests.rig.otlp import OtlpReceiver, Received
+from tests.waiting import until
+
+from .conftest import lacking
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+CONFIGURATIONS = Path(__file__).parents[2] / "collector-config"
+README = (CONFIGURATIONS / "README.md").read_text(encoding="utf-8")
+CATEGORIES = ("application", "audit", "security")
+CONSUMING = "new group session begun"
+RESOURCE = Resource(
+    {"service.name": "shop", "service.instance.id": "shop-1", "host.name": "h", "omni.tenant_id": "acme"}
+)
+SCOPE = InstrumentationScope("shop.orders", "1.2")
+
+Fields = dict[str, Any]
+
+
+def _record(attributes: dict[str, Any] | None = None, **fields: Any) -> ReadableLogRecord:
+    given: dict[str, Any] = {"severity_number": SeverityNumber.INFO, "severity_text": "INFO", "body": "placed"}
+    made: ReadableLogRecord = hand_made(attributes or {}, resource=RESOURCE, scope=SCOPE, **{**given, **fields})
+    return made
+
+
+#: What a service may log: one record for each thing that could go wrong.
+CORPUS = [
+    _record(),
+    _record(
+        {"text": "é <&> \U0001f600", "empty": "", "f": 1.5, "yes": True, "list": ["a", "b"], "map": {"a": {"b": "c"}}}
+    ),
+    _record({"n": 7, "deep": {"n": [1, 2]}, "http.response.status_code": 503}),
+    _record({"raw": b"\x00\xff", "password": "hunter2", "a": {"token": "hunter2"}}),
+    _record(trace_id=TRACE_ID, span_id=SPAN_ID, trace_flags=1),
+    _record(severity_number=SeverityNumber.FATAL, severity_text="CRITICAL"),
+    _record(severity_number=SeverityNumber.DEBUG2, severity_text=None),
+    _record(severity_number=SeverityNumber.WARN, severity_text=None),
+    _record(severity_number=SeverityNumber.TRACE, severity_text="TRACE"),
+    _record(body={"b": True, "a": ["x"]}),
+    _record(body=None),
+    _record(event_name="order.placed", body="an event"),
+    _record({"omni.code": "STOCK_LOW", "omni.correlation_id": "order-17", "omni.causation_id": "basket-3"}),
+    _record({"omni.code": "OTHER"}, event_name="order.placed"),
+    _record({"log.record.uid": "01890a5d-ac96-774b-bcce-b302099a8057", "omni.tenant_id": "other"}),
+    _record({**AUDIT, "ip": "10.0.0.1"}, event_name="omni.audit", body=None),
+    _record(AUDIT, event_name="omni.audit", body="as asked", trace_id=TRACE_ID, span_id=SPAN_ID),
+    _record(SECURITY, event_name="omni.security", body=None),
+    _record({**AUDIT, "omni.category": "audit"}, body="by logging alone"),
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collector() -> None:
+    if lacks := otelcol.missing():
+        lacking(f"a real Collector cannot run here. {' '.join(lacks)}")
+    otelcol.binary()
+
+
+@pytest.fixture
+def prefix(kafka: KafkaCluster) -> str:
+    chosen = f"t{uuid.uuid4().hex[:12]}."
+    kafka.create_topics(
+        *(f"{chosen}omninode.logging.{name}" for name in ("application.v1", "audit.v1", "security.v1", "rejected"))
+    )
+    return chosen
+
+
+@pytest.mark.parametrize(
+    "files", [["from-kafka"], ["to-kafka"], ["from-kafka", "secure-from-kafka"], ["to-kafka", "secure-to-kafka"]]
+)
+def test_every_configuration_is_valid(files: list[str]) -> None:
+    """The Collector's own check finds nothing wrong, and does find what is."""
+    paths = [CONFIGURATIONS / f"{name}.yaml" for name in files]
+    assert otelcol.validate(paths, {"KAFKA_USERNAME": "shop", "KAFKA_PASSWORD": "x", "KAFKA_CA_FILE": "ca.pem"}) == ""
+
+
+def test_no_configuration_is_left_out() -> None:
+    """Each file of the folder is in the README, and in the check above."""
+    names = {path.name for path in CONFIGURATIONS.glob("*.yaml")}
+    assert names == {"from-kafka.yaml", "to-kafka.yaml", "secure-from-kafka.yaml", "secure-to-kafka.yaml"}
+    assert all(f"[{name}]({name})" in README for name in names)
+
+
+def table(heading: str) -> list[str]:
+    """The first column of the README's table behind a heading."""
+    part = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [row.strip() for row in re.findall(r"^\|([^|]+)\|", part, re.MULTILINE)[2:]]
+
+
+# From Kafka
+
+
+def value_of(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "kvlist_value":
+        return {each.key: value_of(each.value) for each in value.kvlist_value.values}
+    if kind == "array_value":
+        return [value_of(each) for each in value.array_value.values]
+    if kind == "int_value":
+        return ("integer", value.int_value)  # 7 and 7.0 are equal
+    return None if kind is None else getattr(value, kind)
+
+
+def fields_of(found: Received) -> Fields:
+    """All that there is of a log record, as plain values."""
+    record = found.record
+    return {
+        "time": record.time_unix_nano,
+        "observed": record.observed_time_unix_nano,
+        "severity": (record.severity_number, record.severity_text),
+        "body": value_of(record.body),
+        "attributes": {each.key: value_of(each.value) for each in record.attributes},
+        "ids": (record.trace_id, record.span_id, record.flags),
+        "event_name": record.event_name,
+        "scope": found.scope,
+        "resource": found.resource,
+    }
+
+
+def emitted(record: ReadableLogRecord) -> Fields:
+    """The same of what OpenTelemetry's own OTLP exporter would send of a record."""
+    logs = encode_logs([record]).resource_logs[0]
+    scope = logs.scope_logs[0]
+    resource = {each.key: each.value.string_value for each in logs.resource.attributes}
+    found = Received(scope.log_records[0], resource, scope.scope.name)
+    return {**fields_of(found), "scope version": scope.scope.version}
+
+
+def category_of(fields: Fields) -> str:
+    named = fields["event_name"].removeprefix("omni.")
+    return str(fields["attributes"].get("omni.category") or (named if named in CATEGORIES else "application"))
+
+
+def _doubles(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _doubles(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_doubles(each) for each in value]
+    return float(value[1]) if isinstance(value, tuple) else value
+
+
+def _integers(fields: Fields) -> None:
+    status = fields["attributes"].get("http.response.status_code")
+    fields["attributes"] = _doubles(fields["attributes"])
+    if status is not None:  # which the configuration names
+        fields["attributes"]["http.response.status_code"] = status
+
+
+def _bytes(fields: Fields) -> None:
+    attributes = fields["attributes"]
+    for name, value in attributes.items():
+        if isinstance(value, bytes):
+            attributes[name] = base64.b64encode(value).decode()
+
+
+def _redacted(fields: Fields) -> None:
+    attributes = fields["attributes"]
+    if "password" in attributes:
+        attributes.update(password="[REDACTED]", a={"token": "[REDACTED]"})
+
+
+def _severity_text(fields: Fields) -> None:
+    number, text = fields["severity"]
+    fields["severity"] = (number, text or SeverityNumber(number).name)
+
+
+def _body(fields: Fields) -> None:
+    if isinstance(fields["body"], dict):
+        fields["body"] = orjson.dumps(fields["body"]).decode()
+
+
+def _no_body(fields: Fields) -> None:
+    fields["body"] = "" if fields["body"] is None else fields["body"]
+
+
+def _event_name(fields: Fields) -> None:
+    is_code = fields["event_name"] and "omni.code" not in fields["attributes"]  # else the context has the name
+    if category_of(fields) == "application" and is_code:
+        fields["attributes"]["omni.code"] = fields["event_name"]
+        fields["event_name"] = ""
+
+
+def _no_severity(fields: Fields) -> None:
+    if category_of(fields) != "application":
+        fields["severity"] = (0, "")
+
+
+def _no_scope(fields: Fields) -> None:
+    if category_of(fields) != "application":
+        fields["scope"] = ""
+        del fields["resource"]["service.instance.id"]
+
+
+def _no_resource(fields: Fields) -> None:
+    fields["attributes"].setdefault("omni.tenant_id", fields["resource"].pop("omni.tenant_id"))
+    fields["resource"].pop("omni.tenant_id", None)
+    del fields["resource"]["host.name"]
+
+
+def _identity(fields: Fields) -> None:
+    category = category_of(fields)
+    fields["attributes"].setdefault("log.record.uid", "of the envelope")
+    fields["attributes"]["omni.category"] = category
+    if category != "application":
+        fields["event_name"] = f"omni.{category}"
+
+
+#: Each line of the README's table, as what it does.
+COMES_BACK: dict[str, Callable[[Fields], object]] = {
+    "time": lambda fields: fields.update(time=fields["time"] // 1000 * 1000),
+    "observed time": lambda fields: fields.update(observed="the Collector's"),
+    "integers": _integers,
+    "bytes": _bytes,
+    "sensitive attributes": _redacted,
+    "no severity text": _severity_text,
+    "body that is no text": _body,
+    "no body": _no_body,
+    "event name of application records": _event_name,
+    "severity of audit and security events": _no_severity,
+    "scope and instance of audit and security events": _no_scope,
+    "scope version": lambda fields: fields.pop("scope version"),
+    "other resource attributes": _no_resource,
+    "identity": _identity,
+}
+
+
+def from_kafka(tmp_path: Path, kafka: KafkaCluster, prefix: str, receiver: OtlpReceiver) -> Collector:
+    variables = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "ONEX_TOPIC_PREFIX": prefix,
+        "ONEX_GROUP_ID": prefix,
+        "OTLP_ENDPOINT": receiver.endpoint,
+        "ONEX_REJECTED": str(tmp_path / "rejected.jsonl"),
+    }
+    return Collector(tmp_path / "collector", [CONFIGURATIONS / "from-kafka.yaml"], variables, CONSUMING)
+
+
+def export(kafka: KafkaCluster, prefix: str, records: list[ReadableLogRecord], **settings: Any) -> None:
+    exporter = KafkaLogExporter(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix, **settings)
+    exporter.export(records)
+    until(lambda: exporter.stats().delivered == len(records))
+    exporter.shutdown()
+
+
+def test_what_comes_back_is_what_was_emitted(kafka: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    """Field by field, but for the lines of the README's table, each of which is true of some record."""
+    assert table("From Kafka") == list(COMES_BACK)
+    # A resource attribute that tells which one it is, because some have nothing else that does.
+    records = [
+        _record({**(record.log_record.attributes or {}), "at": f"{at}"}, **_given(record))
+        for at, record in enumerate(CORPUS)
+    ]
+    expected, changes = [], dict.fromkeys(COMES_BACK, 0)
+    for record in records:
+        fields = emitted(record)
+        for name, change in COMES_BACK.items():
+            before = copy.deepcopy(fields)
+            change(fields)
+            changes[name] += fields != before
+        expected.append(fields)
+    assert all(changes.values()), changes
+    with OtlpReceiver() as receiver, from_kafka(tmp_path, kafka, prefix, receiver):
+        export(kafka, prefix, records)
+        until(lambda: len(receiver.received()) >= len(records), 30)
+        found = {fields["attributes"]["at"]: fields for fields in map(fields_of, receiver.received())}
+    assert len(found) == len(records)
+    for at, fields in enumerate(expected):
+        got = found[str(at)]
+        assert got["observed"] > TIME
+        got["observed"] = "the Collector's"
+        if fields["attributes"]["log.record.uid"] == "of the envelope":
+            assert uuid.UUID(got["attributes"]["log.record.uid"]).version == 7
+            got["attributes"]["log.record.uid"] = "of the envelope"
+        assert got == fields
+
+
+def _given(record: ReadableLogRecord) -> dict[str, Any]:
+    log = record.log_record
+    return {
+        name: getattr(log, name)
+        for name in ("severity_number", "severity_text", "body", "event_name", "trace_id", "span_id", "trace_flags")
+    }
+
+
+def test_one_bad_message_stops_nothing(kafka: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    """What is no envelope is written to a file with its place, and what is behind it arrives."""
+    bad = [b"", b"\xff\xfe", b"{", b"[]", b"null", b'"x"', b"{}", b'{"event_type":"x.logging.audit.v1","payload":7}']
+    bad += [b'{"event_type":"x.logging.audit.v1","payload":{"context":[]}}', b"x" * 900_000]
+    topic = f"{prefix}omninode.logging.application.v1"
+    with OtlpReceiver() as receiver, from_kafka(tmp_path, kafka, prefix, receiver) as collector:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+        for value in bad:
+            producer.produce(topic, value, partition=0)
+            producer.flush(10)
+        export(kafka, prefix, [_record(body="json")])
+        export(kafka, prefix, [_record(body="protobuf")], encoding="protobuf")
+        for partition in range(3):
+            producer.produce(topic, _envelope(f"behind {partition}"), partition=partition)
+        producer.flush(10)
+        wanted = {"json", "behind 0", "behind 1", "behind 2"}
+        until(lambda: wanted <= {fields_of(found)["body"] for found in receiver.received()}, 30)
+        rejected = tmp_path / "rejected.jsonl"
+        until(lambda: rejected.exists() and rejected.read_text().count("onex.rejected") >= len(bad) + 1, 15)
+        collector.check()
+    assert {fields_of(found)["body"] for found in receiver.received()} == wanted
+    assert f'"{topic}"' in rejected.read_text()
+
+
+def _envelope(message: str) -> bytes:
+    """The JSON of an application record."""
+    payload = {"service_name": "a", "instance_id": "", "level": "INFO", "logger": "", "message": message, "code": "C"}
+    document = {
+        "event_type": "omninode.logging.application.v1",
+        "event_id": str(uuid.uuid4()),
+        "timestamp": "2026-11-24T09:12:44.123456Z",
+        **dict.fromkeys(("tenant_id", "namespace", "source", "correlation_id", "causation_id", "schema_ref"), "x"),
+        "payload": {**payload, "context": {}},
+    }
+    return json.dumps(document).encode()
+
+
+def test_a_killed_collector_leaves_nothing_out(kafka: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    """Killed in mid-stream, with the backend away for a while, it goes on where it was: each record arrives."""
+    with OtlpReceiver() as receiver, from_kafka(tmp_path, kafka, prefix, receiver) as collector:
+        export(kafka, prefix, [_record(body=f"{n}") for n in range(300)])
+        until(lambda: len(receiver.received()) > 50, 30)
+        receiver.status = 503
+        export(kafka, prefix, [_record(body=f"{n}") for n in range(300, 600)])
+        collector.kill()
+        receiver.status = 200
+        collector.start()
+        until(lambda: len({found.record.body.string_value for found in receiver.received()}) == 600, 60)
