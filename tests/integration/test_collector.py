@@ -7,9 +7,12 @@ import copy
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import orjson
 import pytest
@@ -22,12 +25,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_kafka_exporter import KafkaLogExporter
-from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, hand_made
+from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, as_bytes, hand_made
 from tests.rig import otelcol
 from tests.rig.kafka import KafkaCluster
 from tests.rig.otelcol import Collector
 from tests.rig.otlp import OtlpReceiver, Received
+from tests.rig.process import HeldPort
 from tests.waiting import until
+from tests.ways_in.running import read
 
 from .conftest import lacking
 
@@ -87,10 +92,13 @@ def _collector() -> None:
 @pytest.fixture
 def prefix(kafka: KafkaCluster) -> str:
     chosen = f"t{uuid.uuid4().hex[:12]}."
-    kafka.create_topics(
-        *(f"{chosen}omninode.logging.{name}" for name in ("application.v1", "audit.v1", "security.v1", "rejected"))
-    )
+    create_topics(kafka, chosen)
     return chosen
+
+
+def create_topics(kafka: KafkaCluster, prefix: str) -> None:
+    names = (*(f"{category}.v1" for category in CATEGORIES), "rejected")
+    kafka.create_topics(*(f"{prefix}omninode.logging.{name}" for name in names))
 
 
 @pytest.mark.parametrize(
@@ -358,3 +366,161 @@ def test_a_killed_collector_leaves_nothing_out(kafka: KafkaCluster, prefix: str,
         receiver.status = 200
         collector.start()
         until(lambda: len({found.record.body.string_value for found in receiver.received()}) == 600, 60)
+
+
+# To Kafka
+
+
+def to_kafka(tmp_path: Path, kafka: KafkaCluster, prefix: str, port: HeldPort) -> Collector:
+    variables = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "ONEX_TOPIC_PREFIX": prefix,
+        "OTLP_HOST": "127.0.0.1",
+        "OTLP_HTTP_PORT": port.address.split(":")[1],
+        "OTLP_GRPC_PORT": "0",
+    }
+    return Collector(tmp_path / "collector", [CONFIGURATIONS / "to-kafka.yaml"], variables)
+
+
+def send(port: HeldPort, records: list[ReadableLogRecord]) -> int:
+    """Send records as an OTLP exporter does, with the headers that name the sender; the answer's status."""
+    headers = {"x-onex-service": "shop", "x-onex-tenant": "acme", "x-tenant": "acme"}
+    headers["Content-Type"] = "application/x-protobuf"
+    request = Request(f"http://{port.address}/v1/logs", encode_logs(records).SerializeToString(), headers)
+    try:
+        with urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.fixture
+def port() -> Iterator[HeldPort]:
+    held = HeldPort()
+    yield held
+    held.close()
+
+
+def written(kafka: KafkaCluster, prefix: str, counts: dict[str, int]) -> dict[str, Fields]:
+    """What is in the topics, by the attribute that tells which record it is."""
+    found = {}
+    for category, n in counts.items():
+        for message in read(kafka.bootstrap_servers, f"{prefix}omninode.logging.{category}.v1", n):
+            document = json.loads(message.value() or b"")
+            found[document["payload"]["context"]["at"]] = {
+                "envelope": document,
+                "order": list(document),
+                "headers": {header[0]: as_bytes(header[1]) for header in message.headers() or []},
+                "key": message.key(),
+                "timestamp": message.timestamp()[1],
+            }
+    return found
+
+
+def _without_id(fields: Fields) -> None:
+    envelope = fields["envelope"]
+    event_id = envelope["event_id"]
+    if event_id.replace("-", "").startswith(f"{TIME // 10**6:012x}7"):
+        for name in ("event_id", "correlation_id", "causation_id"):
+            if envelope[name] == event_id:
+                envelope[name] = "a UUIDv7 of the record's time"
+
+
+def _top_only(fields: Fields) -> None:
+    context = fields["envelope"]["payload"]["context"]
+    if "password" in context:
+        del context["password"]
+        context["a"] = {"token": "hunter2"}
+
+
+def _sorted_body(fields: Fields) -> None:
+    payload = fields["envelope"]["payload"]
+    if str(payload.get("message", "")).startswith("{"):
+        payload["message"] = json.dumps(json.loads(payload["message"]), sort_keys=True, separators=(",", ":"))
+
+
+def _no_headers(fields: Fields) -> None:
+    for name in ("x-correlation-id", "x-causation-id", "traceparent", "x-traceparent"):
+        fields["headers"].pop(name, None)
+
+
+def _senders_key(fields: Fields) -> None:
+    fields["key"] = b"shop" if "service_name" in fields["envelope"]["payload"] else b"acme"
+    fields["headers"]["x-tenant"] = b"acme"
+
+
+#: Each line of the README's table, as what it does.
+WRITTEN: dict[str, Callable[[Fields], object]] = {
+    "event_id": _without_id,
+    "sensitive attributes": _top_only,
+    "body that is no text": _sorted_body,
+    "headers per record": _no_headers,
+    "key and x-tenant": _senders_key,
+    "Kafka's timestamp": lambda fields: fields.update(timestamp="when it was sent"),
+    "order of members": lambda fields: fields.update(order=sorted(fields["order"])),
+}
+
+
+def test_what_is_written_is_what_the_exporter_writes(
+    kafka: KafkaCluster, prefix: str, port: HeldPort, tmp_path: Path
+) -> None:
+    """Each record gets to the same topic as the same envelope, but for the lines of the README's table."""
+    assert table("To Kafka") == list(WRITTEN)
+    records = [
+        _record({**(record.log_record.attributes or {}), "at": f"{at}"}, **_given(record))
+        for at, record in enumerate(CORPUS)
+    ]
+    counts = Counter(category_of(emitted(record)) for record in records)
+    export(kafka, prefix, records)
+    ours = written(kafka, prefix, counts)
+    other = f"{prefix}c."
+    create_topics(kafka, other)
+    with to_kafka(tmp_path, kafka, other, port):
+        assert send(port, records) == 200
+        theirs = written(kafka, other, counts)
+    changes = dict.fromkeys(WRITTEN, 0)
+    for fields in ours.values():
+        for name, change in WRITTEN.items():
+            before = copy.deepcopy(fields)
+            change(fields)
+            changes[name] += fields != before
+    assert all(changes.values()), changes
+    assert theirs.keys() == ours.keys()
+    for fields in theirs.values():
+        assert fields["timestamp"] > TIME // 10**6
+        fields["timestamp"] = "when it was sent"
+        _without_id(fields)
+    assert theirs == ours
+
+
+def test_what_is_no_event_is_kept_whole(kafka: KafkaCluster, prefix: str, port: HeldPort, tmp_path: Path) -> None:
+    """An unknown category, or a field that is missing or wrong, goes to a topic of its own; the others are written."""
+    wrong = [
+        _record({"omni.category": "billing"}, body="one"),
+        _record({**AUDIT, "omni.audit.outcome": "maybe"}, event_name="omni.audit", body="two"),
+        _record({"omni.category": "security"}, body="three"),
+        _record({"f": float("nan"), "g": float("inf")}, body="four"),
+        _record(body="five"),
+    ]
+    with to_kafka(tmp_path, kafka, prefix, port):
+        assert send(port, wrong) == 200
+        rejected = read(kafka.bootstrap_servers, f"{prefix}omninode.logging.rejected", 1)
+        good = read(kafka.bootstrap_servers, f"{prefix}omninode.logging.application.v1", 2)
+    bodies = [
+        each["body"]["stringValue"]
+        for message in rejected
+        for resource in json.loads(message.value() or b"")["resourceLogs"]
+        for scope in resource["scopeLogs"]
+        for each in scope["logRecords"]
+    ]
+    assert sorted(bodies) == ["one", "three", "two"]
+    assert {json.loads(message.value() or b"")["payload"]["message"] for message in good} == {"four", "five"}
+
+
+def test_a_client_is_told_when_kafka_has_not_taken_its_records(
+    kafka: KafkaCluster, port: HeldPort, tmp_path: Path
+) -> None:
+    """Without its topic, as with Kafka away, a request fails within its client's time, so that it is sent again."""
+    with to_kafka(tmp_path, kafka, f"t{uuid.uuid4().hex[:12]}.", port):
+        assert send(port, [_record()]) in (429, 500, 502, 503, 504)
