@@ -16,7 +16,9 @@ from urllib.request import Request, urlopen
 
 import orjson
 import pytest
+import trustme
 from confluent_kafka import Producer
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -102,7 +104,11 @@ def create_topics(kafka: KafkaCluster, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "files", [["from-kafka"], ["to-kafka"], ["from-kafka", "secure-from-kafka"], ["to-kafka", "secure-to-kafka"]]
+    "files",
+    [
+        *(["from-kafka", *over] for over in ([], ["secure-from-kafka"], ["bridge"], ["tail-tenant"])),
+        *(["to-kafka", *over] for over in ([], ["secure-to-kafka"])),
+    ],
 )
 def test_every_configuration_is_valid(files: list[str]) -> None:
     """The Collector's own check finds nothing wrong, and does find what is."""
@@ -113,7 +119,10 @@ def test_every_configuration_is_valid(files: list[str]) -> None:
 def test_no_configuration_is_left_out() -> None:
     """Each file of the folder is in the README, and in the check above."""
     names = {path.name for path in CONFIGURATIONS.glob("*.yaml")}
-    assert names == {"from-kafka.yaml", "to-kafka.yaml", "secure-from-kafka.yaml", "secure-to-kafka.yaml"}
+    assert names == {
+        *("from-kafka.yaml", "bridge.yaml", "tail-tenant.yaml", "secure-from-kafka.yaml"),
+        *("to-kafka.yaml", "secure-to-kafka.yaml"),
+    }
     assert all(f"[{name}]({name})" in README for name in names)
 
 
@@ -260,15 +269,19 @@ COMES_BACK: dict[str, Callable[[Fields], object]] = {
 }
 
 
-def from_kafka(tmp_path: Path, kafka: KafkaCluster, prefix: str, receiver: OtlpReceiver) -> Collector:
+def from_kafka(
+    tmp_path: Path, kafka: KafkaCluster, prefix: str, receiver: OtlpReceiver, *over: str, **more: str
+) -> Collector:
     variables = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "ONEX_TOPIC_PREFIX": prefix,
         "ONEX_GROUP_ID": prefix,
         "OTLP_ENDPOINT": receiver.endpoint,
         "ONEX_REJECTED": str(tmp_path / "rejected.jsonl"),
+        **more,
     }
-    return Collector(tmp_path / "collector", [CONFIGURATIONS / "from-kafka.yaml"], variables, CONSUMING)
+    files = [CONFIGURATIONS / f"{name}.yaml" for name in ("from-kafka", *over)]
+    return Collector(tmp_path / "collector", files, variables, CONSUMING)
 
 
 def export(kafka: KafkaCluster, prefix: str, records: list[ReadableLogRecord], **settings: Any) -> None:
@@ -366,6 +379,106 @@ def test_a_killed_collector_leaves_nothing_out(kafka: KafkaCluster, prefix: str,
         receiver.status = 200
         collector.start()
         until(lambda: len({found.record.body.string_value for found in receiver.received()}) == 600, 60)
+
+
+def test_the_bridge_sends_some_of_it_elsewhere_too(kafka: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    """All goes to the backend, without bearer tokens; audit events to the file, denials to the second backend."""
+    denied = {**SECURITY, "omni.security.decision": "deny"}
+    records = [
+        _record(body="Authorization: Bearer abc.def-123 sent", attributes={"h": "bearer xyz", "n": 1}),
+        _record(AUDIT, event_name="omni.audit", body="audited"),
+        _record({**SECURITY, "omni.security.decision": "allow"}, event_name="omni.security", body="allowed"),
+        _record(denied, event_name="omni.security", body="denied"),
+    ]
+    archive = tmp_path / "audit.jsonl"
+    with (
+        OtlpReceiver() as receiver,
+        OtlpReceiver() as second,
+        from_kafka(
+            *(tmp_path, kafka, prefix, receiver, "bridge"),
+            SECURITY_OTLP_ENDPOINT=second.endpoint,
+            ONEX_AUDIT_FILE=str(archive),
+        ),
+    ):
+        export(kafka, prefix, records)
+        until(lambda: len(receiver.received()) == 4 and second.received(), 30)
+        until(lambda: archive.exists() and "audited" in archive.read_text(), 15)
+    found = {fields["body"]: fields for fields in map(fields_of, receiver.received())}
+    assert found.keys() == {"Authorization: [REDACTED] sent", "audited", "allowed", "denied"}
+    assert found["Authorization: [REDACTED] sent"]["attributes"]["h"] == "[REDACTED]"
+    assert [fields_of(each)["body"] for each in second.received()] == ["denied"]
+    assert archive.read_text().count("log.record.uid") == 1
+
+
+def test_the_tail_shows_one_tenant(kafka: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    """What that tenant does from now on is printed, and nothing of another one."""
+    with (
+        OtlpReceiver() as receiver,
+        from_kafka(tmp_path, kafka, prefix, receiver, "tail-tenant", TENANT="acme") as tail,
+    ):
+        export(kafka, prefix, [_record({"omni.tenant_id": "other"}, body="of another"), _record(body="of acme")])
+        until(lambda: "of acme" in tail.log_tail(500), 20)
+        assert "of another" not in tail.log_tail(500)
+
+
+@pytest.fixture
+def secure_kafka(tmp_path: Path) -> Iterator[tuple[KafkaCluster, Path, dict[str, str]]]:
+    """A broker that asks for TLS and a password; its authority's certificate, and what librdkafka needs."""
+    authority = trustme.CA()
+    ca_file, server = tmp_path / "ca.pem", tmp_path / "server.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    issued = authority.issue_cert("127.0.0.1")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # Java reads no other
+    server.write_bytes(pem + b"".join(each.bytes() for each in issued.cert_chain_pems))
+    jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    config = {
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_SSL",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "listener.name.plaintext.plain.sasl.jaas.config": f'{jaas} username="u" password="p" user_u="p";',
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(ca_file),
+    }
+    client = {
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(ca_file),
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "u",
+        "sasl.password": "p",
+    }
+    with KafkaCluster(tmp_path / "kafka", config=config, credentials=client) as cluster:
+        yield cluster, ca_file, client
+
+
+def test_the_secure_variants_reach_a_secured_kafka(
+    secure_kafka: tuple[KafkaCluster, Path, dict[str, str]], port: HeldPort, tmp_path: Path
+) -> None:
+    """By TLS and a password, in both directions; the password is in no line of the Collector's."""
+    kafka, ca_file, client = secure_kafka
+    create_topics(kafka, "")
+    variables = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_USERNAME": "u",
+        "KAFKA_PASSWORD": "p",
+        "KAFKA_CA_FILE": str(ca_file),
+        "OTLP_HOST": "127.0.0.1",
+        "OTLP_GRPC_PORT": "0",
+        "OTLP_HTTP_PORT": port.address.split(":")[1],
+    }
+    files = [CONFIGURATIONS / f"{name}.yaml" for name in ("to-kafka", "secure-to-kafka")]
+    with Collector(tmp_path / "to", files, variables):
+        assert send(port, [_record(body="by the Collector")]) == 200
+    export(kafka, "", [_record(body="by the exporter")], producer_config=client)
+    with OtlpReceiver() as receiver:
+        files = [CONFIGURATIONS / f"{name}.yaml" for name in ("from-kafka", "secure-from-kafka")]
+        variables |= {"OTLP_ENDPOINT": receiver.endpoint, "ONEX_REJECTED": str(tmp_path / "rejected.jsonl")}
+        with Collector(tmp_path / "from", files, variables, CONSUMING):
+            until(lambda: len(receiver.received()) == 2, 30)
+        assert {fields_of(each)["body"] for each in receiver.received()} == {"by the Collector", "by the exporter"}
 
 
 # To Kafka
