@@ -17,7 +17,7 @@ import click
 
 from otel_kafka_exporter.conversion import event_type
 from otel_kafka_exporter.envelope import CATEGORIES, Category
-from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.settings import Settings, variable
 from otel_kafka_exporter.testing import EmbeddedKafka
 
 from .reader import Arrival, EnvelopeReader, ReaderError
@@ -88,6 +88,8 @@ class _Demo:
         self._source = source()
         shutil.copyfile(self._source, directory / "web_service.py")
         environment |= telemetry_environment(settings, self._instance)
+        if self._embedded:  # which nobody will reach again: what it has not taken is of no use later
+            environment[variable("outbox_dir")] = str(directory / "outbox")
         self._service = Service("web_service", directory, environment)
         stack.callback(self._service.stop, _STOP_SECONDS)
 

@@ -103,13 +103,14 @@ def create_topics(kafka: KafkaCluster, prefix: str) -> None:
     kafka.create_topics(*(f"{prefix}omninode.logging.{name}" for name in names))
 
 
-@pytest.mark.parametrize(
-    "files",
-    [
-        *(["from-kafka", *over] for over in ([], ["secure-from-kafka"], ["bridge"], ["tail-tenant"])),
-        *(["to-kafka", *over] for over in ([], ["secure-to-kafka"])),
-    ],
-)
+#: The configurations as they are laid over each other.
+LAID = [
+    *(["from-kafka", *over] for over in ([], ["secure-from-kafka"], ["bridge"], ["tail-tenant"])),
+    *(["to-kafka", *over] for over in ([], ["secure-to-kafka"])),
+]
+
+
+@pytest.mark.parametrize("files", LAID, ids="+".join)
 def test_every_configuration_is_valid(files: list[str]) -> None:
     """The Collector's own check finds nothing wrong, and does find what is."""
     paths = [CONFIGURATIONS / f"{name}.yaml" for name in files]
@@ -124,6 +125,14 @@ def test_no_configuration_is_left_out() -> None:
         *("to-kafka.yaml", "secure-to-kafka.yaml"),
     }
     assert all(f"[{name}]({name})" in README for name in names)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.iterdir()), ids=lambda path: path.name)
+def test_every_command_shown_is_one_that_is_tested(path: Path) -> None:
+    """Whichever files a command of the README or of a comment starts a Collector with, are tried together here."""
+    for command in re.findall(r"otelcol-contrib ([^\n]*--config [^\n]*)", path.read_text(encoding="utf-8")):
+        files = [Path(name).stem for name in re.findall(r"--config (\S+)", command)]
+        assert files in LAID, command
 
 
 def table(heading: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import sys
 import textwrap
 import time
@@ -221,7 +220,6 @@ def test_a_short_process_delivers_all_of_it(
         *(sys.executable, "-c", textwrap.dedent(imports) + textwrap.dedent(programs[way])),
         OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers,
         OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
-        OTEL_EXPORTER_KAFKA_OUTBOX_DIR=os.environ["OTEL_EXPORTER_KAFKA_OUTBOX_DIR"],
         OTEL_EXPORTER_KAFKA_ENCODING="protobuf",
         OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_URL=registry.url,
         OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_AUTO_REGISTER="true",

@@ -16,12 +16,18 @@ from otel_kafka_exporter import OnexEnvelopeV1, decode
 APPS = Path(__file__).parent / "apps"
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 _SECONDS = 30
+_OUTBOX_DIR = "OTEL_EXPORTER_KAFKA_OUTBOX_DIR"
 
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside."""
+    """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside.
+
+    But for where outboxes are: the user's own is not to be written to, and what is in there not to be delivered.
+    """
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))
+        name: value
+        for name, value in os.environ.items()
+        if name == _OUTBOX_DIR or not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))
     }
     quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "PYTHONWARNINGS": "default"}
     return subprocess.run(
