@@ -21,8 +21,8 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter import KafkaLogExporter
-from otel_kafka_exporter.producer_config import librdkafka_config
-from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.kafka.producer_config import librdkafka_config
+from otel_kafka_exporter.settings.settings import Settings
 from otel_kafka_exporter.testing import EmbeddedKafka
 
 from .records import sample_records

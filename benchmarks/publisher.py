@@ -28,7 +28,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer, TopicPartition
 
-from otel_kafka_exporter import LoggingEventPublisher, one_off, publish_application_log
+from otel_kafka_exporter import LoggingEventPublisher, publish_application_log
+from otel_kafka_exporter.publisher import one_off
 from tests.rig.kafka import KafkaCluster
 from tests.rig.process import HeldPort
 

@@ -1,9 +1,7 @@
 """OpenTelemetry logs, audit events and security events to Kafka, with every record accounted for."""
 
 from ._version import __version__
-from .codes import AuditAction, LogCode, SecurityEventType
-from .decoding import decode
-from .envelope import OnexEnvelopeV1
+from .delivery import Receipt
 from .errors import (
     ConversionError,
     DecodeError,
@@ -14,15 +12,17 @@ from .errors import (
     OutboxError,
     SettingsError,
 )
-from .events import emit_audit_event, emit_security_event
-from .exporter import KafkaLogExporter
-from .one_off import publish_application_log, publish_audit_log, publish_security_log
-from .otlp import to_otlp
-from .outcome import DeliveryStats, Outcome
-from .processor import KafkaLogRecordProcessor
-from .publisher import LoggingEventPublisher, LoggingEventPublisherContext
-from .receipts import Receipt
-from .route import KafkaError
+from .otel import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event, emit_security_event
+from .process import DeliveryStats, Outcome
+from .publisher import (
+    KafkaError,
+    LoggingEventPublisher,
+    LoggingEventPublisherContext,
+    publish_application_log,
+    publish_audit_log,
+    publish_security_log,
+)
+from .records import AuditAction, LogCode, OnexEnvelopeV1, SecurityEventType, decode, to_otlp
 
 __all__ = [
     "AuditAction",

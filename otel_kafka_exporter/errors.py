@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .outcome import Outcome
+from .process import Outcome
 
 
 class OtelKafkaError(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from otel_kafka_exporter.settings import FIELDS
+from otel_kafka_exporter.settings.settings import FIELDS
 
 BEGIN, END = "<!-- settings: written by `make readme` -->", "<!-- end of settings -->"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.stream import STREAMS, Place, Stream
+from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
 
 APPLICATION, AUDIT, SECURITY = Stream("application"), Stream("audit"), Stream("security")
 DEAD = Stream("application", dead=True)

@@ -12,12 +12,12 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.envelope import Category, OnexEnvelopeV1
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.kafka_record import KafkaRecord, KafkaRecordBuilder
-from otel_kafka_exporter.redaction import KeyRedaction
-from otel_kafka_exporter.values import Cleaner
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.envelope import Category, OnexEnvelopeV1
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.records.redaction import KeyRedaction
+from otel_kafka_exporter.records.values import Cleaner
 
 #: 2023-11-14T22:13:20.123456789Z
 TIME = 1_700_000_000_123_456_789

@@ -15,8 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import click
 
-from otel_kafka_exporter.conversion import event_type
-from otel_kafka_exporter.envelope import CATEGORIES, Category
+from otel_kafka_exporter.records import CATEGORIES, Category, event_type
 from otel_kafka_exporter.settings import Settings, variable
 from otel_kafka_exporter.testing import EmbeddedKafka
 

@@ -14,15 +14,13 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_kafka_exporter.decoding import decode
-from otel_kafka_exporter.encoding import encode_json
+from otel_kafka_exporter.delivery import ATTACHMENT
 from otel_kafka_exporter.errors import DecodeError
-from otel_kafka_exporter.outbox_files import StoredOutbox, StoredRow, settle, stored_outboxes
-from otel_kafka_exporter.pipeline import delivery_of, producer_of, registry_of
-from otel_kafka_exporter.producer import KafkaProducer, NoSchemaIdError, OnReport
-from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
+from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, stored_outboxes
+from otel_kafka_exporter.records import decode, encode_json
 from otel_kafka_exporter.settings import Settings
-from otel_kafka_exporter.state import ATTACHMENT
 
 _SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from otel_kafka_exporter.envelope import OnexEnvelopeV1
+from otel_kafka_exporter.records import OnexEnvelopeV1
 
 from .tally import Line, category_of
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import click
 
-from otel_kafka_exporter.envelope import CATEGORIES
-from otel_kafka_exporter.pipeline import record_builder_of, registry_of
-from otel_kafka_exporter.schema_registry import schema_source
+from otel_kafka_exporter.kafka.schema_registry import schema_source
+from otel_kafka_exporter.otel import record_builder_of, registry_of
+from otel_kafka_exporter.records import CATEGORIES
 from otel_kafka_exporter.settings import Settings
 
 _SECONDS = 10.0

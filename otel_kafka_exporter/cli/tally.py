@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from otel_kafka_exporter import attributes as names
-from otel_kafka_exporter.envelope import CATEGORIES, Category, OnexEnvelopeV1
+from otel_kafka_exporter.records import CATEGORIES, Category, OnexEnvelopeV1
+from otel_kafka_exporter.records import attributes as names
 
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 

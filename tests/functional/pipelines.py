@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter import KafkaLogExporter, decode
-from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.delivery.delivery import Delivery
 from otel_kafka_exporter.testing import EmbeddedKafka
 
 TOPIC = "omninode.logging.application.v1"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from otel_kafka_exporter.segment import DONE, SENT
+from otel_kafka_exporter.outbox.segment import DONE, SENT
 from tests.interrupting import killed_after
 from tests.outboxes import APPLICATION, AUDIT, QUARTER, SEGMENT_BYTES, adopt, boxes, make_outbox, waiting
 

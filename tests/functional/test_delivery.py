@@ -21,10 +21,11 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult, SimpleLogRecor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_kafka_exporter import KafkaLogExporter, telemetry
-from otel_kafka_exporter.delivery import Delivery
-from otel_kafka_exporter.producer import KafkaProducer
-from otel_kafka_exporter.telemetry import Metrics
+from otel_kafka_exporter import KafkaLogExporter
+from otel_kafka_exporter.delivery.delivery import Delivery
+from otel_kafka_exporter.kafka.producer import KafkaProducer
+from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process.telemetry import Metrics
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import exit_code, until
 

@@ -25,8 +25,8 @@ from otel_kafka_exporter import (
     decode,
     emit_audit_event,
     emit_security_event,
-    receipts,
 )
+from otel_kafka_exporter.delivery import receipts
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 

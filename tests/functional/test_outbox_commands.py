@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
-from otel_kafka_exporter.kafka_record import KafkaRecord
+from otel_kafka_exporter.records.kafka_record import KafkaRecord
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 

@@ -19,7 +19,7 @@ from otel_kafka_exporter import (
     decode,
     emit_audit_event,
 )
-from otel_kafka_exporter.envelope_pb2 import Envelope
+from otel_kafka_exporter.records.envelope_pb2 import Envelope
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived, audit_records, exporting, records
 from tests.unit.test_docs import ROOT, blocks

@@ -38,12 +38,12 @@ from otel_kafka_exporter import (
     LoggingEventPublisherContext,
     SettingsError,
     decode,
-    one_off,
     publish_application_log,
     publish_audit_log,
     publish_security_log,
 )
-from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.delivery.delivery import Delivery
+from otel_kafka_exporter.publisher import one_off
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
 from tests.strategies import hostile_value

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
-from otel_kafka_exporter import telemetry
+from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 import otel_kafka_exporter
-from otel_kafka_exporter import LoggingEventPublisher, LoggingEventPublisherContext, OnexEnvelopeV1, decode, one_off
+from otel_kafka_exporter import LoggingEventPublisher, LoggingEventPublisherContext, OnexEnvelopeV1, decode
+from otel_kafka_exporter.publisher import one_off
 from tests.rig.kafka import KafkaCluster
 from tests.ways_in.running import read
 

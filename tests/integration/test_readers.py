@@ -12,7 +12,7 @@ from aiokafka.errors import UnsupportedCodecError
 from aiokafka.partitioner import DefaultPartitioner
 
 from otel_kafka_exporter import LoggingEventPublisherContext
-from otel_kafka_exporter.setting_values import COMPRESSIONS
+from otel_kafka_exporter.settings.values import COMPRESSIONS
 from tests.rig.kafka import KafkaCluster
 from tests.ways_in.running import read
 

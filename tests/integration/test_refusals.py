@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
-from otel_kafka_exporter import KafkaLogExporter, LoggingEventPublisherContext, decode, telemetry
+from otel_kafka_exporter import KafkaLogExporter, LoggingEventPublisherContext, decode
+from otel_kafka_exporter.process import telemetry
 from tests.functional.pipelines import audit_records, records, settled
 from tests.rig.kafka import KafkaCluster
 from tests.waiting import until

@@ -26,10 +26,10 @@ from otel_kafka_exporter import (
     SettingsError,
     decode,
     emit_audit_event,
-    telemetry,
 )
-from otel_kafka_exporter.envelope_pb2 import DESCRIPTOR, Envelope
-from otel_kafka_exporter.schema_registry import schema_source
+from otel_kafka_exporter.kafka.schema_registry import schema_source
+from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.records.envelope_pb2 import DESCRIPTOR, Envelope
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import arrived, audit_records, records, settled
 from tests.rig.kafka import KafkaCluster

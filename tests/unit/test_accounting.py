@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.accounting import Ledger
-from otel_kafka_exporter.outcome import DeliveryStats
+from otel_kafka_exporter.delivery.accounting import Ledger
+from otel_kafka_exporter.process.outcome import DeliveryStats
 from tests.strategies import QUICK
 
 

@@ -17,11 +17,11 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_kafka_exporter.conversion import Converter
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.fields import level_of, utc_text
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.redaction import REDACTED, redact_patterns
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.fields import level_of, utc_text
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
 from tests.records import (
     AUDIT,
     RESOURCE,

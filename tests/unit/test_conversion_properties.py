@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.decoding import decode
-from otel_kafka_exporter.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.kafka_record import KafkaRecord, KafkaRecordBuilder
-from otel_kafka_exporter.redaction import redact_patterns
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.decoding import decode
+from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.records.redaction import redact_patterns
 from tests.records import as_bytes, cleaner, compact_json, converted_by, hand_made, sdk_record, size_of, strict_json
 from tests.strategies import (
     QUICK,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otel_kafka_exporter.decoding import decode
-from otel_kafka_exporter.kafka_errors import TABLE
+from otel_kafka_exporter.kafka.errors import TABLE
+from otel_kafka_exporter.records.decoding import decode
 from scripts.settings_table import with_table
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.decoding import decode
-from otel_kafka_exporter.encoding import encode_json, json_bytes
-from otel_kafka_exporter.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.errors import DecodeError
+from otel_kafka_exporter.records.decoding import decode
+from otel_kafka_exporter.records.encoding import encode_json, json_bytes
+from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from tests.records import AUDIT, SECURITY, envelope_of, hand_made, strict_json
 from tests.strategies import QUICK, clean_text, json_value
 

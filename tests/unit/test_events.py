@@ -16,8 +16,10 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
-from otel_kafka_exporter import emit_audit_event, emit_security_event, events, telemetry
-from otel_kafka_exporter.redaction import REDACTED
+from otel_kafka_exporter import emit_audit_event, emit_security_event
+from otel_kafka_exporter.otel import events
+from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.records.redaction import REDACTED
 from tests.records import SPAN_ID, TRACE_ID, TRACE_UUID, converted, kafka_record
 from tests.strategies import SECRET, Login
 

@@ -31,7 +31,7 @@ def test_threads_share_a_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             flushed.append(waiting(outbox, AUDIT))
         assert let_go.acquire(timeout=30)
 
-    monkeypatch.setattr("otel_kafka_exporter.group_commit._flush", flush)
+    monkeypatch.setattr("otel_kafka_exporter.outbox.group_commit._flush", flush)
     done: list[bytes] = []
 
     def work(worker: int) -> None:
@@ -63,7 +63,7 @@ def test_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("otel_kafka_exporter.group_commit._flush", fail)
+        patch.setattr("otel_kafka_exporter.outbox.group_commit._flush", fail)
         with pytest.raises(OutboxError, match="Input/output error"):
             outbox.sync(place)
     with pytest.raises(OutboxError, match="Input/output error"):
@@ -83,7 +83,7 @@ def test_what_goes_while_it_is_flushed(tmp_path: Path, monkeypatch: pytest.Monke
         assert let_go.wait(30)
         os.fdatasync(descriptor)
 
-    monkeypatch.setattr("otel_kafka_exporter.group_commit._flush", flush)
+    monkeypatch.setattr("otel_kafka_exporter.outbox.group_commit._flush", flush)
     gone = outbox.append(SECURITY, b"row")
     place = outbox.append(AUDIT, b"row")
     with ThreadPoolExecutor(3) as pool:

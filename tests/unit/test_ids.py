@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.ids import dashed, parse_event_id, uuid7
+from otel_kafka_exporter.records.ids import dashed, parse_event_id, uuid7
 from tests.strategies import QUICK, any_text
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from otel_kafka_exporter import envelope_pb2
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.encoding import encode_json
-from otel_kafka_exporter.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.ids import uuid7
+from otel_kafka_exporter.records import envelope_pb2
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.encoding import encode_json
+from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
+from otel_kafka_exporter.records.ids import uuid7
 from tests.records import cleaner
 from tests.strategies import QUICK, any_value, records
 from tests.unit.test_encoding import ENVELOPES

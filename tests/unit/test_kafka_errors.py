@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError
 
-from otel_kafka_exporter.kafka_errors import NO_SCHEMA_ID, TABLE, verdict
-from otel_kafka_exporter.outcome import Disposition
+from otel_kafka_exporter.kafka.errors import NO_SCHEMA_ID, TABLE, verdict
+from otel_kafka_exporter.process.outcome import Disposition
 
 AWAY, BLOCKED, DEAD_LETTER = Disposition.AWAY, Disposition.BLOCKED, Disposition.DEAD_LETTER
 

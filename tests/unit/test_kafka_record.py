@@ -7,11 +7,11 @@ from typing import Any, get_args
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.encoding import encode_json
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.kafka_record import ApplicationKey, KafkaRecord, KafkaRecordBuilder
-from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.encoding import encode_json
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import ApplicationKey, KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.settings.settings import Settings
 from tests.records import (
     AUDIT,
     SECURITY,

@@ -11,8 +11,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.kafka_record import KafkaRecord
-from otel_kafka_exporter.limits import cut_context
+from otel_kafka_exporter.records.kafka_record import KafkaRecord
+from otel_kafka_exporter.records.limits import cut_context
 from tests.records import AUDIT, compact_json, hand_made, kafka_record, size_of, strict_json
 
 CONTEXT_LIMIT = 65_536

@@ -17,12 +17,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_kafka_exporter import decode, to_otlp
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.encoding import encode_json
-from otel_kafka_exporter.envelope import OnexEnvelopeV1
 from otel_kafka_exporter.errors import ConversionError, DecodeError
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.protobuf_encoding import encode_protobuf
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.encoding import encode_json
+from otel_kafka_exporter.records.envelope import OnexEnvelopeV1
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.protobuf_encoding import encode_protobuf
 from tests.records import AUDIT, SECURITY, SPAN_ID, TRACE_ID, cleaner, hand_made
 from tests.strategies import QUICK, json_value, records
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from otel_kafka_exporter import segment, segment_format, storage
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.segment import DONE, SENT, WAITING
-from otel_kafka_exporter.segment_format import settle_on_disk
-from otel_kafka_exporter.stream import STREAMS, Place, Stream, parse_segment_name, segment_name
+from otel_kafka_exporter.outbox import segment, segment_format, storage
+from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
+from otel_kafka_exporter.outbox.segment_format import settle_on_disk
+from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream, parse_segment_name, segment_name
 from tests.interrupting import interrupt_at_signal_point
 from tests.outboxes import (
     APPLICATION,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.segment import DONE, SENT, Segment
-from otel_kafka_exporter.stream import STREAMS, segment_name
+from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.segment import DONE, SENT, Segment
+from otel_kafka_exporter.outbox.stream import STREAMS, segment_name
 from tests.outboxes import (
     APPLICATION,
     AUDIT,

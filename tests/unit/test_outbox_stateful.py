@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import Outbox
-from otel_kafka_exporter.segment import DONE, SENT, WAITING
-from otel_kafka_exporter.segment_format import HEADER_BYTES, ROW_BYTES
-from otel_kafka_exporter.stream import STREAMS, Place, Stream
+from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
+from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, ROW_BYTES
+from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
 from tests.outboxes import SEGMENT_BYTES, Losses, adopt, boxes, make_outbox, places
 
 MAX_BYTES = 6 * SEGMENT_BYTES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.segment import DONE
+from otel_kafka_exporter.outbox.segment import DONE
 from tests.outboxes import (
     AUDIT,
     SECURITY,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.producer_config import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.settings import Settings
+from otel_kafka_exporter.kafka.producer_config import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.settings.settings import Settings
 
 SECRET = "hunter2-3f9c0d"
 

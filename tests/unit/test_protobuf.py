@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.conversion import Converter
-from otel_kafka_exporter.decoding import decode
-from otel_kafka_exporter.encoding import JSON, encode_json
-from otel_kafka_exporter.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
-from otel_kafka_exporter.envelope_pb2 import Envelope
 from otel_kafka_exporter.errors import ConversionError, DecodeError
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.kafka_record import KafkaRecordBuilder
-from otel_kafka_exporter.protobuf_encoding import FRAMED_PROTOBUF, PROTOBUF, encode_protobuf
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.decoding import decode
+from otel_kafka_exporter.records.encoding import JSON, encode_json
+from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
+from otel_kafka_exporter.records.envelope_pb2 import Envelope
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import KafkaRecordBuilder
+from otel_kafka_exporter.records.protobuf_encoding import FRAMED_PROTOBUF, PROTOBUF, encode_protobuf
 from tests.records import cleaner, compact_json, hand_made, size_of
 from tests.strategies import QUICK, any_value, attributes, clean_text, json_value, long_text, records
 from tests.unit.test_encoding import ENVELOPES, UNCLEAN

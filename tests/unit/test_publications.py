@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_kafka_exporter import AuditAction, ConversionError, LogCode, decode
-from otel_kafka_exporter.ids import uuid7
-from otel_kafka_exporter.kafka_record import KafkaRecord, KafkaRecordBuilder
-from otel_kafka_exporter.publications import Publication, PublicationBuilder
-from otel_kafka_exporter.redaction import KeyRedaction
-from otel_kafka_exporter.values import Cleaner
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.records.publications import Publication, PublicationBuilder
+from otel_kafka_exporter.records.redaction import KeyRedaction
+from otel_kafka_exporter.records.values import Cleaner
 from tests.strategies import hostile_value
 
 APPLICATION = ("shop", "shop-1", "INFO", "shop.orders", "ORDER_PLACED")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.redaction import REDACTED, KeyRedaction, redact_patterns, words
+from otel_kafka_exporter.records.redaction import REDACTED, KeyRedaction, redact_patterns, words
 from tests.strategies import QUICK, any_text
 
 LAST_WORDS = [

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter import OnexEnvelopeV1, __version__, decode
-from otel_kafka_exporter.encoding import encode_json
-from otel_kafka_exporter.protobuf_encoding import encode_protobuf
+from otel_kafka_exporter.records.encoding import encode_json
+from otel_kafka_exporter.records.protobuf_encoding import encode_protobuf
 
 RELEASED = Path(__file__).parents[1] / "released"
 FILES = sorted(path for path in RELEASED.glob("*/*") if path.suffix != ".json")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.envelope import CATEGORIES
-from otel_kafka_exporter.kafka_record import KafkaRecord
-from otel_kafka_exporter.rows import Row, decode_row, encode_row
+from otel_kafka_exporter.outbox.rows import Row, decode_row, encode_row
+from otel_kafka_exporter.records.envelope import CATEGORIES
+from otel_kafka_exporter.records.kafka_record import KafkaRecord
 from tests.strategies import QUICK, clean_text
 
 NANOSECONDS = 1_732_406_400_123_456_789

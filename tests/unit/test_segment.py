@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.segment import DONE, SENT, WAITING, NotASegmentError, Segment
-from otel_kafka_exporter.segment_format import HEADER_BYTES, NOT_COMMITTED, ROW_BYTES, row_bytes
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, NotASegmentError, Segment
+from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, NOT_COMMITTED, ROW_BYTES, row_bytes
 from tests.interrupting import interrupt_after
 from tests.strategies import QUICK
 
@@ -382,7 +382,7 @@ def test_no_file_is_left_when_one_cannot_be_made(tmp_path: Path) -> None:
 def test_killed(tmp_path: Path) -> None:
     """What was committed is there after a SIGKILL, with nothing flushed."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from otel_kafka_exporter.segment import Segment\n"
+        "import os, signal, sys; from pathlib import Path; from otel_kafka_exporter.outbox.segment import Segment\n"
         f"segment = Segment.create(Path(sys.argv[1]), {SIZE}, 1)\n"
         "for n in range(100): segment.append(b'%d' % n)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

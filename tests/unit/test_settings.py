@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter import environment_variables
 from otel_kafka_exporter.errors import OtelKafkaError, SettingsError
-from otel_kafka_exporter.settings import (
+from otel_kafka_exporter.settings import environment_variables
+from otel_kafka_exporter.settings.settings import (
     FIELDS,
     ORIGINAL_VARIABLES,
     Settings,

@@ -14,9 +14,9 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_kafka_exporter import telemetry
-from otel_kafka_exporter.outcome import DeliveryStats, OutboxUsage
-from otel_kafka_exporter.telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, OncePerMinute, log, warn
+from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process.outcome import DeliveryStats, OutboxUsage
+from otel_kafka_exporter.process.telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, OncePerMinute, log, warn
 
 
 class Lines(logging.Handler):

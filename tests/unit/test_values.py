@@ -22,9 +22,9 @@ import orjson
 import pytest
 from hypothesis import given
 
-from otel_kafka_exporter import values
-from otel_kafka_exporter.redaction import REDACTED, redact_patterns
-from otel_kafka_exporter.values import CIRCULAR, MAX_DEPTH, TOO_DEEP, TOO_MANY, Cleaner, clean_text, text_of
+from otel_kafka_exporter.records import values
+from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
+from otel_kafka_exporter.records.values import CIRCULAR, MAX_DEPTH, TOO_DEEP, TOO_MANY, Cleaner, clean_text, text_of
 from tests.records import cleaner, strict_json
 from tests.strategies import QUICK, SECRET, Login, Pair, Rude, any_value, value_with_secrets
 

@@ -1,0 +1,23 @@
+"""Every record's state, and the one place that decides what happens next to it.
+
+The ways in import it, and nothing below does.
+Held here: accepted is the sum of the states; order per key; nothing is taken after close.
+"""
+
+from . import receipts
+from .delivery import Delivery
+from .entry import Batch, Entry
+from .no_delivery import NoDelivery
+from .receipts import Receipt, expected
+from .state import ATTACHMENT
+
+__all__ = [
+    "ATTACHMENT",
+    "Batch",
+    "Delivery",
+    "Entry",
+    "NoDelivery",
+    "Receipt",
+    "expected",
+    "receipts",
+]

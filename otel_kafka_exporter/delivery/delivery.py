@@ -1,0 +1,310 @@
+"""Records handed over, and what becomes of them: the way in, and the thread that sees to the rest.
+
+A record's way: it is built; if its category is durable it is written to the outbox; it is given to librdkafka; its
+report, served by the background thread or by a caller that waits, takes it to its outcome. Where anything is in the
+way, it waits in the outbox, behind what is there already. What has failed, and what waits, is `recovery`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+from otel_kafka_exporter.kafka import KafkaProducer
+from otel_kafka_exporter.outbox import OnLoss, Outbox
+from otel_kafka_exporter.process import DeliveryStats, Metrics, OutboxUsage, after_fork_in_child, tell, warn
+from otel_kafka_exporter.records import Category
+
+from .background import Background
+from .entry import Batch, Entry
+from .intake import Builder, Intake, Source
+from .recovery import Recovery
+from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
+from .sending import Sending
+from .state import DeliveryState
+
+#: How long those that wait for room may take at a shutdown to find their place in the outbox.
+_ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
+#: How long a caller waits for another thread that decides over failed records; at a shutdown, in each of two steps.
+_TURN_SECONDS, _END_SECONDS = 1.0, 0.3
+#: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
+_PATIENCE = 5
+
+
+class Delivery:
+    """Delivers records, and accounts for each.
+
+    Args:
+        producer: takes them to Kafka.
+        metrics: told of what happens.
+        delivery_wait: seconds that a batch waits for its acknowledgements, and without any after which the cluster
+            counts as away.
+        message_timeout: seconds after which librdkafka gives a record up.
+        full_queue_wait: seconds that a single record waits for room in the local queue.
+        outbox: makes the outbox of a process, given what is to be told of losses; None for none.
+        durable: the categories whose records are in the outbox before they are on their way.
+        sync: whether they are on the disk, too, before the call returns.
+        on_round: called in whichever thread has served reports, with no lock held.
+    """
+
+    def __init__(
+        self,
+        producer: KafkaProducer,
+        metrics: Metrics,
+        *,
+        delivery_wait: float = 2.0,
+        message_timeout: float = 300.0,
+        full_queue_wait: float = 0.05,
+        outbox: Callable[[OnLoss], Outbox] | None = None,
+        durable: Collection[Category] = (),
+        sync: bool = False,
+        on_round: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._producer = producer
+        self._metrics = metrics
+        self._delivery_wait = delivery_wait
+        self._message_timeout = message_timeout
+        self._full_queue_wait = full_queue_wait
+        self._make_outbox = outbox
+        self._durable = durable
+        self._sync = sync
+        self._on_round = on_round
+        self._begin(DeliveryState(outbox, durable))
+        after_fork_in_child(self._after_fork)
+        metrics.observe(self)
+
+    def _after_fork(self) -> None:
+        """A child starts from nothing: what its parent has in hand is its parent's."""
+        if self._state.outbox is not None:
+            self._state.outbox.abandon()
+        state = DeliveryState(self._make_outbox, self._durable)
+        state.closed = self._state.closed
+        self._begin(state)
+
+    def _begin(self, state: DeliveryState) -> None:
+        self._state = state
+        sending = Sending(state, self._producer)
+        self._retreat = Retreat(state, self._producer)
+        self._recovery = Recovery(
+            state,
+            self._producer,
+            sending,
+            self._retreat,
+            self._delivery_wait,
+            self._message_timeout,
+        )
+        self._background = Background(
+            state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
+        )
+        self._intake = Intake(state, self._producer, sending)
+        self._warned: Counter[str] = Counter()
+        self._closer = 0
+        self._ended = threading.Event()
+        if state.closed:
+            self._ended.set()
+
+    def stats(self) -> DeliveryStats:
+        """How many records are in which state."""
+        with self._state.lock:
+            return self._state.ledger.stats(len(self._intake.deferred))
+
+    def outbox_usage(self) -> OutboxUsage | None:
+        """What the outbox holds; None without one."""
+        with self._state.lock:
+            if self._state.outbox is None:
+                return None
+            usage = self._state.outbox.usage()
+        return OutboxUsage(usage.bytes, sum(usage.waiting.values()), usage.oldest or 0)
+
+    # The way in
+
+    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
+        """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
+
+        Args:
+            source: what it is made of.
+            builder: makes it.
+            batch: is told of its outcome.
+        """
+        try:
+            # With an outbox, a record that cannot be framed yet waits there, and not its caller.
+            frame_within = self._full_queue_wait if self._make_outbox is None else 0.0
+            entry = self._intake.take(source, builder, batch, self._full_queue_wait, frame_within)
+        finally:
+            self._background.notice()
+        if self._sync and entry is not None:
+            self._state.sync(entry)
+
+    def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
+        """Take one record for a caller that is told of its outcome, and wait for nothing.
+
+        Call `hurry` when the last of several has been handed over.
+
+        Returns:
+            Its entry when there was no room for it: call `try_again` until that says yes, or `give_up`.
+        """
+        entry, room = self._intake.offer(source, builder, batch)
+        if not room:
+            return entry
+        if self._sync and entry is not None:
+            self._state.sync(entry)
+        self._background.await_hurry()
+        return None
+
+    def try_again(self, entry: Entry) -> bool:
+        """Send an entry for which there was no room; whether it has its place now."""
+        return self._intake.try_again(entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Do without room: an entry waits in the outbox, or is dropped."""
+        self._intake.give_up(entry)
+
+    def hurry(self) -> None:
+        """Somebody waits for what was handed over: have it sent without lingering."""
+        self._background.hurry()
+
+    def reachable(self, seconds: float) -> str | None:
+        """None when the cluster answers within so many seconds, else why it does not. Warms the producer."""
+        if self._producer.reachable("", seconds):
+            return None
+        return self._producer.last_error or "no answer"
+
+    def deliver(self, sources: Sequence[Source], builder: Builder[Source]) -> bool:
+        """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.
+
+        Args:
+            sources: what the records are made of.
+            builder: makes one.
+
+        Returns:
+            Whether every record was delivered or is kept. One that is neither yet is still accounted for.
+        """
+        started = time.monotonic()
+        deadline = started + self._delivery_wait
+        batch, entry = Batch(), None
+        try:
+            for source in sources:
+                left = deadline - time.monotonic()
+                entry = self._intake.take(source, builder, batch, left, left) or entry
+                if batch.taken == 1:
+                    self._background.notice()
+            if self._sync and entry is not None:
+                self._state.sync(entry)  # the last of them: with it, all before it
+            self._wait(batch, deadline)
+        finally:
+            # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
+            if rest := len(sources) - batch.taken:
+                with self._state.lock:
+                    self._state.ledger.accepted += rest
+                    self._state.ledger.dropped["interrupted"] += rest
+        self._metrics.exported(time.monotonic() - started)
+        self._look_after()
+        return not batch.failed and not batch.open
+
+    # The wait for outcomes
+
+    def _wait(self, batch: Batch, deadline: float) -> None:
+        longest = deadline + (_PATIENCE - 1) * self._delivery_wait
+        while batch.open:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
+                left = longest - time.monotonic() if self._recovery.is_sorting_out() else 0
+            if left <= 0:
+                self._recovery.step()  # what has failed by now has a reason of its own
+                self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
+                return
+            self._serve(left)
+
+    def _serve(self, seconds: float) -> None:
+        """Serve reports for a moment, and decide over what has failed."""
+        if self._state.attention.is_set() or not self._background.runs:
+            self._recovery.step()
+        if not self._producer.flush(min(seconds, SLICE_SECONDS)):
+            self._state.attention.wait(min(seconds, SLICE_SECONDS))
+        self._look_after()
+
+    def _look_after(self) -> None:
+        """Do what could not be done in the middle of something else, and say what there is to say."""
+        if self._intake.deferred:
+            self._intake.start_deferred()
+        self._on_round()
+        tell()
+        self._warn_of_losses()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until nothing is in flight, at most for so long; whether that came about."""
+        deadline = time.monotonic() + seconds
+        while self.stats().in_flight:
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            self._serve(left)
+        return True
+
+    def _at_worker_exit(self) -> None:
+        self.flush(self._delivery_wait)
+
+    def drain(self, seconds: float) -> bool:
+        """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
+        deadline = time.monotonic() + seconds
+        # What there was no room for is adopted when what came before it has gone.
+        while self._recovery.adopt() or not self._is_empty():
+            self._background.notice()
+            while not self._is_empty():
+                if (left := deadline - time.monotonic()) <= 0:
+                    return False
+                self._state.attention.wait(min(left, SLICE_SECONDS))
+        return True
+
+    def _is_empty(self) -> bool:
+        stats = self.stats()
+        return not stats.spooled + stats.in_flight
+
+    def close(self, seconds: float) -> None:
+        """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
+        deadline = time.monotonic() + seconds
+        with self._state.lock:
+            closed, self._state.closed = self._state.closed, True
+        if closed:
+            if self._closer != threading.get_ident():  # else a signal handler has interrupted it
+                self._ended.wait(seconds)
+            return
+        self._closer = threading.get_ident()
+        try:
+            self._close(deadline)
+        finally:
+            self._ended.set()
+
+    def _close(self, deadline: float) -> None:
+        state = self._state
+        to_frame = set(self._recovery.waits_for_frames())
+        while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
+            if (left := deadline - time.monotonic()) <= 0:
+                break
+            self._serve(left)
+            to_frame.update(self._recovery.waits_for_frames())
+        self._background.stop(_END_SECONDS)
+        if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _END_SECONDS):
+            self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
+        # Those that wait for room give up now, and have their place in the outbox in a moment.
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while self.stats().in_flight and time.monotonic() < deadline:
+            state.attention.wait(_LOOK_SECONDS)
+        self._look_after()
+        self._producer.close()
+        with state.lock:
+            outbox, state.outbox = state.outbox, None
+            if outbox is not None:
+                outbox.close()
+        tell()
+
+    def _warn_of_losses(self) -> None:
+        with self._state.lock:
+            losses = self._state.ledger.dropped - self._warned
+            self._warned += losses
+        for reason, records in losses.items():
+            if not reason.startswith("conversion:"):
+                cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+                warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)

@@ -1,0 +1,81 @@
+"""Records on their way: one entry for each, and what those that were handed over together wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Message
+
+from otel_kafka_exporter.outbox import Place
+from otel_kafka_exporter.process import Outcome
+from otel_kafka_exporter.records import KafkaRecord
+
+
+class Batch:
+    """Records that were handed over together, by a caller that waits for their outcomes."""
+
+    __slots__ = ("failed", "open", "taken")
+
+    def __init__(self) -> None:
+        self.taken = 0  # counted as accepted
+        self.open = 0  # in flight yet
+        self.failed = 0  # dropped
+
+    def take(self) -> None:
+        """One of them is counted as accepted, and in flight."""
+        self.taken += 1
+        self.open += 1
+
+    def settle(self, outcome: Outcome) -> None:
+        """One of them is at rest."""
+        self.open -= 1
+        self.failed += outcome is Outcome.DROPPED
+
+
+class Entry:
+    """A record on its way, from the call that hands it over, or from the outbox, to where it comes to rest.
+
+    Attributes:
+        record: it.
+        since: when it was handed over, by the monotonic clock.
+        place: where in the outbox it is, if it is.
+        spooled: whether it was counted as spooled; else it is counted as in flight.
+        settled: whether its caller need not wait for it any more: it is at rest.
+        number: its place in the order of hand-over, in this process.
+        group: which others it may be sent beside, after a refusal; 0 for any.
+        alone: whether it was sent with no other record beside it, so that a refusal is its own.
+        trial: whether its delivery tells that a way is open that was closed.
+        batch: whose caller waits for it.
+        client: the number of the client that it was given to.
+    """
+
+    __slots__ = (
+        "alone", "batch", "client", "group", "number", "on_report", "place", "record", "settled", "since", "spooled",
+        "trial",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        record: KafkaRecord,
+        number: int,
+        since: float,
+        place: Place | None,
+        batch: Batch | None,
+        on_report: Callable[[Entry, KafkaError | None, Message], None],
+    ) -> None:
+        self.record = record
+        self.number = number
+        self.since = since
+        self.place = place
+        self.batch = batch
+        self.on_report = on_report
+        self.spooled = False
+        self.settled = False
+        self.group = 0
+        self.client = 0
+        self.alone = False
+        self.trial = False
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """What librdkafka calls with the delivery report."""
+        self.on_report(self, error, message)

@@ -1,0 +1,225 @@
+"""The way in: records are built, put into the outbox if they are durable, and given to librdkafka."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Protocol, TypeVar
+
+from otel_kafka_exporter.errors import ConversionError
+from otel_kafka_exporter.kafka import KafkaProducer
+from otel_kafka_exporter.outbox import encode_row
+from otel_kafka_exporter.process import Outcome, note, tell
+from otel_kafka_exporter.records import KafkaRecord
+
+from . import receipts
+from .entry import Batch, Entry
+from .lane import Lane
+from .retreat import SHUTDOWN
+from .sending import Sending
+from .state import DeliveryState
+
+Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use it too
+
+#: How long a caller that found the local queue full serves reports before it looks again.
+_ROOM_SECONDS = 0.005
+#: Records that wait in memory at most while those before them are sent again, where there is no outbox.
+_LONGEST_AGAIN = 10_000
+#: The reason of a record that is lost by an error that nobody foresaw.
+_FAULT = "exporter_fault"
+_DEAD_LETTER = "a log record cannot be delivered, and is a dead letter"
+_NO_OUTBOX = "a log record cannot be delivered, and is dropped, since there is no outbox"
+
+
+class Builder(Protocol[Source]):
+    """Makes Kafka records of what is handed over."""
+
+    def build(self, source: Source) -> KafkaRecord | None:
+        """The record; None for one that must not be sent. Raises `ConversionError` where there cannot be one."""
+
+    def letter(self, source: Source) -> KafkaRecord:
+        """The dead letter of one that cannot be built: as much of it as can be kept, redacted."""
+
+
+class Intake:
+    """Takes records.
+
+    Args:
+        state: the records' states.
+        producer: serves reports while there is no room.
+        sending: takes records to librdkafka.
+
+    Attributes:
+        deferred: what was handed over by a signal handler or a finalizer while its own thread was in the middle of the
+            same, each with the reason why it is refused, if it is.
+    """
+
+    def __init__(self, state: DeliveryState, producer: KafkaProducer, sending: Sending) -> None:
+        self._state = state
+        self._producer = producer
+        self._sending = sending
+        self.deferred: deque[tuple[KafkaRecord, str]] = deque()
+
+    def take(
+        self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float, frame_within: float
+    ) -> Entry | None:
+        """Take one record; its entry, unless it is at rest at once, or somewhere in between.
+
+        Args:
+            source: what it is made of.
+            builder: makes it.
+            batch: is told of its outcome.
+            room_within: seconds to wait for room in the local queue.
+            frame_within: seconds to wait for the first answer of a Schema Registry, where that is outstanding.
+        """
+        entry, room = self.offer(source, builder, batch, frame_within)
+        if entry is not None and not room:
+            self._wait_for_room(entry, room_within)
+        return entry
+
+    def offer(
+        self, source: Source, builder: Builder[Source], batch: Batch | None, frame_within: float = 0.0
+    ) -> tuple[Entry | None, bool]:
+        """As `take`, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
+        record, reason = self._build(source, builder)
+        if record is None:
+            self._gone(reason, batch)
+            return None, True
+        if frame_within > 0:
+            self._producer.await_frame(record, frame_within)
+        if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+            self.deferred.append((record, reason))
+            if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
+                batch.take()
+                batch.settle(Outcome.DROPPED)
+            receipts.postponed(record.event_id)
+            return None, True
+        entry, room = None, True
+        if reason:
+            self._refuse(record, reason, batch)
+            tell()
+        else:
+            entry, room = self._start(record, batch)
+        if self.deferred:
+            self.start_deferred()
+        return entry, room
+
+    def _build(self, source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
+        """The record, or the dead letter and why it is one, or nothing and why."""
+        try:
+            return builder.build(source), ""
+        except ConversionError as error:
+            reason = f"conversion:{error.field}"
+            note(reason, "%s: %s", _DEAD_LETTER if self._state.outbox else _NO_OUTBOX, error)
+            try:
+                return builder.letter(source), reason
+            except Exception as fault:  # noqa: BLE001 - as below
+                error_of_ours: Exception = fault
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
+            error_of_ours = fault
+        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
+        return None, _FAULT
+
+    def _gone(self, fault: str, batch: Batch | None) -> None:
+        """There is nothing to be delivered of a record."""
+        with self._state.lock:
+            self._state.ledger.accepted += 1
+            self._state.dropped(fault or "own_log_line")
+            if batch is not None:
+                batch.take()
+                batch.settle(Outcome.DROPPED)
+
+    def start_deferred(self) -> None:
+        with self._state.lock:  # while one is in neither place, nobody counts
+            while self.deferred:
+                record, reason = self.deferred.popleft()
+                if reason:
+                    self._refuse(record, reason, None)
+                else:
+                    entry, room = self._start(record, None)
+                    if not room:
+                        self.give_up(entry)
+
+    def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
+        state = self._state
+        with state.lock:
+            in_flight = state.ledger.in_flight
+            state.ledger.accepted += 1
+            if batch is not None:
+                batch.take()
+            outcome = Outcome.DROPPED
+            try:
+                outcome = state.refuse(letter, reason)
+            finally:
+                if state.ledger.in_flight > in_flight:
+                    state.dropped("interrupted")
+                if batch is not None:
+                    batch.settle(outcome)
+
+    def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool]:
+        state = self._state
+        lane = state.lanes[record.category]
+        row = encode_row(record, "", time.time_ns()) if lane.durable else None
+        room, is_crowded = True, False
+        if state.busy:
+            state.make_way()
+        with state.lock:
+            state.busy = True
+            entry = state.outside(record, batch)
+            try:
+                if record.cuts:
+                    state.ledger.truncated += record.cuts
+                    if record.uncut is not None:
+                        state.attach(record, record.uncut)
+                if state.closed:
+                    state.drop(entry, SHUTDOWN)
+                elif state.away or lane.diverts(record.key):
+                    self._divert(lane, entry, row)
+                    is_crowded = self._sending.take_along(lane)
+                else:
+                    state.enter(lane, entry, row)
+                    room = self._sending.send(lane, entry)
+            except BaseException:  # Ctrl-C
+                state.interrupted(lane, entry)
+                raise
+            finally:
+                state.busy = False
+        if is_crowded:
+            self._producer.poll(0)
+        return entry, room
+
+    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> None:
+        """A record cannot be sent at once. Expects the lock to be held."""
+        state = self._state
+        if lane.paused and state.outbox is None and not state.closed and len(lane.again) < _LONGEST_AGAIN:
+            lane.wait_again(entry)
+        else:
+            state.keep(lane, entry, state.away or lane.blocked or "queue_full", row=row)
+
+    def _wait_for_room(self, entry: Entry, seconds: float) -> None:
+        """The local queue is full: serve reports until there is room, and give up after a while."""
+        deadline = time.monotonic() + seconds
+        settled = False
+        try:
+            while not settled and time.monotonic() < deadline:
+                self._producer.poll(_ROOM_SECONDS)
+                settled = self.try_again(entry)
+        finally:
+            if not settled:
+                self.give_up(entry)
+
+    def try_again(self, entry: Entry) -> bool:
+        """Send an entry for which there was no room; whether it has its place now."""
+        state = self._state
+        lane = state.lanes[entry.record.category]
+        with state.lock:
+            if state.away or lane.diverts(entry.record.key):
+                self._divert(lane, entry)
+                return True
+            state.depart(lane, entry)
+            return self._sending.send(lane, entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Do without room: an entry waits in the outbox, or is dropped."""
+        with self._state.lock:
+            self._divert(self._state.lanes[entry.record.category], entry)

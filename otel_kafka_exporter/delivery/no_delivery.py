@@ -1,0 +1,47 @@
+"""The delivery of an exporter that cannot deliver, since its settings are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import RLock
+
+from otel_kafka_exporter.process import DeliveryStats, Metrics
+
+from .accounting import Ledger
+
+
+class NoDelivery:
+    """Delivers nothing: every record is dropped with one and the same reason.
+
+    Args:
+        reason: that reason.
+        metrics: told of it, since nobody holds an exporter that OpenTelemetry's own set-up made.
+    """
+
+    def __init__(self, reason: str, metrics: Metrics) -> None:
+        self._reason = reason
+        self._ledger = Ledger()
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
+        metrics.observe(self)
+
+    def stats(self) -> DeliveryStats:
+        with self._lock:
+            return self._ledger.stats()
+
+    def outbox_usage(self) -> None:
+        return None
+
+    def hand_over(self, source: object, builder: object) -> None:
+        self.deliver([source], builder)
+
+    def deliver(self, sources: Sequence[object], _builder: object) -> bool:
+        with self._lock:
+            self._ledger.accepted += len(sources)
+            self._ledger.dropped[self._reason] += len(sources)
+        return not sources
+
+    def flush(self, _seconds: float) -> bool:
+        return True
+
+    def close(self, seconds: float) -> None:
+        pass

@@ -1,0 +1,153 @@
+"""Receipts: who waits for an event's delivery, and what delivery tells them.
+
+An event carries its ID from the call that emits it to the report of the broker, through whichever processor; so a
+waiter and delivery need nothing but that ID in common.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
+from otel_kafka_exporter.process import Outcome
+
+
+class Receipt(NamedTuple):
+    """Where a broker has put an event; all in-sync replicas have it.
+
+    Attributes:
+        event_id: the envelope's.
+        topic: the topic.
+        partition: its partition.
+        offset: its place in that.
+        timestamp: Kafka's, in Unix milliseconds.
+    """
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+#: What becomes of an event that somebody waits for.
+Result = Receipt | DeliveryError | DeliveryTimeout
+
+
+class _Waiter:
+    __slots__ = ("outcome", "settled")
+
+    def __init__(self) -> None:
+        self.settled = threading.Event()
+        self.outcome: Result | None = None
+
+    def settle(self, outcome: Result) -> None:
+        self.outcome = outcome
+        self.settled.set()
+
+
+class Waiter(Protocol):
+    """Waits for an event."""
+
+    def settle(self, outcome: Result) -> None:
+        """Called in whichever thread serves the broker's report, once."""
+
+
+#: By event ID. Delivery looks here only when it is not empty.
+waiting: dict[str, Waiter] = {}
+#: The exporters of this process that deliver.
+_pipelines: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+def pipeline_opened(pipeline: object) -> None:
+    """An exporter that delivers is there."""
+    _pipelines.add(pipeline)
+
+
+def pipeline_closed(pipeline: object) -> None:
+    """It is shut down."""
+    _pipelines.discard(pipeline)
+
+
+def is_pipeline_open() -> bool:
+    """Whether anything in this process delivers to Kafka."""
+    return bool(_pipelines)
+
+
+class _Expectation:
+    """A wait for one event, to begin before it is emitted."""
+
+    def __init__(self, event_id: str) -> None:
+        self._event_id = event_id
+        self._waiter = _Waiter()
+        waiting[event_id] = self._waiter
+
+    def result(self, seconds: float) -> Receipt:
+        """The receipt.
+
+        Raises:
+            DeliveryTimeout: there is none in time; the event is still accounted for.
+            DeliveryError: there will be none.
+        """
+        if not self._waiter.settled.wait(seconds):
+            raise DeliveryTimeout(
+                f"event {self._event_id}: expected the broker's acknowledgement within {seconds:g} s, got none yet."
+                " It is still accounted for, and delivered later if it was spooled."
+            )
+        outcome = self._waiter.outcome
+        if isinstance(outcome, Receipt):
+            return outcome
+        assert outcome is not None  # noqa: S101 - set before the event is
+        raise outcome
+
+
+@contextmanager
+def expected(event_id: str) -> Iterator[_Expectation]:
+    """Wait for an event that is emitted within.
+
+    Raises:
+        NoPipelineError: nothing in this process delivers to Kafka.
+    """
+    if not _pipelines:
+        raise NoPipelineError(
+            "wait: expected a KafkaLogExporter or KafkaLogRecordProcessor in this process, got none."
+            " Add one to the LoggerProvider, or do not wait."
+        )
+    try:
+        yield _Expectation(event_id)
+    finally:
+        waiting.pop(event_id, None)
+
+
+def delivered(receipt: Receipt) -> None:
+    """A broker has the event."""
+    _settle(receipt.event_id, receipt)
+
+
+def failed(event_id: str, outcome: Outcome, reason: str) -> None:
+    """The event was dropped or dead-lettered."""
+    _settle(event_id, DeliveryError(event_id, outcome, reason))
+
+
+def postponed(event_id: str) -> None:
+    """The event will be delivered when the call goes on that its own thread was interrupted in: waiting is in vain."""
+    if event_id in waiting:
+        error = DeliveryTimeout(
+            f"event {event_id}: expected the broker's acknowledgement, got none: it was emitted within a log call of"
+            " the same thread, and is delivered after that."
+        )
+        _settle(event_id, error)
+
+
+def _settle(event_id: str, outcome: Result) -> None:
+    waiter = waiting.get(event_id)
+    if waiter is not None:
+        waiter.settle(outcome)
+
+
+os.register_at_fork(after_in_child=waiting.clear)

@@ -1,0 +1,20 @@
+"""The client: configuration, the producer of one process, what an error code asks for, the Schema Registry's frames.
+
+Delivery and the ways in import it; `schema_registry` is imported by its name, since it loads Protobuf.
+Held here: the client is made and renewed per process, never called in a forked child, and its secrets are masked.
+"""
+
+from .errors import NO_SCHEMA_ID, verdict
+from .producer import KafkaProducer, NoSchemaIdError, OnReport
+from .producer_config import check_with_librdkafka, librdkafka_config, message_timeout
+
+__all__ = [
+    "NO_SCHEMA_ID",
+    "KafkaProducer",
+    "NoSchemaIdError",
+    "OnReport",
+    "check_with_librdkafka",
+    "librdkafka_config",
+    "message_timeout",
+    "verdict",
+]

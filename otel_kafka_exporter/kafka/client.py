@@ -1,0 +1,98 @@
+"""One librdkafka producer, from its making to its end. Nobody waits for its end, and nobody else brings it about."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+# From the extension module itself: opentelemetry-instrumentation-confluent-kafka patches the package's attribute, and
+# would make a span of every log record.
+from confluent_kafka.cimpl import Producer
+
+from otel_kafka_exporter.process import librdkafka_log
+
+
+class Client:
+    """A librdkafka producer that a thread of its own closes when it is given up and nobody is in a call to it.
+
+    To close it under a call would be a segmentation fault. To wait for its close could take as long as a name
+    resolution that hangs, because librdkafka joins its threads. The thread is there from the start: at the
+    interpreter's exit none can be started any more, from Python 3.12 on. A client without one is never closed, and ends
+    with its process.
+
+    Args:
+        config: librdkafka's configuration.
+        logger: has the method `log`, which is given librdkafka's log lines.
+
+    Raises:
+        Exception: of many types, for whatever librdkafka cannot make a producer of.
+    """
+
+    def __init__(self, config: dict[str, Any], logger: object) -> None:
+        self.producer = Producer(config, logger=logger)
+        # With one reference too many it is not destroyed by chance: that, too, would wait, be it for threads that are
+        # not there in a forked child, or at the interpreter's end while the close is under way.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.producer))
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._calls = 0
+        self._given_up = False
+        self._unused = threading.Event()
+        self._thread = threading.Thread(target=self._close, name="otel-kafka-exporter-close", daemon=True)
+        with suppress(RuntimeError):  # the interpreter is about to end
+            self._thread.start()
+
+    @contextmanager
+    def used(self) -> Iterator[Producer]:
+        """For the length of a call that gives the GIL up.
+
+        Raises:
+            RuntimeError: it was given up, and is closed by now or about to be.
+        """
+        with self._lock:
+            if self._given_up and not self._calls:
+                raise RuntimeError("the client was given up")
+            self._calls += 1
+        try:
+            yield self.producer
+        finally:
+            with self._lock:
+                self._calls -= 1
+                is_last = self._given_up and not self._calls
+            if is_last:
+                self._unused.set()
+
+    def give_up(self) -> None:
+        """Take back what is on its way, and have it closed. Whoever is in a call to it gets out of it first."""
+        with suppress(RuntimeError), self.used() as producer:
+            try:
+                # Closing one that still has records takes up to `message.timeout.ms`.
+                purge(producer)
+                producer.flush(0)
+            except Exception as error:  # noqa: BLE001 - one with a fatal error raises from any of these, SystemError included
+                librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)
+            finally:
+                with self._lock:
+                    self._given_up = True
+
+    def wait_closed(self, seconds: float) -> None:
+        """Wait for its end, at most for so long."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _close(self) -> None:
+        self._unused.wait()
+        try:
+            self.producer.close()
+        except Exception as error:  # noqa: BLE001 - as above
+            librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(self.producer))
+
+
+def purge(producer: Producer) -> None:
+    """Take back every record that has no report yet; the reports, which come with the next polls, say so."""
+    # confluent-kafka has it the wrong way round: with `blocking=False` this waits, with the GIL held, for threads that
+    # may be in a name resolution that hangs.
+    producer.purge(in_queue=True, in_flight=True, blocking=True)

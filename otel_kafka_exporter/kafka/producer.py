@@ -1,0 +1,242 @@
+"""One process's librdkafka producer: made when the first record is there, made anew in a forked child.
+
+Nothing in here decides what becomes of a record. Failures come through three channels, and delivery listens to all:
+`produce` raises `BufferError` when the local queue is full, `produce` raises `KafkaException` when librdkafka refuses
+a record at once, and everything else arrives in the delivery report.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka.cimpl import Producer
+
+from otel_kafka_exporter.process import ForkGate, after_fork_in_child, librdkafka_log, warn
+from otel_kafka_exporter.records import KafkaRecord, lacks_frame
+
+from .client import Client, purge
+from .producer_config import mask
+
+OnReport = Callable[["KafkaError | None", Message], None]
+
+#: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
+#: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
+_ANSWERS_UNTIL_WARM = 2
+#: A client whose very first steps end in a fatal error is replaced once; the next one's error is the cluster's answer.
+_CLIENTS_TRIED = 2
+#: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
+_CLOSE_SECONDS = 0.5
+
+
+class Frames(Protocol):
+    """What goes before the values of a topic."""
+
+    def frame(self, topic: str) -> bytes | None:
+        """It; None while it is not known. Asks for it then, and returns at once."""
+
+    def pending(self, topic: str) -> bool:
+        """Whether it was asked for, and no answer has come yet."""
+
+    def wait(self, topic: str, seconds: float) -> str | None:
+        """Wait for the first answer, at most for so long; None when it is known, else why it is not."""
+
+
+class NoSchemaIdError(Exception):
+    """A record cannot be framed, because the ID of its schema is not known yet."""
+
+
+class KafkaProducer:
+    """librdkafka's producer, lazily and per process.
+
+    Args:
+        config: librdkafka's configuration, as `producer_config.librdkafka_config` makes it.
+        frames: of records that are to be framed; None where there are none of these.
+    """
+
+    def __init__(self, config: Mapping[str, Any], frames: Frames | None = None) -> None:
+        self._config = config
+        self._frames = frames
+        self._client: Client | None = None
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._closed = False
+        # Closed from the making of a client, which resolves a broker's name, to its first answers.
+        self._fork_gate = ForkGate()
+        #: Counts the clients of this process: who gives one up says which one it means.
+        self.client_number = 0
+        #: The latest error that librdkafka told of, for the warning that goes with lost records.
+        self.last_error = ""
+        #: Whether the present client has had its answers.
+        self.warm = False
+        after_fork_in_child(self._after_fork)
+
+    def produce(self, record: KafkaRecord, on_report: OnReport) -> None:
+        """Hand a record to librdkafka, and return at once.
+
+        Raises:
+            BufferError: the local queue is full.
+            KafkaException: librdkafka refuses the record.
+            RuntimeError: the producer is closed, or cannot be made.
+            NoSchemaIdError: the record is to be framed, and the frame is not known.
+        """
+        value = record.value
+        if lacks_frame(record):
+            frame = None if self._frames is None else self._frames.frame(record.topic)
+            if frame is None:
+                raise NoSchemaIdError(f"no schema ID is known for the topic {record.topic}")
+            value = frame + value
+        self._current().producer.produce(
+            record.topic,
+            value,
+            record.key,
+            on_delivery=on_report,
+            timestamp=record.milliseconds,
+            headers=record.headers,
+        )
+
+    def await_frame(self, record: KafkaRecord, seconds: float) -> None:
+        """Wait for the answer by which a record can be framed, if it has to be, at most for so long."""
+        if self._frames is not None and lacks_frame(record):
+            self._frames.wait(record.topic, seconds)
+
+    def frame_is_near(self, topic: str) -> bool:
+        """Whether a topic's frame is known, or its first answer may still come."""
+        return self._frames is not None and (self._frames.frame(topic) is not None or self._frames.pending(topic))
+
+    def flush(self, seconds: float) -> bool:
+        """Serve delivery reports until every record has its own, at most for so long; linger does not apply meanwhile.
+
+        Returns:
+            Whether there is a client to wait for. One that fails in here is given up.
+        """
+        return self._serve_reports(lambda client: client.flush(max(0.0, seconds)))
+
+    def poll(self, seconds: float) -> bool:
+        """Serve delivery reports as they come, at most for so long; returns as `flush` does."""
+        return self._serve_reports(lambda client: client.poll(max(0.0, seconds)))
+
+    def _serve_reports(self, serve: Callable[[Producer], object]) -> bool:
+        with self._lock:
+            client, number = self._client, self.client_number
+        if client is None:
+            return False
+        try:
+            with client.used() as producer:
+                serve(producer)
+        except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
+            if self.client_number == number and not self._closed:
+                warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
+            self.renew(number)
+            return False
+        return True
+
+    def purge(self, number: int) -> None:
+        """Take back every record of that client that has no report yet; their reports say so."""
+        with self._lock:
+            client = self._client if self.client_number == number else None
+        if client is not None:
+            with suppress(RuntimeError), client.used() as producer:
+                purge(producer)
+                self._serve(producer)
+
+    def reachable(self, topic: str, seconds: float) -> bool:
+        """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
+
+        Args:
+            topic: the one to ask for, because a cluster's whole list of topics can be large; empty when there is none.
+            seconds: how long to wait.
+        """
+        deadline = time.monotonic() + seconds
+        for _ in range(_CLIENTS_TRIED):
+            number, client = self.client_number, None
+            try:
+                client = self._current()
+                with client.used() as producer:
+                    for _ in range(_ANSWERS_UNTIL_WARM):
+                        producer.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
+                    producer.poll(0)
+            except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
+                if client is None:  # it could not be made
+                    return False
+                if not _is_fatal(error):
+                    with suppress(RuntimeError), client.used() as producer:
+                        self._serve(producer)
+                    return False
+                self.last_error = str(error)
+                self.renew(number)
+            else:
+                self.last_error = ""
+                self.warm = True
+                self._fork_gate.open()
+                return True
+        return False
+
+    def _serve(self, producer: Producer) -> None:
+        """Let librdkafka's errors and log lines out: they come with poll() only."""
+        try:
+            producer.poll(0)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.last_error = str(error)
+
+    def renew(self, number: int) -> None:
+        """Give that client up, unless another thread has; the next record gets a new one."""
+        with self._lock:
+            if self._client is None or self.client_number != number or self._closed:
+                return
+            client, self._client = self._client, None
+            self.client_number += 1
+            self.warm = False
+        client.give_up()
+
+    def close(self) -> None:
+        """Take back what is on its way, and be of no further use; waits briefly for the client's end."""
+        self._closed = True  # from here on nothing is produced; those who wait go on to serve their reports
+        client = self._client
+        if client is not None:
+            client.give_up()
+            client.wait_closed(_CLOSE_SECONDS)
+        with self._lock:
+            self._client = None
+
+    def _current(self) -> Client:
+        client = self._client
+        if client is not None and not self._closed:
+            return client
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the producer is closed")
+            if self._client is None:
+                self._fork_gate.close()
+                try:
+                    self._client = Client({**self._config, "error_cb": self._on_error}, self)
+                except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
+                    self._fork_gate.open()
+                    self.last_error = mask(str(error), self._config)
+                    raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
+            return self._client
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """librdkafka's log lines, as it hands them to a logger: without the secrets of its configuration."""
+        librdkafka_log.log(level, message, *(mask(str(argument), self._config) for argument in arguments))
+
+    def _on_error(self, error: KafkaError) -> None:
+        # That all brokers are down follows a line on each of them that says why.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
+            self.last_error = mask(error.str(), self._config)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._fork_gate.open()
+        self._client = None  # the inherited one accepts records and delivers none: it is never called again
+        self.warm = False
+        self.last_error = ""
+
+
+def _is_fatal(error: Exception) -> bool:
+    """Whether a client is of no further use. A plain failure is a KafkaException that does not say so."""
+    first = error.args[0] if error.args else None
+    return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())

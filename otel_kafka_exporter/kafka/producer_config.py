@@ -1,0 +1,190 @@
+"""Settings to librdkafka's configuration: what is set for delivery's sake, what may be changed, and what contradicts.
+
+Property names and bounds: librdkafka's CONFIGURATION.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.cimpl import Producer  # see producer.py
+
+from otel_kafka_exporter.errors import SettingsError
+from otel_kafka_exporter.records import REDACTED
+from otel_kafka_exporter.settings import Settings
+
+# Ours, and open to `producer_config`.
+_DEFAULTS: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "client.id": "otel-kafka-exporter",
+    "linger.ms": 5,
+    # A key's partition is the one that the Java client and aiokafka choose; librdkafka's own default agrees for few.
+    "partitioner": "murmur2_random",
+    # A hung broker holds up its partitions for this long; the default is a minute.
+    "socket.timeout.ms": 10_000,
+    # An outage is over for us at most this long after it is over for the cluster; the default is ten seconds.
+    "reconnect.backoff.max.ms": 1_000,
+    # A topic that does not exist is reported within `delivery_wait`; the default is half a minute.
+    "topic.metadata.propagation.max.ms": 1_000,
+    # Idle connections are closed by brokers as a matter of course.
+    "log.connection.close": False,
+}
+
+_ALIASES = {
+    "request.required.acks": "acks",
+    "metadata.broker.list": "bootstrap.servers",
+    "compression.codec": "compression.type",
+    "queue.buffering.max.ms": "linger.ms",
+    "delivery.timeout.ms": "message.timeout.ms",
+}
+
+_SETTING_OF = {
+    "bootstrap.servers": "bootstrap_servers",
+    "compression.type": "compression",
+    "message.max.bytes": "max_record_bytes",
+    "queue.buffering.max.messages": "queue_max_records",
+    "queue.buffering.max.kbytes": "queue_max_bytes",
+}
+
+_REFUSED = {
+    "delivery.report.only.error": "every record's outcome is accounted for",
+    "dr_cb": "delivery reports are the exporter's",
+    "error_cb": "errors are the exporter's to log",
+    "logger": "librdkafka's lines go to the logger otel_kafka_exporter.librdkafka",
+    "on_delivery": "delivery reports are the exporter's",
+    "transactional.id": "records are produced without transactions",
+}
+
+# Properties whose values may stand in an error's text.
+_OPEN = frozenset(
+    {*_DEFAULTS, *_SETTING_OF, "security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "debug"}
+)
+_LEAST_SECRET = 3
+
+# Names to hold a misspelt one against.
+_USUAL = (
+    *_DEFAULTS, *_SETTING_OF, *_ALIASES, "batch.size", "batch.num.messages", "compression.level", "max.in.flight",
+    "message.timeout.ms", "metadata.max.age.ms", "reconnect.backoff.ms", "request.timeout.ms", "retries",
+    "retry.backoff.ms", "sasl.mechanism", "sasl.mechanisms", "sasl.oauthbearer.config", "sasl.oauthbearer.method",
+    "sasl.password", "sasl.username", "security.protocol", "socket.keepalive.enable", "ssl.ca.location",
+    "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "sticky.partitioning.linger.ms",
+    "topic.metadata.refresh.interval.ms",
+)  # fmt: skip
+
+# librdkafka's default.
+_MESSAGE_TIMEOUT_MS = 300_000
+
+# What librdkafka counts of a record beyond key, headers and value.
+_RECORD_OVERHEAD = 1_024
+
+
+def librdkafka_config(settings: Settings) -> dict[str, Any]:
+    """The configuration of the producer.
+
+    Raises:
+        SettingsError: `producer_config` contradicts another setting, itself, or what delivery stands on.
+    """
+    passed = _canonical(settings.producer_config)
+    for name, reason in _REFUSED.items():
+        if str(passed.pop(name, "false")).lower() != "false":
+            raise SettingsError(f"producer_config: expected no {name}, because {reason}. Remove it.")
+    from_settings: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "compression.type": settings.compression,
+        "message.max.bytes": settings.max_record_bytes + _RECORD_OVERHEAD,
+        "queue.buffering.max.messages": settings.queue_max_records,
+        "queue.buffering.max.kbytes": max(1, settings.queue_max_bytes // 1024),
+    }
+    for name, setting in _SETTING_OF.items():
+        _check_same(name, passed, setting, settings, from_settings[name])
+    config = {**_DEFAULTS, **from_settings, **passed}
+    _check_acks(config)
+    if message_timeout(config) <= settings.delivery_wait:
+        raise SettingsError(
+            f"producer_config: message.timeout.ms={config['message.timeout.ms']} contradicts"
+            f" delivery_wait={settings.delivery_wait:g} s: records have to be taken back in order before librdkafka"
+            " gives them up one by one. Set a longer message.timeout.ms or a shorter delivery_wait."
+        )
+    return config
+
+
+def message_timeout(config: Mapping[str, Any]) -> float:
+    """Seconds after which librdkafka gives a record up; infinite when it never does."""
+    try:
+        milliseconds = float(config.get("message.timeout.ms", _MESSAGE_TIMEOUT_MS))
+    except (TypeError, ValueError):
+        milliseconds = _MESSAGE_TIMEOUT_MS  # librdkafka's own check says what is wrong with it
+    return milliseconds / 1000 if milliseconds else math.inf
+
+
+def check_with_librdkafka(config: Mapping[str, Any]) -> None:
+    """Have librdkafka read the configuration, without an address to connect to.
+
+    Raises:
+        SettingsError: it refuses a property or a value, or a file that one names cannot be read.
+    """
+    offline = {name: value for name, value in config.items() if name != "bootstrap.servers"}
+    try:
+        Producer({**offline, "log_level": 0}).flush(0)
+    except (KafkaException, TypeError, ValueError) as error:
+        problem = error.args[0] if error.args else error
+        text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
+        text = mask(text, config)
+        unknown = re.fullmatch(r'No such configuration property: "(.*)"', text)
+        if unknown:
+            close = difflib.get_close_matches(unknown[1], _USUAL, n=1, cutoff=0.7)
+            text = (
+                f"{text}. Did you mean {close[0]}?"
+                if close
+                # The rest of a password with a comma in it would stand here.
+                else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
+            )
+        raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+def mask(text: str, config: Mapping[str, Any]) -> str:
+    """A text of librdkafka's without the values that it was given, but for those of properties that hold no secret."""
+    for name, value in config.items():
+        if isinstance(value, str) and len(value) >= _LEAST_SECRET and name not in _OPEN:
+            text = text.replace(value, REDACTED)
+    return text
+
+
+def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    for given, value in properties.items():
+        name = _ALIASES.get(given, given)
+        if name in canonical and str(canonical[name]) != str(value):
+            raise SettingsError(f"producer_config: expected {name} once, got it with two values, as {given} too.")
+        canonical[name] = value
+    return canonical
+
+
+def _check_same(name: str, passed: Mapping[str, Any], setting: str, settings: Settings, ours: Any) -> None:
+    if name not in passed or str(passed[name]) == str(ours):
+        return
+    chosen = getattr(settings, setting)
+    # A record that fits its limit has to fit librdkafka's, or it would be refused where it could have been cut.
+    if setting in settings.given or name == "message.max.bytes":
+        raise SettingsError(f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them.")
+
+
+def _check_acks(config: Mapping[str, Any]) -> None:
+    acks = str(config["acks"]).lower()
+    idempotent = str(config["enable.idempotence"]).lower() == "true"
+    if acks == "0":
+        raise SettingsError(
+            "producer_config: acks=0 contradicts the accounting, which counts what a broker acknowledged."
+            " Set acks=all, or acks=1 with enable.idempotence=false."
+        )
+    if idempotent and acks not in ("all", "-1"):
+        raise SettingsError(
+            f"producer_config: acks={config['acks']} contradicts enable.idempotence=true, which needs acks=all."
+            " Set acks=all, or enable.idempotence=false too."
+        )

@@ -1,0 +1,24 @@
+"""The ways in from OpenTelemetry: exporter, processor, events; and the parts that every way in is made of.
+
+The publisher and the command line import it. Nothing in here decides what becomes of a record.
+Held here: nothing raises into the application's log calls or its telemetry's set-up.
+"""
+
+from .events import SCOPE, context_attributes, emit_audit_event, emit_security_event
+from .exporter import KafkaLogExporter
+from .pipeline import cleaner_of, delivery_of, producer_of, record_builder_of, registry_of
+from .processor import KafkaLogRecordProcessor
+
+__all__ = [
+    "SCOPE",
+    "KafkaLogExporter",
+    "KafkaLogRecordProcessor",
+    "cleaner_of",
+    "context_attributes",
+    "delivery_of",
+    "emit_audit_event",
+    "emit_security_event",
+    "producer_of",
+    "record_builder_of",
+    "registry_of",
+]

@@ -1,0 +1,137 @@
+"""The exporter: OpenTelemetry's face of the delivery. It decides nothing."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+
+from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
+from otel_kafka_exporter.errors import SettingsError
+from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, warn
+from otel_kafka_exporter.records import Converter, LogRecordBuilder, SdkLogRecord, uuid7
+from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
+
+from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_OWN_LOGGERS = frozenset((QUIET_LOGGER, LIBRDKAFKA_LOGGER))
+
+
+class KafkaLogExporter(LogRecordExporter):
+    """Exports log records, audit events and security events to Kafka as `OnexEnvelopeV1`.
+
+    Making one starts nothing and waits for nothing: the producer is made with the first record, in each process.
+
+        provider.add_log_record_processor(BatchLogRecordProcessor(KafkaLogExporter(bootstrap_servers="localhost:9092")))
+
+    Args:
+        bootstrap_servers: `host:port,host:port`; `OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS` or `KAFKA_BOOTSTRAP_SERVERS`
+            unless given.
+        **settings: any other setting by its name, see `Settings`; each has an environment variable.
+
+    Raises:
+        SettingsError: a setting is unknown, wrong, missing, or contradicts another.
+    """
+
+    _delivery: Delivery | NoDelivery
+    _builder: Any = None  # a delivery that drops everything builds nothing
+    _shutdown_timeout = 0.0
+
+    def __init__(
+        self, *, bootstrap_servers: str | Sequence[str] | None = None, **settings: Unpack[SettingsArguments]
+    ) -> None:
+        self._start(Settings.load({"bootstrap_servers": bootstrap_servers, **settings}))
+
+    def _start(self, settings: Settings) -> None:
+        config = librdkafka_config(settings)
+        check_with_librdkafka(config)
+        for line in unknown_variables(os.environ):
+            warn(line, "%s", line)
+        self._shutdown_timeout = settings.shutdown_timeout
+        cleaner = cleaner_of(settings)
+        self._builder = LogRecordBuilder(
+            Converter(
+                cleaner,
+                uuid7,
+                namespace=settings.namespace,
+                tenant_id=settings.tenant_id,
+                resource_context=settings.resource_context,
+            ),
+            record_builder_of(settings),
+            cleaner,
+            _OWN_LOGGERS,
+        )
+        self._delivery = delivery_of(settings, config, registry_of(settings))
+        receipts.pipeline_opened(self)
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Deliver records; returns when each has its outcome. Never raises.
+
+        Returns:
+            SUCCESS when every record was delivered or is kept in the outbox, else FAILURE; `stats` and one warning per
+            reason say why.
+        """
+        try:
+            delivered = self._delivery.deliver(batch, self._builder)
+        except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
+            log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
+            delivered = False
+        return LogRecordExportResult.SUCCESS if delivered else LogRecordExportResult.FAILURE
+
+    def hand_over(self, record: SdkLogRecord) -> None:
+        """Take one record without waiting for its outcome; for the direct processor."""
+        self._delivery.hand_over(record, self._builder)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until no record is in flight; whether that came about in time."""
+        return self._delivery.flush(timeout_millis / 1000)
+
+    # The batch processor passes what is left of its time only to an ordinary parameter of this name.
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """Take no more records, and stop within `timeout_millis` and the setting `shutdown_timeout`."""
+        receipts.pipeline_closed(self)
+        self._delivery.close(min(timeout_millis / 1000, self._shutdown_timeout))
+
+    def stats(self) -> DeliveryStats:
+        """How many records are in which state, in this process."""
+        return self._delivery.stats()
+
+
+class EntryPointKafkaLogExporter(KafkaLogExporter):
+    """The exporter as OpenTelemetry's own set-up makes it, where an exception would take all telemetry with it.
+
+    With a setting that cannot be used it says so in one line, drops every record with the reason `misconfigured`, and
+    leaves the application and its other telemetry alone.
+
+    Attributes:
+        wants_direct: the setting `direct`.
+        is_idle: whether a direct processor has taken its place.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.is_idle = False
+        self.wants_direct = False
+        try:
+            loaded = Settings.load(settings)
+            self.wants_direct = loaded.direct
+            self._start(loaded)
+            by_entry_point.add(self)
+        except SettingsError as error:
+            self._delivery = NoDelivery("misconfigured", Metrics(""))
+            log.error("no log records go to Kafka: %s", error, extra={"kind": str(error)})
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """As `KafkaLogExporter.export`; nothing while the direct processor takes the same records."""
+        return LogRecordExportResult.SUCCESS if self.is_idle else super().export(batch)
+
+
+#: Those that OpenTelemetry's set-up has made in this process.
+by_entry_point: weakref.WeakSet[EntryPointKafkaLogExporter] = weakref.WeakSet()

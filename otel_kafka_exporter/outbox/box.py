@@ -1,0 +1,191 @@
+"""The directory in which one process keeps its segments, and the lock that says that it lives.
+
+    <outbox_dir>/<configuration>/<uuid>/owner                     locked for as long as the process lives
+    <outbox_dir>/<configuration>/<uuid>/<stream>.<order>.segment
+    <outbox_dir>/<configuration>/set-aside/                       what cannot be read, for a person to look at
+
+A lock is the kernel's (flock), so it ends with the process, however that ends. Each segment's file is locked as well,
+so that even without `owner` nobody takes it from a process that lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from otel_kafka_exporter.process import note
+
+from .mapped_file import NEW
+from .segment_format import VERSION
+from .stream import parse_segment_name
+
+OWNER = "owner"
+SET_ASIDE = "set-aside"
+_BOX_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ATTEMPTS = 10
+
+
+class Box:
+    """One process's directory, whose lock is held.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+
+    @classmethod
+    def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
+        """A new one, and the directories above it where there are none; all for this user only.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        _make_directories(configuration)
+        for _ in range(_ATTEMPTS):
+            path = configuration / str(uuid4())
+            path.mkdir(0o700)
+            box = _lock(path, os.O_CREAT | os.O_EXCL)
+            if box is not None:
+                box.describe(owner)
+                return box
+            # Another process looked for what the dead left, and took this for that.
+        raise OSError(errno.EAGAIN, "other processes took every new directory for a dead one's", str(configuration))
+
+    @classmethod
+    def take(cls, path: Path) -> Box | None:
+        """A dead process's; None while it lives, or when another process takes it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        try:
+            path.rmdir()  # it is empty when its maker, or who took it, died at the wrong moment
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            return _lock(path, os.O_CREAT)  # if somebody removed it, the segments still know whether they are used
+        return None
+
+    def describe(self, owner: Mapping[str, object]) -> None:
+        """Write down whose it is; where that is not possible, remove it.
+
+        Raises:
+            OSError: it is not.
+        """
+        try:
+            text = json.dumps({"version": VERSION, **owner}, default=str)
+            os.pwrite(self._descriptor, text.encode(), 0)
+        except BaseException:  # Ctrl-C too; it goes on from here
+            try:
+                self.remove()
+            finally:
+                self.release()
+            raise
+
+    def intact(self) -> bool:
+        """Whether the directory and its lock are still there."""
+        try:
+            status = (self.path / OWNER).lstat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def names(self) -> list[str]:
+        """What is in it, sorted, but for its lock. Segments that were never finished are removed: no row is in them."""
+        found = []
+        for path in sorted(self.path.iterdir()):
+            if path.name.endswith(NEW) and parse_segment_name(path.name.removesuffix(NEW)):
+                path.unlink(missing_ok=True)
+            elif path.name != OWNER:
+                found.append(path.name)
+        return found
+
+    def set_aside(self, name: str, problem: str) -> None:
+        """Move a file to where a person finds it.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        directory = self.path.parent / SET_ASIDE
+        directory.mkdir(0o700, exist_ok=True)
+        target = directory / f"{self.path.name}.{name}"
+        number = 0
+        while os.path.lexists(target):
+            number += 1
+            target = directory / f"{self.path.name}.{name}.{number}"
+        (self.path / name).rename(target)
+        note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
+
+    def remove(self) -> None:
+        """Remove the directory, once no segment is in it; what is not ours is set aside.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for name in self.names():
+            self.set_aside(name, "expected nothing but segments in an outbox's directory")
+        if self.intact():
+            (self.path / OWNER).unlink()
+        self.path.rmdir()
+
+    def release(self) -> None:
+        """Give the lock up."""
+        os.close(self._descriptor)
+
+
+def boxes(configuration: Path) -> list[Path]:
+    """The directories of all processes of one configuration, the youngest first; none where nothing can be read."""
+    found = []
+    with suppress(OSError):
+        for path in configuration.iterdir():
+            if _BOX_NAME.fullmatch(path.name):
+                made = 0
+                with suppress(OSError):
+                    made = (path / OWNER).stat().st_mtime_ns
+                found.append((made, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _lock(path: Path, flags: int) -> Box | None:
+    try:
+        descriptor = os.open(path / OWNER, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except (FileNotFoundError, FileExistsError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        box = Box(path, descriptor)
+        if box.intact():
+            return box
+        # Who held the lock before has removed it.
+    except BlockingIOError:
+        pass
+    except BaseException:  # Ctrl-C too; it goes on from here
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _make_directories(configuration: Path) -> None:
+    missing = []
+    directory = configuration
+    while not os.path.lexists(directory):
+        missing.append(directory)
+        directory = directory.parent
+    for directory in reversed(missing):
+        with suppress(FileExistsError):  # another process makes it, too
+            directory.mkdir(0o700)

@@ -1,0 +1,203 @@
+"""Records that survive the process: what waits to be delivered, and what never will be.
+
+Rows are kept in segments (`segment`), one queue of them for each stream (`stream`), in the process's own directory
+(`box`), or in memory only. What a dead process left is adopted by a living one of the same configuration (`adoption`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from otel_kafka_exporter.errors import OutboxError
+
+from .adoption import Adoption
+from .segment import WAITING, Segment
+from .storage import OnLoss, Storage
+from .stream import Place, SegmentQueue, Stream
+
+__all__ = ["Front", "OnLoss", "Outbox", "Usage"]
+
+
+class Usage(NamedTuple):
+    """How much there is.
+
+    Attributes:
+        bytes: what is allocated, on the disk or in memory.
+        waiting: rows that wait, by stream.
+        oldest: when the oldest segment was made in which rows wait, in Unix nanoseconds; None when none do.
+    """
+
+    bytes: int
+    waiting: Mapping[Stream, int]
+    oldest: int | None
+
+
+class Front:
+    """Puts rows before all that were in a stream when it was made, in the order in which they are appended."""
+
+    def __init__(self, storage: Storage, queue: SegmentQueue) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._order = queue.orders_before()
+        self._created = queue.segments[0].created if queue.segments else 0  # its rows are at least as old
+        self._writing: Segment | None = None
+
+    def append(self, payload: bytes, state: int = WAITING) -> Place:
+        """Put a row there.
+
+        Raises:
+            OutboxError: it cannot be kept.
+        """
+        segment = self._writing
+        if segment is not None and not segment.closed:
+            offset = segment.append(payload, state)
+            if offset is not None:
+                return Place(segment, offset)
+        new = self._storage.add(self._queue, self._order, len(payload), segment, self._created)
+        self._order += 1
+        self._writing = new
+        return Place(new, cast("int", new.append(payload, state)))
+
+
+class Outbox:
+    """What waits to be delivered, and the dead letters. Not thread-safe: its owner's lock guards every call but `sync`.
+
+    Nothing is made on the disk before the first row is put here or adopted.
+
+    Args:
+        directory: below which every process has its own; None keeps the rows in memory.
+        configuration: the name of what must be the same for one process to adopt what another one left.
+        max_bytes: how much may be allocated. Where more is needed the oldest application segment gives way, its dead
+            letters among them; audit and security never do.
+        owner: what the process says of itself, for who looks at its directory.
+        on_loss: is told the stream, how many rows of it were lost that waited, and why: `outbox_full` where they gave
+            way, `outbox_damaged`. It is called in the middle of other calls, and must make none itself.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        configuration: str,
+        max_bytes: int,
+        owner: Mapping[str, object],
+        on_loss: OnLoss,
+    ) -> None:
+        self._configuration = None if directory is None else directory.absolute() / configuration
+        self._max_bytes = max_bytes
+        self._owner = owner
+        self._on_loss = on_loss
+        self._begin()
+
+    def _begin(self) -> None:
+        self._storage = Storage(self._configuration, self._max_bytes, self._owner, self._on_loss)
+        self._adoption = Adoption(self._storage)
+        self._queues = self._storage.queues
+
+    def append(self, stream: Stream, payload: bytes, state: int = WAITING) -> Place:
+        """Put a row behind all others of its stream; once this returns it survives the process.
+
+        Raises:
+            OutboxError: it cannot be kept.
+        """
+        queue = self._queues[stream]
+        segment = queue.writing
+        if segment is not None:
+            offset = segment.append(payload, state)
+            if offset is not None:
+                return Place(segment, offset)
+        new = self._storage.add(queue, queue.order_behind(), len(payload), segment)
+        queue.writing = new
+        if segment is not None and not segment.live and not segment.closed:
+            self._storage.discard(queue, segment)
+        return Place(new, cast("int", new.append(payload, state)))
+
+    def front(self, stream: Stream) -> Front:
+        """A way to put rows before all that are in a stream now."""
+        return Front(self._storage, self._queues[stream])
+
+    def next_waiting(self, stream: Stream, after: Place | None = None) -> Place | None:
+        """The first row that is WAITING, or the first behind another row; None when there is none."""
+        return self._queues[stream].next_waiting(after)
+
+    def read(self, place: Place) -> bytes:
+        """The payload of a row.
+
+        Raises:
+            ValueError: it is damaged, or has gone. Who reads it counts a damaged one as lost, and sets it DONE.
+        """
+        return place.segment.read(place.offset)
+
+    def set_state(self, place: Place, state: int) -> None:
+        """Change the state of a row; of one that has gone, nothing."""
+        segment = place.segment
+        if segment.closed:
+            return
+        segment.set_state(place.offset, state)
+        if segment.live:
+            return
+        for queue in self._queues.values():
+            if queue.writing is segment:
+                return
+        for queue in self._queues.values():
+            if segment in queue.segments:
+                self._storage.discard(queue, segment)
+
+    def exists(self, place: Place) -> bool:
+        """Whether a row's segment is still there: it goes when it has to give way, or all its rows are DONE."""
+        return not place.segment.closed
+
+    def waiting(self, stream: Stream) -> int:
+        """How many rows of a stream are WAITING."""
+        return self._queues[stream].waiting()
+
+    def usage(self) -> Usage:
+        """How much there is."""
+        created = [segment.created for _, segment in self._storage.segments() if segment.waiting]
+        waiting = {stream: queue.waiting() for stream, queue in self._queues.items()}
+        return Usage(self._storage.allocated(), waiting, min(created, default=None))
+
+    def adopt(self) -> Generator[tuple[Stream, int], None, None]:
+        """Take over what dead processes of the same configuration left, before all that is here.
+
+        What was SENT by them is WAITING. What there is no room for stays where it is, until there is.
+
+        Returns:
+            One segment in each step: its stream, and how many rows wait that did not before. Between two steps the lock
+            need not be held; an adoption that is not gone through to its end has to be closed.
+        """
+        return self._adoption.adopt()
+
+    def check(self) -> dict[Stream, int]:
+        """See what others did. Call it every second.
+
+        What somebody removed is written anew: a segment's file, the directory, or its lock.
+
+        Returns:
+            How many rows of each stream waited that an operator has settled since the last call.
+        """
+        self._storage.check()
+        return self._storage.settled_by_others()
+
+    def sync(self, place: Place) -> None:
+        """Return when a row is on the disk, or has gone. Call it without the lock: threads that wait share a flush.
+
+        Raises:
+            OutboxError: the disk did not take it.
+        """
+        try:
+            place.segment.sync()
+        except OSError as error:
+            raise OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}") from error
+
+    def close(self) -> None:
+        """Give the lock up; what is not DONE can be adopted, and the rest is removed."""
+        self._storage.close()
+        self._begin()
+
+    def abandon(self) -> None:
+        """Forget everything, in a forked child whose parent goes on with it; no file is touched."""
+        self._adoption.abandon()
+        self._storage.abandon()
+        self._begin()

@@ -1,0 +1,273 @@
+"""Where the outbox's segments are kept, how much they may take, and what gives way to what."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from mmap import PAGESIZE
+from pathlib import Path
+
+from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.process import making_locks, note
+
+from .box import Box
+from .segment import Segment
+from .segment_format import HEADER_BYTES, row_bytes
+from .stream import STREAMS, SegmentQueue, Stream, parse_segment_name, segment_name
+
+RETRY_SECONDS = 10.0  # after a directory could not be used
+RETRY_FULL_SECONDS = 1.0  # after the disk was full
+
+# Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
+MOST_SEGMENTS = 256
+_LEAST_BYTES = 64 * 1024
+_MOST_BYTES = 4 * 1024 * 1024
+_GROWTH = 4
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+OnLoss = Callable[[Stream, int, str], None]
+
+
+class Storage:
+    """The segments of one process, in its directory or in memory.
+
+    Args:
+        configuration: the directory of all processes that may adopt each other's segments; None for memory only.
+        max_bytes: how much may be allocated.
+        owner: what the process says of itself.
+        on_loss: is told the stream, how many rows were lost, and why.
+
+    Attributes:
+        queues: the segments of each stream.
+    """
+
+    def __init__(
+        self,
+        configuration: Path | None,
+        max_bytes: int,
+        owner: Mapping[str, object],
+        on_loss: OnLoss,
+    ) -> None:
+        self.configuration = configuration
+        self.max_bytes = max_bytes
+        self.on_loss = on_loss
+        self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
+        self._owner = owner
+        self._box: Box | None = None
+        self._refusal: tuple[float, OutboxError] | None = None  # until when, in time.monotonic()
+        most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
+        self._most_bytes = max(_LEAST_BYTES, most // PAGESIZE * PAGESIZE)
+
+    def segments(self) -> list[tuple[SegmentQueue, Segment]]:
+        """All of them, each with its queue."""
+        return [(queue, segment) for queue in self.queues.values() for segment in queue.segments]
+
+    def allocated(self) -> int:
+        """The bytes that all of them take."""
+        return sum(segment.size for queue in self.queues.values() for segment in queue.segments)
+
+    def box(self) -> Box:
+        """The process's own directory, which is made when it is needed first.
+
+        Raises:
+            OutboxError: it cannot be made.
+        """
+        if self._box is None:
+            assert self.configuration is not None  # noqa: S101 - what is in memory has no directory
+            self._check_refusal()
+            try:
+                with making_locks:
+                    self._box = Box.make(self.configuration, self._owner)
+            except OSError as error:
+                raise self._refuse(error) from error
+        return self._box
+
+    def owns(self, path: Path) -> bool:
+        """Whether a directory is the process's own."""
+        return self._box is not None and self._box.path == path
+
+    def path(self, queue: SegmentQueue, order: int) -> Path | None:
+        """Where a segment's file belongs."""
+        return None if self.configuration is None else self.box().path / segment_name(queue.stream, order)
+
+    def add(
+        self, queue: SegmentQueue, order: int, payload_bytes: int, before: Segment | None, created: int = 0
+    ) -> Segment:
+        """A new segment, with room for a row of at least this size.
+
+        Args:
+            queue: where to put it.
+            order: its place there.
+            payload_bytes: of the row.
+            before: the one that became full. They grow, so that few records take little and many take few files.
+            created: in Unix nanoseconds; now, unless given.
+
+        Raises:
+            OutboxError: there is no room, or no directory.
+        """
+        least = max(_LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
+        size = least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
+        self._check_refusal()
+        self._make_room(least)
+        while True:
+            try:
+                size = max(least, min(size, self.max_bytes - self.allocated()))
+                with making_locks:
+                    segment = self._create(queue, order, size, created)
+                    queue.add(segment)
+            except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
+                if error.errno in _FULL and size > least:
+                    size = least
+                elif error.errno not in _FULL or not self._evict():
+                    raise self._refuse(error) from error
+            else:
+                return segment
+
+    def _create(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
+        try:
+            return Segment.create(self.path(queue, order), size, order, created)
+        except FileNotFoundError:
+            self.check()  # somebody removed the directory
+            return Segment.create(self.path(queue, order), size, order, created)
+
+    def _make_room(self, least: int) -> None:
+        if self._has_room(least):
+            return
+        self.discard_done()
+        stays = sum(segment.size for queue, segment in self.segments() if queue.stream.category != "application")
+        if stays + least > self.max_bytes:
+            raise OutboxError(
+                "outbox_full",
+                f"expected room for {least} bytes in the outbox, got {stays} of {self.max_bytes} bytes taken by "
+                "records that do not give way; set outbox_max_bytes higher",
+            )
+        while not self._has_room(least) and self._evict():
+            pass
+
+    def discard_done(self) -> None:
+        """Remove the segments whose rows are all DONE, those that are written to as well."""
+        for queue, segment in self.segments():
+            if not segment.live:
+                self.discard(queue, segment)
+
+    def _has_room(self, least: int) -> bool:
+        count = sum(len(queue.segments) for queue in self.queues.values())
+        return count < MOST_SEGMENTS and self.allocated() + least <= self.max_bytes
+
+    def _evict(self) -> bool:
+        """Give up the oldest segment that may give way; whether there was one."""
+        may = [(queue, segment) for queue, segment in self.segments() if queue.stream.category == "application"]
+        if not may:
+            return False
+        queue, segment = min(may, key=lambda pair: (pair[1].created, pair[1].order))
+        lost = segment.waiting
+        try:
+            segment.delete()
+        finally:
+            queue.remove(segment)
+            if lost:
+                self.on_loss(queue.stream, lost, "outbox_full")
+        return True
+
+    def discard(self, queue: SegmentQueue, segment: Segment) -> None:
+        """Remove a segment whose rows are all DONE; if some were damaged, a person may want to look at it."""
+        queue.remove(segment)
+        if segment.damaged and segment.path is not None and self._box is not None and segment.intact():
+            with suppress(OSError):
+                self._box.set_aside(segment.path.name, "expected undamaged rows, got others")
+            segment.close()
+        else:
+            segment.delete()
+        if self._refusal is not None and self._refusal[1].reason == "outbox_full":
+            self._refusal = None
+
+    def check(self) -> None:
+        """Write anew what somebody removed: a segment's file, the directory, or its lock."""
+        box = self._box
+        if box is None:
+            return
+        misplaced = [(queue, segment) for queue, segment in self.segments() if not self._is_placed(queue, segment)]
+        if box.intact() and not misplaced:
+            return
+        note("outbox_removed", "Files of the outbox in %s were removed or replaced; they are written anew", box.path)
+        current = box
+        try:
+            if not box.intact():
+                with making_locks:
+                    current = self._box = Box.make(box.path.parent, self._owner)
+                    box.release()
+            for queue, segment in self.segments():
+                if not self._is_placed(queue, segment):
+                    with making_locks:
+                        self._put_back(current, queue, segment)
+        except OSError as error:
+            note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
+        if current is not box:
+            with suppress(OSError):
+                box.path.rmdir()
+
+    def settled_by_others(self) -> dict[Stream, int]:
+        """How many rows of each stream were settled by others; segments in which nothing is left are removed."""
+        found: dict[Stream, int] = {}
+        for queue, segment in self.segments():
+            settled = segment.settled_by_others()
+            if settled:
+                found[queue.stream] = found.get(queue.stream, 0) + settled
+                if not segment.live and segment is not queue.writing:
+                    self.discard(queue, segment)
+        return found
+
+    def _is_placed(self, queue: SegmentQueue, segment: Segment) -> bool:
+        return segment.path == self.path(queue, segment.order) and segment.intact()
+
+    def _put_back(self, box: Box, queue: SegmentQueue, segment: Segment) -> None:
+        path = box.path / segment_name(queue.stream, segment.order)
+        if segment.intact():
+            segment.move(path)
+            return
+        if os.path.lexists(path):
+            box.set_aside(path.name, "expected the file that this process made, got another")
+        segment.rewrite(path)
+
+    def close(self) -> None:
+        """Leave what is not DONE to be adopted, and remove the rest."""
+        for queue, segment in self.segments():
+            if segment.live:
+                segment.close()
+            else:
+                self.discard(queue, segment)
+        box = self._box
+        if box is not None:
+            with suppress(OSError):  # who adopts the rest removes it then
+                if not any(parse_segment_name(name) for name in box.names()):
+                    box.remove()
+            box.release()
+
+    def abandon(self) -> None:
+        """Close everything in a forked child, whose parent goes on with it; no file is touched."""
+        for _, segment in self.segments():
+            segment.abandon()
+        if self._box is not None:
+            self._box.release()
+
+    def _check_refusal(self) -> None:
+        if self._refusal is not None and time.monotonic() < self._refusal[0]:
+            raise OutboxError(self._refusal[1].reason, str(self._refusal[1]))
+
+    def _refuse(self, error: OSError) -> OutboxError:
+        """The error for what the system said, which holds for a while without asking again."""
+        where = error.filename or self.configuration or "memory"
+        if error.errno in _FULL:
+            seconds = RETRY_FULL_SECONDS
+            problem = f"expected room on the disk of {where}, got: {error.strerror}; free some"
+            refusal = OutboxError("outbox_full", problem)
+        else:
+            seconds = RETRY_SECONDS
+            problem = f"expected a directory that can be written to, got {where}: {error.strerror}; set outbox_dir"
+            refusal = OutboxError("outbox_unavailable", problem)
+        self._refusal = (time.monotonic() + seconds, refusal)
+        return refusal

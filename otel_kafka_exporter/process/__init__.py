@@ -1,0 +1,30 @@
+"""What belongs to one operating-system process: forks, interruptions, our own log lines and metrics, outcomes' names.
+
+The lowest folder: everything may import it, and it imports nothing of ours.
+Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
+"""
+
+from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
+from .interruption import is_interruption
+from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
+from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, tell, warn
+
+__all__ = [
+    "LIBRDKAFKA_LOGGER",
+    "QUIET_LOGGER",
+    "DeliveryStats",
+    "Disposition",
+    "ForkGate",
+    "Metrics",
+    "OutboxUsage",
+    "Outcome",
+    "after_fork_in_child",
+    "at_worker_exit",
+    "is_interruption",
+    "librdkafka_log",
+    "log",
+    "making_locks",
+    "note",
+    "tell",
+    "warn",
+]

@@ -1,0 +1,141 @@
+"""A publisher between its start and its stop: a delivery, and the inboxes of the event loops that use it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter.delivery import Batch
+from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
+from otel_kafka_exporter.process import DeliveryStats, Outcome, after_fork_in_child
+from otel_kafka_exporter.records import (
+    CATEGORIES,
+    MAX_SERVICE_NAME_LENGTH,
+    UNKNOWN_SERVICE,
+    Publication,
+    PublicationBuilder,
+    identifier,
+    uuid7,
+)
+from otel_kafka_exporter.settings import Settings
+
+from .inbox import Inbox
+from .route import KafkaError
+
+_PUBLISHED = (Outcome.DELIVERED, Outcome.SPOOLED)
+
+
+class Connection:
+    """Publishes, from any thread and event loop.
+
+    Args:
+        settings: of delivery and conversion.
+        source: of events whose arguments name no service; the process's own name unless given.
+        publish_timeout: seconds that an outcome is waited for.
+
+    Attributes:
+        delivery: what it stands on.
+
+    Raises:
+        SettingsError: librdkafka refuses its configuration.
+    """
+
+    def __init__(self, settings: Settings, source: str | None, publish_timeout: float) -> None:
+        config = librdkafka_config(settings)
+        check_with_librdkafka(config)
+        self._settings = settings
+        self._publish_timeout = publish_timeout
+        self._registry = registry_of(settings)
+        self._records = record_builder_of(settings)
+        self._builder = PublicationBuilder(
+            self._records,
+            cleaner_of(settings),
+            uuid7,
+            namespace=settings.namespace,
+            tenant_id=settings.tenant_id,
+            source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+        )
+        self._inboxes: tuple[Inbox, ...] = ()
+        self._lock = threading.Lock()
+        self.delivery = delivery_of(settings, config, self._registry, self._announce)
+        after_fork_in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._inboxes = ()  # the parent's tasks
+
+    def connect(self, seconds: float) -> None:
+        """Wait for the cluster and the registry. Without them only a connection with an outbox is of use.
+
+        Raises:
+            KafkaError: there were none in time.
+        """
+        deadline = time.monotonic() + seconds
+        problem = self.delivery.reachable(seconds)
+        expected, name = f"a broker at {self._settings.bootstrap_servers}", "bootstrap_servers"
+        if problem is None and self._registry is not None and not self._settings.outbox:
+            topics = [self._records.topic(category) for category in CATEGORIES]
+            problems = [self._registry.wait(topic, deadline - time.monotonic()) for topic in topics]
+            problem = next((each for each in problems if each), None)
+            expected, name = f"the Schema Registry at {self._registry.url}", "schema_registry_url"
+        if problem is not None and not self._settings.outbox:
+            self.delivery.close(0.0)
+            raise KafkaError(
+                f"start: expected {expected} to answer within {seconds:g} s, got: {problem}. Check {name} and that it"
+                " is up, or pass outbox=True to start without it and deliver later."
+            )
+        self.delivery.hurry()  # the thread is there when the first event is
+
+    async def publish(self, publication: Publication) -> bool:
+        """Publish, and wait for the outcome; whether that is a good one."""
+        inbox = self._inbox()
+        awaited = inbox.awaited()
+        if inbox.crowded:
+            await inbox.turn(awaited)
+        without_room = self.delivery.begin(publication, self._builder, awaited)
+        outcome = awaited.outcome or await inbox.outcome(awaited, without_room)
+        return outcome in _PUBLISHED
+
+    def hand_over(self, publication: Publication) -> bool:
+        """Publish without waiting; whether it was taken."""
+        batch = Batch()
+        self.delivery.hand_over(publication, self._builder, batch)
+        return not batch.failed
+
+    def stats(self) -> DeliveryStats:
+        """How many events are in which state."""
+        return self.delivery.stats()
+
+    def close(self) -> None:
+        """Wait for what is on its way, at most for `shutdown_timeout`, and end."""
+        for inbox in self._inboxes:
+            inbox.give_up()
+        self.delivery.close(self._settings.shutdown_timeout)
+        self._announce()
+
+    def _inbox(self) -> Inbox:
+        """The running loop's."""
+        loop = asyncio.get_running_loop()
+        for inbox in self._inboxes:
+            if inbox.loop is loop:
+                return inbox
+        inbox = Inbox(loop, self.delivery, self._publish_timeout)
+        with self._lock:
+            closed = [each for each in self._inboxes if each.loop.is_closed()]
+            self._inboxes = (*(each for each in self._inboxes if each not in closed), inbox)
+        for each in closed:
+            each.give_up()
+        return inbox
+
+    def _announce(self) -> None:
+        for inbox in self._inboxes:
+            inbox.announce()
+
+
+def _service_name() -> str:
+    name = Resource.create().attributes.get("service.name")
+    return name if isinstance(name, str) else ""

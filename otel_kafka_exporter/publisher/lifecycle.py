@@ -1,0 +1,126 @@
+"""A publisher's start and stop: from any thread and event loop, several at once, and again."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from otel_kafka_exporter.process import DeliveryStats, after_fork_in_child
+
+from .route import Route
+
+
+class Lifecycle:
+    """Starts and stops a route.
+
+    Args:
+        make: makes one.
+        start_timeout: seconds that it may take to connect.
+
+    Attributes:
+        route: the present one; None while there is none.
+    """
+
+    def __init__(self, make: Callable[[], Route], start_timeout: float) -> None:
+        self._make = make
+        self._start_timeout = start_timeout
+        self.route: Route | None = None
+        self._latest: Route | None = None
+        self._starting: Future[None] | None = None
+        self._lock = threading.Lock()
+        after_fork_in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._starting = None  # its thread is the parent's
+
+    async def start(self) -> None:
+        """Have a route that is connected. Raises what making and connecting it raise."""
+        if self.route is None:
+            # Shielded, because others may wait for the same start.
+            await asyncio.shield(asyncio.wrap_future(self._begin_start()))
+
+    def _begin_start(self) -> Future[None]:
+        with self._lock:
+            if self._starting is None or self._starting.done():
+                self._starting = _in_thread(self._start)
+            return self._starting
+
+    def _start(self) -> None:
+        route = self._make()
+        route.connect(self._start_timeout)
+        self._use(route)
+
+    def open(self) -> None:
+        """Have a route that may not be connected yet."""
+        if self.route is None:
+            self._use(self._make())
+
+    def _use(self, route: Route) -> None:
+        with self._lock:
+            if self.route is None:
+                self.route = self._latest = route
+                _opened.add(self)
+                return
+        route.close()  # another thread was first
+
+    def abandon_start(self) -> None:
+        """Have a start that is going on, and that nobody waits for any more, end with a stop."""
+        starting = self._starting
+        if starting is not None:
+            starting.add_done_callback(lambda _: self.close())
+
+    async def stop(self) -> None:
+        """Close the route, which may be started again, without blocking the loop."""
+        route = self._take()
+        if route is not None:
+            await asyncio.shield(asyncio.wrap_future(_in_thread(route.close)))
+
+    def close(self) -> None:
+        """Close the route; blocks."""
+        route = self._take()
+        if route is not None:
+            route.close()
+
+    def _take(self) -> Route | None:
+        with self._lock:
+            route, self.route = self.route, None
+        return route
+
+    def stats(self) -> DeliveryStats:
+        """How many events are in which state, since the latest start."""
+        return DeliveryStats(0, 0, 0, 0, 0, {}, 0) if self._latest is None else self._latest.stats()
+
+
+def _in_thread(call: Callable[[], None]) -> Future[None]:
+    """Make a call that blocks in a thread of its own: an event loop's pool may be full, or shut down."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    future.set_running_or_notify_cancel()  # so that no one who waits can cancel it for the others
+    try:
+        threading.Thread(target=run, name="otel-kafka-publisher", daemon=True).start()
+    except RuntimeError:  # the interpreter is about to end
+        run()
+    return future
+
+
+_opened: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """What nobody has stopped delivers what is on its way."""
+    for lifecycle in tuple(_opened):
+        lifecycle.close()

@@ -1,0 +1,93 @@
+"""The original's module functions: one publisher per process, made with the first call, closed at exit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from otel_kafka_exporter.errors import SettingsError
+from otel_kafka_exporter.process import warn
+
+from .publisher import LoggingEventPublisher
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def _publisher() -> LoggingEventPublisher:
+    publisher = LoggingEventPublisher()
+    publisher.open()
+    return publisher
+
+
+def _shared() -> LoggingEventPublisher | None:
+    """The process's publisher; None when its settings cannot be used."""
+    try:
+        with _lock:
+            return _publisher()
+    except SettingsError as error:
+        warn("publisher_misconfigured", "events are not published: %s", error)
+        return None
+
+
+async def publish_application_log(
+    service_name: str,
+    instance_id: str,
+    level: str,
+    logger_name: str,
+    message: str,
+    code: str,
+    context: Mapping[str, Any] | None = None,
+    correlation_id: str | None = None,
+    **more: Any,
+) -> bool:
+    """`LoggingEventPublisher.publish_application_log`, by a publisher that all calls of this process share."""
+    publisher = _shared()
+    return publisher is not None and await publisher.publish_application_log(
+        service_name, instance_id, level, logger_name, message, code, context, correlation_id, **more
+    )
+
+
+async def publish_audit_log(
+    tenant_id: str,
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: str,
+    correlation_id: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> bool:
+    """`LoggingEventPublisher.publish_audit_log`, by a publisher that all calls of this process share."""
+    publisher = _shared()
+    return publisher is not None and await publisher.publish_audit_log(
+        tenant_id, action, actor, resource, outcome, correlation_id, context, **more
+    )
+
+
+async def publish_security_log(
+    tenant_id: str,
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: str,
+    correlation_id: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> bool:
+    """`LoggingEventPublisher.publish_security_log`, by a publisher that all calls of this process share."""
+    publisher = _shared()
+    return publisher is not None and await publisher.publish_security_log(
+        tenant_id, event_type, user_id, resource, decision, correlation_id, context, **more
+    )

@@ -1,0 +1,54 @@
+"""The pure core: log records and arguments to envelopes, envelopes to Kafka records and back. Values in, values out.
+
+Everything above may import it. Protobuf's modules are imported by name: who writes JSON need not load them.
+Held here: whatever comes in, strict JSON comes out, redacted; no thread, socket, file or clock.
+"""
+
+from . import attributes
+from .codes import AuditAction, LogCode, SecurityEventType
+from .conversion import UNKNOWN_SERVICE, Converter, event_type
+from .decoding import decode
+from .encoding import JSON, Encoding, encode_json
+from .envelope import CATEGORIES, Category, OnexEnvelopeV1
+from .fields import MAX_SERVICE_NAME_LENGTH, identifier
+from .ids import uuid7
+from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
+from .log_records import LogRecordBuilder, SdkLogRecord
+from .otlp import to_otlp
+from .publications import Publication, PublicationBuilder
+from .redaction import REDACTED, KeyRedaction, redact_patterns
+from .values import Cleaner, unused_name
+
+__all__ = [
+    "CATEGORIES",
+    "JSON",
+    "MAX_SERVICE_NAME_LENGTH",
+    "REDACTED",
+    "UNKNOWN_SERVICE",
+    "AuditAction",
+    "Category",
+    "Cleaner",
+    "Converter",
+    "Encoding",
+    "Header",
+    "KafkaRecord",
+    "KafkaRecordBuilder",
+    "KeyRedaction",
+    "LogCode",
+    "LogRecordBuilder",
+    "OnexEnvelopeV1",
+    "Publication",
+    "PublicationBuilder",
+    "SdkLogRecord",
+    "SecurityEventType",
+    "attributes",
+    "decode",
+    "encode_json",
+    "event_type",
+    "identifier",
+    "lacks_frame",
+    "redact_patterns",
+    "to_otlp",
+    "unused_name",
+    "uuid7",
+]

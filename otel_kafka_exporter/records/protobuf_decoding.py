@@ -1,0 +1,110 @@
+"""Protobuf to envelopes, with or without the frame of a Schema Registry client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from otel_kafka_exporter.errors import DecodeError
+
+from . import envelope_pb2 as pb
+from .envelope import OnexEnvelopeV1, category_of
+from .protobuf_fault import fault
+
+_FRAME = 5
+#: The last second of the year 9999, after which the text has no room for it.
+_LAST_SECOND = 253_402_300_799
+_MAX_NANOS = 999_999_999
+#: The message's index in the schema's file, in both ways to write it: short for "the first one", and as a list of it.
+_INDEXES = (b"\0", b"\x02\0")
+
+
+def decode_protobuf(data: bytes) -> OnexEnvelopeV1:
+    """The envelope in a bare or framed `onex.logging.v1.Envelope`.
+
+    Raises:
+        DecodeError: there is none; says at which byte, or in which field.
+    """
+    start = _start(data)
+    try:
+        message = pb.Envelope.FromString(data[start:])
+    except Exception:  # noqa: BLE001 - DecodeError, or anything, by a runtime that is not its C one
+        raise DecodeError(fault(data, start, pb.Envelope.DESCRIPTOR)) from None
+    category = category_of(message.event_type)
+    given = message.WhichOneof("payload")
+    if given != category:
+        raise DecodeError(f"payload: expected {category}, as event_type says, got {given or 'nothing'}")
+    payload: dict[str, Any] = {}
+    body = getattr(message, category)
+    for field in body.DESCRIPTOR.fields:
+        value = getattr(body, field.name)
+        if field.enum_type is not None:
+            payload[field.name] = _word(field, value)
+        elif field.name == "timestamp":
+            payload[field.name] = _time(value, "payload.timestamp")
+        else:
+            payload[field.name] = _object(value) if field.name == "context" else value
+    return OnexEnvelopeV1(
+        message.event_type,
+        message.event_id,
+        _time(message.timestamp, "timestamp"),
+        message.tenant_id,
+        message.namespace,
+        message.source,
+        message.correlation_id,
+        message.causation_id,
+        message.schema_ref,
+        payload,
+    )
+
+
+def _start(data: bytes) -> int:
+    """Where the message begins: behind the frame, if there is one."""
+    if data[:1] != b"\0":
+        return 0
+    for index in _INDEXES:
+        if data[_FRAME : _FRAME + len(index)] == index:
+            return _FRAME + len(index)
+    if len(data) <= _FRAME:
+        raise DecodeError(f"expected a frame of {_FRAME + 1} bytes, got {len(data)}")
+    raise DecodeError(f"expected the index of the schema's first message at byte {_FRAME}, got another one")
+
+
+def _word(field: Any, number: int) -> str:
+    """An enumeration's value as the word that JSON has for it."""
+    words = field.enum_type.values_by_number
+    if number == 0 or number not in words:
+        known = " or ".join(_bare(field, value.name) for value in field.enum_type.values[1:])
+        raise DecodeError(f"payload.{field.name}: expected {known}, got the number {number}")
+    return _bare(field, words[number].name)
+
+
+def _bare(field: Any, name: str) -> str:
+    word = name.removeprefix(f"{field.enum_type.name.upper()}_")
+    return word if field.name == "level" else word.lower()
+
+
+def _time(stamp: Timestamp, where: str) -> str:
+    if not (0 <= stamp.seconds <= _LAST_SECOND and 0 <= stamp.nanos <= _MAX_NANOS):
+        raise DecodeError(
+            f"{where}: expected a time from 1970 to 9999, got {stamp.seconds} seconds and {stamp.nanos} nanoseconds"
+        )
+    t = time.gmtime(stamp.seconds)
+    return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}.{stamp.nanos // 1000:06d}Z"
+
+
+def _object(members: Mapping[str, pb.Value]) -> dict[str, Any]:
+    return {name: _value(members[name]) for name in members}
+
+
+def _value(value: pb.Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _object(value.struct_value.fields)
+    if kind == "list_value":
+        return [_value(element) for element in value.list_value.values]
+    # One of a kind that is not known yet is as good as none.
+    return None if kind in (None, "null_value") else getattr(value, kind)

@@ -1,0 +1,310 @@
+"""What a publisher's methods are given, to Kafka records: the arguments are the envelope's fields already.
+
+The same values, limits, redaction and encoding as for log records; here a wrong argument is a `ConversionError` that
+has the parameter's name.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from opentelemetry.trace import INVALID_SPAN, get_current_span
+
+from otel_kafka_exporter.errors import ConversionError
+from otel_kafka_exporter.process import is_interruption
+
+from . import attributes as names
+from .conversion import Converted, event_type
+from .encoding import json_bytes
+from .envelope import CATEGORIES, Category, Level, OnexEnvelopeV1, Payload
+from .fields import (
+    MAX_ID_LENGTH,
+    MAX_SERVICE_NAME_LENGTH,
+    MAX_TENANT_ID_LENGTH,
+    choice_field,
+    describe,
+    identifier,
+    level_named,
+    text_field,
+    trace_context,
+    utc_text,
+)
+from .ids import parse_event_id
+from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .shapes import Shapes
+from .values import Cleaner
+
+_CONTENT_TYPE = b"application/vnd.omninode.publication+json"
+_REMEMBERED = 1024
+
+
+class Publication(NamedTuple):
+    """What one call was given.
+
+    Attributes:
+        category: which of the three methods it was.
+        fields: the parameters that only this method has, in their order.
+        message: of an application log.
+        tenant_id: of audit and security events a field that is required.
+        context: more to say, by name.
+        correlation_id: what belongs together.
+        causation_id: what led to this.
+        event_id: the caller's own, a UUID or a ULID.
+    """
+
+    category: Category
+    fields: tuple[object, ...]
+    message: object
+    tenant_id: object
+    context: object
+    correlation_id: object
+    causation_id: object
+    event_id: object
+
+
+#: The parameters behind `Publication.fields`.
+PARAMETERS: Mapping[Category, tuple[str, ...]] = {
+    "application": ("service_name", "instance_id", "level", "logger_name", "code"),
+    "audit": ("action", "actor", "resource", "outcome"),
+    "security": ("event_type", "user_id", "resource", "decision"),
+}
+
+
+class _Origin(NamedTuple):
+    """The part of an application log's arguments that most calls of one place have in common, checked."""
+
+    service_name: str
+    instance_id: str
+    level: Level
+    severity_text: str | None
+    logger: str
+    code: str
+
+
+class PublicationBuilder:
+    """Makes Kafka records of publications. Threads may share one.
+
+    Args:
+        kafka: makes Kafka records of envelopes.
+        cleaner: makes values fit for JSON and redacts them.
+        new_event_id: makes a UUIDv7 of Unix milliseconds.
+        namespace: the first part of the event type.
+        tenant_id: whose application logs these are.
+        source: whose audit and security events these are; their arguments do not say.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaRecordBuilder,
+        cleaner: Cleaner,
+        new_event_id: Callable[[int], str],
+        *,
+        namespace: str,
+        tenant_id: str,
+        source: str,
+    ) -> None:
+        self._kafka = kafka
+        self._cleaner = cleaner
+        self._new_event_id = new_event_id
+        self._namespace = namespace
+        self._tenant_id = tenant_id
+        self._source = source
+        self._kinds = {
+            category: (event_type(namespace, category), f"registry://{namespace}/logging/{category}/v1")
+            for category in CATEGORIES
+        }
+        self._shapes = Shapes(cleaner)
+        self._origins: dict[tuple[object, ...], _Origin] = {}
+
+    def build(self, publication: Publication) -> KafkaRecord:
+        """The Kafka record.
+
+        Raises:
+            ConversionError: an argument is missing or wrong; has its name.
+        """
+        return self._kafka.build(self.convert(publication))
+
+    def convert(self, publication: Publication) -> Converted:
+        """The envelope, as of a log record.
+
+        Raises:
+            ConversionError: as of `build`.
+        """
+        try:
+            return self._convert(publication)
+        except ConversionError:
+            raise
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            # A value's own code has raised, be it SystemExit.
+            got = type(error).__name__
+            raise ConversionError("arguments", f"expected values, got one that raises {got}") from error
+
+    def _convert(self, publication: Publication) -> Converted:
+        category, fields, message, tenant, context_given, correlation, causation, uid = publication
+        nanoseconds = time.time_ns()
+        milliseconds = nanoseconds // 1_000_000
+        context = self._context(context_given)
+        event_id = self._new_event_id(milliseconds) if uid is None else _event_id(uid)
+        trace_id = traceparent = None
+        span = get_current_span()
+        if span is not INVALID_SPAN:
+            trace = span.get_span_context()
+            trace_id, traceparent = trace_context(trace.trace_id, trace.span_id, trace.trace_flags)
+        correlation_id = trace_id or event_id
+        if correlation is not None:
+            correlation_id, context = self._id(names.CORRELATION_ID, correlation, correlation_id, context)
+        causation_id = correlation_id
+        if causation is not None:
+            causation_id, context = self._id(names.CAUSATION_ID, causation, causation_id, context)
+        timestamp = utc_text(nanoseconds)
+
+        payload: Payload
+        if category == "application":
+            tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
+            origin = self._origin(fields)
+            source = origin.service_name
+            if origin.severity_text is not None:
+                context = {**context, names.SEVERITY_TEXT: origin.severity_text}
+            payload = {
+                "service_name": source,
+                "instance_id": origin.instance_id,
+                "level": origin.level,
+                "logger": origin.logger,
+                "message": self._message(message),
+                "code": origin.code,
+                "context": context,
+            }
+        else:
+            source = self._source
+            tenant_id = _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
+            payload = self._event(category, tenant_id, fields, timestamp, context)
+        kind, schema_ref = self._kinds[category]
+        envelope = OnexEnvelopeV1(
+            kind,
+            event_id,
+            timestamp,
+            tenant_id,
+            self._namespace,
+            source,
+            correlation_id,
+            causation_id,
+            schema_ref,
+            payload,
+        )
+        return category, envelope, milliseconds, traceparent
+
+    def letter(self, publication: Publication) -> KafkaRecord:
+        """The dead letter of a call with a wrong argument: all of it that can be read, redacted, as JSON."""
+        category = publication.category
+        whole = dict(zip(PARAMETERS[category], publication.fields, strict=True))
+        for name in ("message", "tenant_id", "context", "correlation_id", "causation_id", "event_id"):
+            whole[name] = getattr(publication, name)
+        return KafkaRecord(
+            topic=self._kafka.topic(category),
+            key=None,
+            value=json_bytes(self._cleaner.clean_mapping(whole)),
+            headers=[("content-type", _CONTENT_TYPE)],
+            milliseconds=0,
+            category=category,
+        )
+
+    def _context(self, given: object) -> dict[str, Any]:
+        """A context that may go out: itself where it is fit for that, as most are."""
+        if given is None:
+            return {}
+        if type(given) is dict:
+            names_and_types = (*given, *map(type, given.values()))
+            shape = self._shapes.known.get(names_and_types) or self._shapes.work_out(given, names_and_types)
+            if shape.plain and not shape.sensitive:
+                floats = shape.floats
+                if not floats or all(math.isfinite(given[name]) for name in floats):
+                    return given
+        elif not isinstance(given, Mapping):
+            raise ConversionError("context", f"expected a mapping, got {describe(given)}")
+        return self._cleaner.clean_mapping(given)
+
+    def _id(self, name: str, given: object, otherwise: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """A caller's ID; where it is none, the next source, and what was given goes to the context."""
+        text = identifier(given)
+        return (text, context) if text else (otherwise, {**context, name: self._cleaner.clean(given)})
+
+    def _origin(self, place: tuple[object, ...]) -> _Origin:
+        """The checked form of these arguments, remembered: a place in the code logs the same ones each time."""
+        try:
+            origin = self._origins.get(place)
+        except TypeError:  # one cannot be hashed, so it is no text
+            origin = None
+        if origin is not None:
+            return origin
+        service_name, instance_id, level, logger_name, code = place
+        origin = _Origin(
+            _name("service_name", service_name, MAX_SERVICE_NAME_LENGTH),
+            _name("instance_id", instance_id, MAX_ID_LENGTH, blank=True),
+            *level_named(level),
+            _name("logger_name", logger_name, MAX_ID_LENGTH, blank=True),
+            _name("code", code, MAX_ID_LENGTH),
+        )
+        if all(isinstance(each, str) for each in place):
+            if len(self._origins) >= _REMEMBERED:
+                self._origins.clear()
+            self._origins[place] = origin
+        return origin
+
+    def _event(
+        self, category: Category, tenant_id: str, fields: tuple[object, ...], timestamp: str, context: dict[str, Any]
+    ) -> Payload:
+        what, who, resource, choice = fields
+        cleaner = self._cleaner
+        if category == "audit":
+            return {
+                "tenant_id": tenant_id,
+                "action": text_field(cleaner, "action", what),
+                "actor": text_field(cleaner, "actor", who),
+                "resource": text_field(cleaner, "resource", resource),
+                "outcome": choice_field("outcome", choice, names.OUTCOMES),
+                "timestamp": timestamp,
+                "context": context,
+            }
+        return {
+            "tenant_id": tenant_id,
+            "event_type": text_field(cleaner, "event_type", what),
+            "user_id": text_field(cleaner, "user_id", who),
+            "resource": text_field(cleaner, "resource", resource),
+            "decision": choice_field("decision", choice, names.DECISIONS),
+            "timestamp": timestamp,
+            "context": context,
+        }
+
+    def _message(self, message: object) -> str:
+        """A message as text; as of a log record's body, what is no text becomes compact JSON."""
+        if isinstance(message, str):
+            return self._cleaner.text(str.__str__(message))
+        if message is None:
+            raise ConversionError("message", "expected text, got nothing")
+        return orjson.dumps(self._cleaner.clean(message)).decode()
+
+
+def _name(parameter: str, value: object, limit: int, *, blank: bool = False) -> str:
+    """A name or an ID that has to be right, as its place in an envelope decides what readers do with it."""
+    text = identifier(value, limit)
+    if text is not None:
+        return text
+    if blank and isinstance(value, str) and not value.strip():
+        return ""
+    expected = f"text of {'at most' if blank else '1 to'} {limit} characters without NUL"
+    got = f"{len(value)} characters" if isinstance(value, str) and len(value) > limit else describe(value)
+    raise ConversionError(parameter, f"expected {expected}, got {got}")
+
+
+def _event_id(value: object) -> str:
+    text = identifier(value)
+    event_id = text and parse_event_id(text)
+    if not event_id:
+        raise ConversionError("event_id", f"expected a UUID or a ULID, got {describe(value)}")
+    return event_id

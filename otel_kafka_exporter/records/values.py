@@ -1,0 +1,231 @@
+"""Any Python value as one that JSON can carry. Total: whatever comes in, something comes out, and nothing raises.
+
+| in | out |
+|---|---|
+| str | itself; NUL and lone surrogates become U+FFFD |
+| bytes, bytearray, memoryview | base64 |
+| NaN, Infinity; integers beyond 64 bits (-2**63 to 2**64 - 1) | text |
+| mappings, dataclass instances, named tuples | object; keys become text, values of sensitive keys `[REDACTED]` |
+| other collections | array |
+| a container more than `MAX_DEPTH` deep, or one that contains itself | a marker |
+| what comes after `MAX_NODES` values or 64 times as many characters | a marker |
+| what raises while it is read | a marker: its `str()` could show what would have been hidden |
+| anything else | its `str()`, or a marker when that raises |
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from typing import Any
+
+from otel_kafka_exporter.process import is_interruption
+
+from .redaction import REDACTED
+
+MAX_DEPTH = 10
+#: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
+MAX_NODES = 250_000
+_CHARACTERS_PER_NODE = 64
+
+TOO_DEEP = "[TOO DEEP]"
+CIRCULAR = "[CIRCULAR]"
+TOO_MANY = "[TOO MANY VALUES]"
+UNREADABLE_MAPPING = "otel.unreadable"
+
+_NOT_JSON_TEXT = re.compile("[\x00\ud800-\udfff]")
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+
+
+def clean_text(text: str) -> str:
+    """`text` without what JSON's readers and databases refuse: NUL and lone surrogates become U+FFFD."""
+    return _NOT_JSON_TEXT.sub("\ufffd", text)
+
+
+def clean_int(number: int) -> int | str:
+    """`number`, or its text when it takes more than 64 bits."""
+    if _MIN_INT <= number <= _MAX_INT:
+        return number
+    try:
+        return str(number)
+    except ValueError:  # above sys.get_int_max_str_digits(), which bounds a quadratic conversion; hex() is linear
+        return hex(number)
+
+
+def clean_float(number: float) -> float | str:
+    """`number`, or its text when it is not finite."""
+    return number if math.isfinite(number) else str(number)
+
+
+def unused_name(name: str, used: Container[str]) -> str:
+    """`name`, or one with `_` or `-` behind it: two keys of Python can be one of JSON, as 1 and "1" are.
+
+    Such a name has the same words, so that it is as sensitive as the one that it stands for.
+    """
+    if name not in used:
+        return name
+    # Doubling and halving, because a mapping may have a great many such keys.
+    free = 1
+    while name + _suffix(free) in used:
+        free *= 2
+    taken = free // 2
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if name + _suffix(middle) in used:
+            taken = middle
+        else:
+            free = middle
+    return name + _suffix(free)
+
+
+def _suffix(number: int) -> str:
+    """The number-th text of these two characters: `_`, `-`, `__`, `_-`, …"""
+    suffix = ""
+    while number:
+        number -= 1
+        suffix = "_-"[number & 1] + suffix
+        number >>= 1
+    return suffix
+
+
+_name_of_type = type.__dict__["__name__"].__get__  # a metaclass may have a __name__ of its own, which may raise
+
+
+def text_of(value: object) -> str:
+    """`str(value)`, or a marker that names the type when the value cannot say."""
+    try:
+        return clean_text(str(value))
+    except BaseException as error:  # application code runs here, and its sys.exit() would end the export thread
+        if is_interruption(error):
+            raise
+        return f"[UNPRINTABLE {_name_of_type(type(value))}]"
+
+
+class Cleaner:
+    """Makes values fit for JSON and hides what is sensitive.
+
+    Args:
+        is_sensitive: says by its key whether a value is hidden, e.g. `redaction.KeyRedaction().is_sensitive`.
+        text_filter: applied to every text value, e.g. `redaction.redact_patterns`.
+    """
+
+    def __init__(self, is_sensitive: Callable[[str], bool], text_filter: Callable[[str], str] | None = None) -> None:
+        self.is_sensitive = is_sensitive
+        self._text_filter = text_filter
+        #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
+        self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
+
+    def text(self, text: str) -> str:
+        """A text as it may leave the process."""
+        text = clean_text(text)
+        return text if self._text_filter is None else self._text_filter(text)
+
+    def clean(self, value: object) -> Any:
+        """`value` with JSON's types only, redacted; a container in it counts from depth 1."""
+        return _Walk(self).value(value, 1)
+
+    def clean_mapping(self, mapping: Mapping[Any, Any]) -> dict[str, Any]:
+        """`mapping` as an object at depth 0, redacted."""
+        cleaned = _Walk(self).value(mapping, 0)
+        return cleaned if type(cleaned) is dict else {UNREADABLE_MAPPING: cleaned}
+
+
+class _Walk:
+    """One value on its way through a `Cleaner`: the containers that it is in, and how much is left of the budget."""
+
+    __slots__ = ("_cleaner", "_left", "_within")
+
+    def __init__(self, cleaner: Cleaner) -> None:
+        self._cleaner = cleaner
+        self._left = MAX_NODES
+        self._within: set[int] = set()
+
+    def value(self, value: object, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            return TOO_MANY
+        try:
+            cleaned = self._convert(value, depth)
+        except BaseException as error:  # application code runs in here: iterators, properties, even __class__
+            if is_interruption(error):
+                raise
+            return f"[UNREADABLE {_name_of_type(type(value))}]"
+        if type(cleaned) is str:
+            self._left -= len(cleaned) // _CHARACTERS_PER_NODE
+        return cleaned
+
+    def _convert(self, value: object, depth: int) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        # The base type's own conversion: a subclass may do anything in its __str__, __int__ or __float__.
+        if isinstance(value, str):
+            return self._cleaner.text(str.__str__(value))
+        if isinstance(value, int):
+            return clean_int(int.__int__(value))
+        if isinstance(value, float):
+            return clean_float(float.__float__(value))
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return base64.b64encode(bytes(value)).decode("ascii")
+        return self._container(value, depth)
+
+    def _container(self, value: object, depth: int) -> Any:
+        items = _items(value)
+        if items is None and not isinstance(value, Collection):
+            return self._cleaner.text(text_of(value))
+        if id(value) in self._within:
+            return CIRCULAR
+        if depth > MAX_DEPTH:
+            return TOO_DEEP
+        self._within.add(id(value))
+        try:
+            if items is not None:
+                return self.mapping(items, depth)
+            return self._sequence(value, depth)  # type: ignore[arg-type]  # a collection, by the test above
+        finally:
+            self._within.discard(id(value))
+
+    def mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        cleaned: dict[str, Any] = {}
+        for key, value in items:
+            if self._left < 0:
+                cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
+                break
+            name = unused_name(_key_text(key), cleaned)
+            self._left -= 1 + len(name) // _CHARACTERS_PER_NODE
+            cleaned[name] = REDACTED if self._cleaner.is_sensitive(name) else self.value(value, depth + 1)
+        return cleaned
+
+    def _sequence(self, elements: Iterable[Any], depth: int) -> list[Any]:
+        cleaned: list[Any] = []
+        for element in elements:
+            cleaned.append(self.value(element, depth + 1))
+            if self._left < 0:
+                cleaned.append(TOO_MANY)
+                break
+        return cleaned
+
+
+def _items(value: object) -> Iterable[tuple[Any, Any]] | None:
+    """The fields of what has named fields; their names may be sensitive, which its `str()` would show."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value, [field.name for field in dataclasses.fields(value)])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return _fields(value, value._fields)
+    return None
+
+
+def _fields(value: object, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(value, name)) for name in names if hasattr(value, name))
+
+
+def _key_text(key: object) -> str:
+    if isinstance(key, str):
+        return clean_text(str.__str__(key))
+    if isinstance(key, (bytes, bytearray)):
+        return clean_text(bytes(key).decode("utf-8", "replace"))
+    return text_of(key)

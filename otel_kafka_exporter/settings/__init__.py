@@ -1,0 +1,27 @@
+"""Settings: their names, meanings, defaults, bounds and sources; the one place that reads the environment.
+
+Everything above may import it.
+Held here: a `Settings` that exists is valid, and shows no secret.
+"""
+
+from .settings import (
+    ENVIRONMENT_PREFIX,
+    ORIGINAL_VARIABLES,
+    CommonArguments,
+    Settings,
+    SettingsArguments,
+    unknown_variables,
+    variable,
+)
+from .values import boolean
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "ORIGINAL_VARIABLES",
+    "CommonArguments",
+    "Settings",
+    "SettingsArguments",
+    "boolean",
+    "unknown_variables",
+    "variable",
+]

@@ -1,0 +1,368 @@
+"""Settings: their names, meanings, defaults, bounds and sources, all in one table.
+
+Arguments in code and keys of OpenTelemetry's declarative file have the names below; environment variables are the same
+names in capitals behind `OTEL_EXPORTER_KAFKA_`. Arguments come first, then the environment, then the defaults; unset
+and empty are the same. Everything that decides whether a value is acceptable is here and in `values`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from otel_kafka_exporter.errors import SettingsError
+from otel_kafka_exporter.records import Category
+
+from .values import (
+    APPLICATION_KEYS,
+    COMPRESSIONS,
+    DURABILITIES,
+    ENCODINGS,
+    SUBJECTS,
+    addresses,
+    boolean,
+    categories,
+    choice,
+    default_outbox_dir,
+    directory,
+    names,
+    number,
+    properties,
+    properties_file,
+    read_properties_file,
+    registry_url,
+    tenant,
+    topic_part,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+ENVIRONMENT_PREFIX = "OTEL_EXPORTER_KAFKA_"
+#: Variables of the publisher that this package replaces, read where ours is unset.
+ORIGINAL_VARIABLES = {"bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS", "tenant_id": "TENANT_ID"}
+
+_REGISTRY_SETTINGS = ("schema_registry_config", "schema_registry_subject", "schema_registry_auto_register")
+_MAX_TOPIC_LENGTH = 249
+_LONGEST_EVENT_TYPE = ".logging.application.v1"
+
+
+def _setting(
+    default: Any, parse: Callable[[Any], Any], meaning: str, *, shown: str | None = None, secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "meaning": meaning, "shown": str(default) if shown is None else shown, "secret": secret}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All settings of one exporter, validated. Made by `Settings.load`."""
+
+    bootstrap_servers: str = _setting(
+        "", addresses, "Where to find the cluster: `host:port,host:port`.", shown="required"
+    )
+    encoding: Literal["json", "protobuf"] = _setting(
+        "json", choice(ENCODINGS), "How the value is written: `json` or `protobuf`."
+    )
+    schema_registry_url: str | None = _setting(
+        None,
+        registry_url,
+        "Address of a Confluent-compatible Schema Registry, for values with its frame: `http://host:port`. Asks for"
+        " `encoding=protobuf` and the extra `schemaregistry`.",
+        shown="none",
+        secret=True,
+    )
+    schema_registry_config: Mapping[str, Any] = _setting(
+        dict,
+        properties,
+        "Properties of confluent-kafka's `SchemaRegistryClient`, e.g. `basic.auth.user.info=user:password`.",
+        shown="none",
+        secret=True,
+    )
+    schema_registry_subject: Literal["topic", "record", "topic_record"] = _setting(
+        "topic",
+        choice(SUBJECTS),
+        "The subject that the schema is under: `topic` (`{topic}-value`), `record` (`onex.logging.v1.Envelope`) or"
+        " `topic_record`.",
+    )
+    schema_registry_auto_register: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Whether the schema is registered where it is not.",
+        shown="false",
+    )
+    topic_prefix: str = _setting(
+        "", topic_part, "Stands before the event type in the topic's name, e.g. `dev.`.", shown="empty"
+    )
+    namespace: str = _setting("omninode", topic_part, "First part of the event type, and so of the topic.")
+    tenant_id: str = _setting("default", tenant, "The tenant of records that name none; at most 128 characters.")
+    application_key: Literal["service_name", "correlation_id", "instance_id", "none"] = _setting(
+        "service_name",
+        choice(APPLICATION_KEYS),
+        "Key, and so partition and order, of application records: `service_name`, `correlation_id`, `instance_id`"
+        " or `none`. Audit and security events have their tenant.",
+    )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = _setting(
+        "none",
+        choice(COMPRESSIONS),
+        "`none`, `gzip`, `snappy`, `lz4` or `zstd`. KafkaJS and aiokafka read only gzip without extra packages.",
+    )
+    producer_config: Mapping[str, Any] = _setting(
+        dict,
+        properties,
+        "Any librdkafka property: `key=value,key=value`, or a mapping.",
+        shown="none",
+        secret=True,
+    )
+    producer_config_file: str | None = _setting(
+        None,
+        properties_file,
+        "A file of librdkafka properties, `key=value` a line, for secrets and for values with commas;"
+        " `producer_config` goes before it.",
+        shown="none",
+    )
+    delivery_wait: float = _setting(
+        2.0,
+        number(0.01, 300),
+        "Seconds that an export waits for the broker's acknowledgements before its records go to the outbox.",
+    )
+    shutdown_timeout: float = _setting(5.0, number(0, 300), "Seconds that a shutdown takes at most.")
+    max_record_bytes: int = _setting(
+        1_000_000,
+        whole_number(16_384, 999_000_000),
+        "Bytes of a record's key, headers and value. Larger ones are cut, and say so.",
+    )
+    full_queue_wait: float = _setting(
+        0.05,
+        number(0, 300),
+        "Seconds that a log call waits at most for room in the local queue, with the direct processor.",
+    )
+    queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
+    queue_max_bytes: int = _setting(
+        64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Bytes of records held in memory at most."
+    )
+    outbox: bool = _setting(
+        default=True,
+        parse=boolean,
+        meaning="Whether records that cannot be delivered at present are kept on disk, and delivered later.",
+        shown="true",
+    )
+    outbox_dir: str = _setting(
+        default_outbox_dir,
+        directory,
+        "Where they are kept: a directory on a local file system, which processes may share.",
+        shown="user's state directory",
+    )
+    outbox_max_bytes: int = _setting(
+        256 * 1024 * 1024,
+        whole_number(1024 * 1024, 1 << 40),
+        "Bytes that one process keeps there at most. Application records give way first, oldest first.",
+    )
+    durable: tuple[Category, ...] = _setting(
+        ("audit", "security"),
+        categories,
+        "Categories whose records are in the outbox before their log call returns: `audit,security`, `all` or `none`.",
+        shown="audit,security",
+    )
+    durability: Literal["process", "power"] = _setting(
+        "process",
+        choice(DURABILITIES),
+        "What these survive: `process`, its death (also by SIGKILL); `power`, the machine's too, for an fsync each.",
+    )
+    direct: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch"
+        " processor's queue.",
+        shown="false",
+    )
+    redact_keys: tuple[str, ...] = _setting(
+        (), names, "More keys to redact, e.g. `phone,iban`: all that end in the same words.", shown="none"
+    )
+    redact_except: tuple[str, ...] = _setting(
+        (), names, "Keys not to redact after all, e.g. `csrf_token`: the whole key, word by word.", shown="none"
+    )
+    redact_patterns: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Whether texts are searched for bearer tokens, JWTs, AWS keys, PEM blocks and card numbers.",
+        shown="false",
+    )
+    resource_context: tuple[str, ...] = _setting(
+        (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
+    )
+
+    @property
+    def configuration(self) -> str:
+        """Names what records in an outbox are for: processes for which it is the same deliver each other's."""
+        servers = ",".join(sorted(self.bootstrap_servers.split(",")))
+        return hashlib.sha256(f"{servers}|{self.topic_prefix}|{self.namespace}".encode()).hexdigest()[:16]
+
+    #: Which of them were set, and are not the default.
+    given: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from arguments, then the environment, then the defaults.
+
+        Args:
+            arguments: by name; None and an empty text are as if not given.
+            environ: environment variables; the process's own unless given.
+
+        Raises:
+            SettingsError: an unknown name, a wrong value, a missing required one, or two that contradict each other.
+        """
+        environ = os.environ if environ is None else environ
+        for name in arguments:
+            if name not in FIELDS:
+                raise SettingsError(
+                    f"{name}: expected the name of a setting, got an unknown one.{_suggest(name, FIELDS)}"
+                )
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, field in FIELDS.items():
+            source, given = _given(name, arguments, environ)
+            if given is None:
+                continue
+            try:
+                values[name] = field.metadata["parse"](given)
+            except ValueError as error:
+                got = "" if field.metadata["secret"] else f", got {_shown(given)}"
+                raise SettingsError(f"{source}: expected {error}{got}.") from None
+            sources[name] = source
+        if "producer_config_file" in values:
+            from_file = read_properties_file(values["producer_config_file"])
+            values["producer_config"] = {**from_file, **values.get("producer_config", {})}
+        settings = cls(**values, given=frozenset(sources))
+        _validate(settings, sources)
+        return settings
+
+    def __repr__(self) -> str:
+        # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
+        shown = {name: getattr(self, name) for name in FIELDS}
+        shown["producer_config"] = sorted(self.producer_config)
+        shown["schema_registry_config"] = sorted(self.schema_registry_config)
+        shown["schema_registry_url"] = re.sub(r"//[^/@\s]*@", "//[REDACTED]@", self.schema_registry_url or "") or None
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    field.name: field for field in dataclasses.fields(Settings) if "meaning" in field.metadata
+}
+
+
+class CommonArguments(TypedDict, total=False):
+    """The settings as keyword arguments, but for those that are spelt out where they are taken."""
+
+    encoding: str | None
+    schema_registry_url: str | None
+    schema_registry_config: str | Mapping[str, Any] | None
+    schema_registry_subject: str | None
+    schema_registry_auto_register: bool | str | None
+    topic_prefix: str | None
+    namespace: str | None
+    tenant_id: str | None
+    application_key: str | None
+    compression: str | None
+    producer_config: str | Mapping[str, Any] | None
+    producer_config_file: str | os.PathLike[str] | None
+    delivery_wait: float | str | None
+    shutdown_timeout: float | str | None
+    max_record_bytes: int | str | None
+    full_queue_wait: float | str | None
+    queue_max_records: int | str | None
+    queue_max_bytes: int | str | None
+    outbox_dir: str | os.PathLike[str] | None
+    outbox_max_bytes: int | str | None
+    durable: str | Sequence[str] | None
+    durability: str | None
+    direct: bool | str | None
+    redact_keys: str | Sequence[str] | None
+    redact_except: str | Sequence[str] | None
+    redact_patterns: bool | str | None
+    resource_context: str | Sequence[str] | None
+
+
+class SettingsArguments(CommonArguments, total=False):
+    """The settings as keyword arguments; `bootstrap_servers` is spelt out where it is taken."""
+
+    outbox: bool | str | None
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable with our prefix that is no setting: most likely a slip of the pen."""
+    known = {variable(name) for name in FIELDS}
+    return [
+        f"{name}: expected the name of a setting, got an unknown one; it is ignored.{_suggest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
+
+
+def _given(name: str, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, Any]:
+    """Where a setting was set, and to what; None when it was not."""
+    candidates = [(name, arguments.get(name)), (variable(name), environ.get(variable(name)))]
+    if name in ORIGINAL_VARIABLES:
+        original = ORIGINAL_VARIABLES[name]
+        candidates.append((original, environ.get(original)))
+    for source, value in candidates:
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            return source, value
+    return name, None
+
+
+def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
+    """The rules that more than one setting takes part in."""
+    if not settings.bootstrap_servers:
+        raise SettingsError(
+            "bootstrap_servers: expected host:port, got nothing."
+            f" Set {variable('bootstrap_servers')}, or the argument bootstrap_servers."
+        )
+    if settings.encoding != "protobuf":
+        for name in ("schema_registry_url", *_REGISTRY_SETTINGS):
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected encoding=protobuf beside it, got {settings.encoding}.")
+    elif settings.schema_registry_url is None:
+        for name in _REGISTRY_SETTINGS:
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected schema_registry_url beside it, got nothing.")
+    longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
+    if longest > _MAX_TOPIC_LENGTH:
+        source = sources.get("topic_prefix") or sources["namespace"]
+        raise SettingsError(
+            f"{source}: expected topics of at most {_MAX_TOPIC_LENGTH} characters, got {longest}."
+            " Shorten topic_prefix or namespace."
+        )
+    if settings.queue_max_bytes < settings.max_record_bytes:
+        source = sources.get("queue_max_bytes") or sources["max_record_bytes"]
+        raise SettingsError(
+            f"{source}: expected queue_max_bytes to hold at least one record,"
+            f" got {settings.queue_max_bytes} with max_record_bytes={settings.max_record_bytes}."
+        )
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else f" Known are {', '.join(sorted(known))}."
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer that is too long to be written
+        text = f"an {type(value).__name__} of more digits than Python writes"
+    text = re.sub(r"[^\s,'\"]+@", "[REDACTED]@", text)  # credentials before an address
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal
