@@ -55,6 +55,7 @@ class Connection:
             self._records,
             cleaner_of(settings),
             uuid7,
+            time.time_ns,
             namespace=settings.namespace,
             tenant_id=settings.tenant_id,
             source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
@@ -68,6 +69,7 @@ class OtelRoute:
             record_builder_of(settings),
             cleaner_of(settings),
             uuid7,
+            time.time_ns,
             namespace=settings.namespace,
             tenant_id=settings.tenant_id,
             source="",

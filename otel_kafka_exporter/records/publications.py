@@ -7,7 +7,6 @@ has the parameter's name.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -92,6 +91,7 @@ class PublicationBuilder:
         kafka: makes Kafka records of envelopes.
         cleaner: makes values fit for JSON and redacts them.
         new_event_id: makes a UUIDv7 of Unix milliseconds.
+        now: the time in Unix nanoseconds, e.g. `time.time_ns`: a call is its own event's moment.
         namespace: the first part of the event type.
         tenant_id: whose application logs these are.
         source: whose audit and security events these are; their arguments do not say.
@@ -102,6 +102,7 @@ class PublicationBuilder:
         kafka: KafkaRecordBuilder,
         cleaner: Cleaner,
         new_event_id: Callable[[int], str],
+        now: Callable[[], int],
         *,
         namespace: str,
         tenant_id: str,
@@ -110,6 +111,7 @@ class PublicationBuilder:
         self._kafka = kafka
         self._cleaner = cleaner
         self._new_event_id = new_event_id
+        self._now = now
         self._namespace = namespace
         self._tenant_id = tenant_id
         self._source = source
@@ -147,7 +149,7 @@ class PublicationBuilder:
 
     def _convert(self, publication: Publication) -> Converted:
         category, fields, message, tenant, context_given, correlation, causation, uid = publication
-        nanoseconds = time.time_ns()
+        nanoseconds = self._now()
         milliseconds = nanoseconds // 1_000_000
         context = self._context(context_given)
         event_id = self._new_event_id(milliseconds) if uid is None else _event_id(uid)

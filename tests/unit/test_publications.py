@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import Any
 
@@ -28,6 +29,7 @@ def builder() -> PublicationBuilder:
         KafkaRecordBuilder(),
         Cleaner(KeyRedaction().is_sensitive),
         uuid7,
+        time.time_ns,
         namespace="omninode",
         tenant_id="default",
         source="shop",
