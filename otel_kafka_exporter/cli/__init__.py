@@ -16,7 +16,7 @@ def main() -> int:
     """
     try:
         # Not at the top: the exporter is installed without click and rich, and Ctrl-C may come while they load.
-        from .commands import run  # noqa: PLC0415
+        from .root import run  # noqa: PLC0415
 
         return run()
     except KeyboardInterrupt:

@@ -20,7 +20,8 @@ from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, 
 from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
 from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, stored_outboxes
 from otel_kafka_exporter.records import decode, encode_json
-from otel_kafka_exporter.settings import Settings
+
+from .environment import exporter_settings, outbox_directory
 
 _SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0
@@ -28,8 +29,19 @@ _ROOM_SECONDS = 0.1
 _FRAME_SECONDS = 5.0
 
 
-def status(directory: Path, *, as_json: bool) -> int:
-    """Each outbox: its files, owner, records, bytes, age, dead letters."""
+@click.group()
+def outbox() -> None:
+    """See and move what waits on the disk.
+
+    The directory and the cluster are those of the exporter's own environment variables (OTEL_EXPORTER_KAFKA_...).
+    """
+
+
+@outbox.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(*, as_json: bool) -> int:
+    """Each outbox: owner, files, records, bytes, age, dead letters."""
+    directory = outbox_directory()
     found = [_summary(stored) for stored in stored_outboxes(directory)]
     if as_json:
         click.echo(json.dumps(found))
@@ -76,9 +88,13 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
     }
 
 
-def show(directory: Path, *, dead_letters: bool, limit: int, as_json: bool) -> int:
+@outbox.command("list")
+@click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
+@click.option("--limit", default=100, show_default=True, help="Show so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line, with the whole value.")
+def list_(*, dead_letters: bool, limit: int, as_json: bool) -> int:
     """What is in the outboxes, oldest first within each file."""
-    for at, each in enumerate(_rows(directory, dead_letters=dead_letters)):
+    for at, each in enumerate(_rows(outbox_directory(), dead_letters=dead_letters)):
         if at == limit:
             click.echo(f"... more; --limit {limit}", err=True)
             break
@@ -109,20 +125,25 @@ def _text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def drain(settings: Settings, seconds: float) -> int:
+@outbox.command(epilog="Exit codes: 0 nothing is left, 1 something is.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to try.")
+def drain(timeout: float) -> int:
     """Deliver what dead processes of this configuration have left."""
+    settings = exporter_settings()
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings))
-    complete = delivery.drain(seconds)
+    complete = delivery.drain(timeout)
     stats = delivery.stats()
     delivery.close(settings.shutdown_timeout)
     click.echo(f"{stats.delivered} delivered, {stats.spooled} left, {stats.dead_lettered} dead letters")
     return 0 if complete else 1
 
 
-def retry(settings: Settings) -> int:
-    """Send dead letters again that Kafka refused; what it takes is a dead letter no more."""
+@outbox.command(epilog="Exit codes: 0 all of them were delivered, 1 not so.")
+def retry() -> int:
+    """Send dead letters again, once the reason is mended."""
+    settings = exporter_settings()
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     producer = producer_of(config, registry_of(settings))
@@ -171,8 +192,16 @@ def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> 
     return True
 
 
-def purge(directory: Path, *, dead_letters: bool) -> int:
-    """Delete dead letters, or records of processes that are dead."""
+@outbox.command()
+@click.option("--records", is_flag=True, help="Records that wait, of dead processes, instead of dead letters.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(*, records: bool, yes: bool) -> int:
+    """Delete dead letters for good."""
+    directory = outbox_directory()
+    if not yes:
+        what = "records that were never delivered" if records else "dead letters"
+        click.confirm(f"Delete all {what} in {directory}?", abort=True)
+    dead_letters = not records
     purged = 0
     for each in _rows(directory, dead_letters=dead_letters, living=dead_letters):
         settle(each)

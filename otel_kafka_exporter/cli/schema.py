@@ -6,23 +6,39 @@ import dataclasses
 
 import click
 
+from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.kafka.schema_registry import schema_source
 from otel_kafka_exporter.otel import record_builder_of, registry_of
 from otel_kafka_exporter.records import CATEGORIES
-from otel_kafka_exporter.settings import Settings
+
+from .environment import exporter_settings
 
 _SECONDS = 10.0
 
 
+@click.group()
+def schema() -> None:
+    """The Protobuf schema of encoding=protobuf, for readers and for a Schema Registry."""
+
+
+@schema.command()
 def show() -> int:
-    """The schema as a .proto file."""
+    """Print it as a .proto file."""
     click.echo(schema_source(), nl=False)
     return 0
 
 
-def register(settings: Settings) -> int:
-    """Register the schema for the three topics; what is there already stays as it is."""
-    registry = registry_of(dataclasses.replace(settings, schema_registry_auto_register=True))
+@schema.command(epilog="Exit codes: 0 it is registered, 1 it is not.")
+def register() -> int:
+    """Register it for the three topics, in the registry of the exporter's own environment variables.
+
+    What is there already stays as it is.
+    """
+    settings = exporter_settings()
+    try:
+        registry = registry_of(dataclasses.replace(settings, schema_registry_auto_register=True))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     if registry is None:
         raise click.UsageError(
             "expected the address of a Schema Registry, got none."

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from otel_kafka_exporter import OnexEnvelopeV1
-from otel_kafka_exporter.cli.rendering import Screen, pretty, record_line, visible
-from otel_kafka_exporter.cli.tally import Line, Tally, category_of, count_emitted
+from otel_kafka_exporter.cli.demo.rendering import Screen, pretty, record_line, visible
+from otel_kafka_exporter.cli.demo.tally import Line, Tally, category_of, count_emitted
 from otel_kafka_exporter.records.envelope import Category
 
 APPLICATION = {

@@ -42,7 +42,7 @@ def _is_installed(module: str) -> bool:
 def source() -> Path:
     """The web service: a file of the installed package, or of the repository."""
     installed = Path(__file__).with_name("web_service.py")
-    in_repository = Path(__file__).parents[2] / "examples" / "web_service.py"
+    in_repository = Path(__file__).parents[3] / "examples" / "web_service.py"
     for path in (installed, in_repository):
         if path.exists():
             return path

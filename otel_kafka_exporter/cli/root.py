@@ -1,0 +1,45 @@
+"""The command line's root: its commands, one module each, and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from otel_kafka_exporter import __version__
+
+from .demo import demo
+from .outbox import outbox
+from .schema import schema
+
+_INTERRUPTED = 130
+
+
+def run() -> int:
+    """Run the command that `sys.argv` names; returns the exit code."""
+    # A character that the terminal's encoding lacks is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
+    return int(code or 0)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage.",
+)
+@click.version_option(__version__, prog_name="otel-kafka", message="%(prog)s %(version)s")
+def cli() -> None:
+    """OpenTelemetry logs, audit events and security events in Kafka."""
+
+
+for command in (demo, outbox, schema):
+    cli.add_command(command)
