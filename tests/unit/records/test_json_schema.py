@@ -18,10 +18,10 @@ from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
 from tests.records import cleaner
 from tests.strategies import QUICK, any_value, records
-from tests.unit.test_encoding import ENVELOPES
+from tests.unit.records.test_encoding import ENVELOPES
 
 SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "schema" / "onex-envelope-v1.schema.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "docs" / "schema" / "onex-envelope-v1.schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = Draft202012Validator(SCHEMA)
 CONVERTER = Converter(cleaner(), uuid7)
