@@ -6,16 +6,24 @@ import inspect
 import re
 import types
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 import otel_kafka_exporter
 from otel_kafka_exporter import errors
+from scripts.public_surface import surface
 
 PUBLIC = [
     *("ConversionError", "DecodeError", "DeliveryStats", "KafkaLogExporter", "OnexEnvelopeV1", "OtelKafkaError"),
     *("Outcome", "SettingsError", "decode", "emit_audit_event", "emit_security_event"),
 ]
+
+
+def test_the_surface_is_the_committed_one() -> None:
+    """No name, signature, setting's default or entry point changes without a change of the committed text."""
+    committed = Path(__file__).with_name("public_surface.txt").read_text(encoding="utf-8")
+    assert surface().splitlines() == committed.splitlines(), "see what changed; if it is meant: make surface"
 
 
 def test_all_is_sorted() -> None:
