@@ -4,12 +4,11 @@ Everything above may import it.
 Held here: a `Settings` that exists is valid, and shows no secret.
 """
 
+from .arguments import CommonArguments, SettingsArguments
 from .settings import (
     ENVIRONMENT_PREFIX,
     ORIGINAL_VARIABLES,
-    CommonArguments,
     Settings,
-    SettingsArguments,
     unknown_variables,
     variable,
 )

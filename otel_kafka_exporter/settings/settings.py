@@ -12,8 +12,8 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.records import Category
@@ -257,44 +257,6 @@ class Settings:
 FIELDS: dict[str, dataclasses.Field[Any]] = {
     field.name: field for field in dataclasses.fields(Settings) if "meaning" in field.metadata
 }
-
-
-class CommonArguments(TypedDict, total=False):
-    """The settings as keyword arguments, but for those that are spelt out where they are taken."""
-
-    encoding: str | None
-    schema_registry_url: str | None
-    schema_registry_config: str | Mapping[str, Any] | None
-    schema_registry_subject: str | None
-    schema_registry_auto_register: bool | str | None
-    topic_prefix: str | None
-    namespace: str | None
-    tenant_id: str | None
-    application_key: str | None
-    compression: str | None
-    producer_config: str | Mapping[str, Any] | None
-    producer_config_file: str | os.PathLike[str] | None
-    delivery_wait: float | str | None
-    shutdown_timeout: float | str | None
-    max_record_bytes: int | str | None
-    full_queue_wait: float | str | None
-    queue_max_records: int | str | None
-    queue_max_bytes: int | str | None
-    outbox_dir: str | os.PathLike[str] | None
-    outbox_max_bytes: int | str | None
-    durable: str | Sequence[str] | None
-    durability: str | None
-    direct: bool | str | None
-    redact_keys: str | Sequence[str] | None
-    redact_except: str | Sequence[str] | None
-    redact_patterns: bool | str | None
-    resource_context: str | Sequence[str] | None
-
-
-class SettingsArguments(CommonArguments, total=False):
-    """The settings as keyword arguments; `bootstrap_servers` is spelt out where it is taken."""
-
-    outbox: bool | str | None
 
 
 def variable(name: str) -> str:
