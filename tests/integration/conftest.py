@@ -12,9 +12,12 @@ from typing import NoReturn
 
 import pytest
 
-from tests.rig import java
+from tests.rig import java, otelcol
 from tests.rig.kafka import KafkaCluster
+from tests.rig.process import HeldPort
 from tests.rig.registry import SchemaRegistryServer
+
+from .collectors import create_topics
 
 REQUIRE_VARIABLE = "REQUIRE_REAL_SYSTEMS"
 
@@ -68,3 +71,27 @@ def start_kafka(tmp_path: Path) -> Iterator[Callable[[int], KafkaCluster]]:
     require_kafka()
     with contextlib.ExitStack() as clusters:
         yield lambda nodes: clusters.enter_context(KafkaCluster(tmp_path / f"kafka-{uuid.uuid4().hex[:8]}", nodes))
+
+
+@pytest.fixture(scope="session")
+def collector_binary() -> None:
+    """A Collector that can run here."""
+    if lacks := otelcol.missing():
+        lacking(f"a real Collector cannot run here. {' '.join(lacks)}")
+    otelcol.binary()
+
+
+@pytest.fixture
+def prefix(kafka: KafkaCluster) -> str:
+    """A new prefix of topics of the shared broker, which has a topic for each category, and one for what is none."""
+    chosen = f"t{uuid.uuid4().hex[:12]}."
+    create_topics(kafka, chosen)
+    return chosen
+
+
+@pytest.fixture
+def port() -> Iterator[HeldPort]:
+    """A port that is free, and stays so until a server has it."""
+    held = HeldPort()
+    yield held
+    held.close()

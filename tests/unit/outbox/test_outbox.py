@@ -1,34 +1,26 @@
-"""The outbox: its rows, their order, its files and its bounds."""
+"""An outbox gives each stream's waiting rows in their order, whatever its process or another one does to them."""
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 from mmap import mmap
 from pathlib import Path
 
 import pytest
 
-from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import segment, segment_format, storage
+from otel_kafka_exporter.outbox import segment, segment_format
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
 from otel_kafka_exporter.outbox.segment_format import settle_on_disk
-from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream, parse_segment_name, segment_name
+from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
 from tests.interrupting import interrupt_at_signal_point
 from tests.outboxes import (
     APPLICATION,
     AUDIT,
-    CONFIGURATION,
     DEAD,
     QUARTER,
-    SECURITY,
     SEGMENT_BYTES,
     Losses,
     adopt,
-    all_waiting,
-    boxes,
     make_outbox,
     places,
     segments,
@@ -36,16 +28,9 @@ from tests.outboxes import (
 )
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 def fill(outbox: Outbox, stream: Stream, segments: int, letter: bytes = b"x") -> list[Place]:
     """Rows that fill so many segments of the least size, or what is as much."""
     return [outbox.append(stream, letter * QUARTER) for _ in range(4 * segments)]
-
-
-# Rows
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
@@ -148,172 +133,6 @@ def test_usage(tmp_path: Path) -> None:
     oldest = outbox.usage().oldest
     assert oldest is not None
     assert oldest > created
-
-
-def test_names_sort_as_orders_do() -> None:
-    """A segment's name tells its stream and order; other names tell nothing."""
-    for stream in STREAMS:
-        assert parse_segment_name(segment_name(stream, 12)) == (stream, 12)
-        assert segment_name(stream, 9) < segment_name(stream, 10)
-    for name in ("owner", "audit.12.segment", "other.000000000000000012.segment", segment_name(AUDIT, 1) + ".new"):
-        assert parse_segment_name(name) is None
-
-
-# Files
-
-
-def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
-    """Neither making an outbox nor looking into it makes a file."""
-    outbox = make_outbox(tmp_path / "outbox")
-    assert adopt(outbox) == {}
-    outbox.check()
-    assert outbox.next_waiting(APPLICATION) is None
-    outbox.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_files_are_for_this_user_only(tmp_path: Path) -> None:
-    """Directories that were made are 0700, files 0600; a directory of the user's own stays as it is."""
-    (tmp_path / "own").mkdir(0o755)
-    directory = tmp_path / "own" / "made" / "too"
-    make_outbox(directory).append(AUDIT, b"row")
-    assert mode(tmp_path / "own") == 0o755
-    made = [path for path in (tmp_path / "own").rglob("*") if path.is_dir()]
-    assert len(made) == 4
-    assert {mode(path) for path in made} == {0o700}
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    assert len(files) == 2
-    assert {mode(path) for path in files} == {0o600}
-
-
-def test_who_owns_it(tmp_path: Path) -> None:
-    """The owner's file says what the process says of itself, and the version of the format."""
-    outbox = make_outbox(tmp_path)
-    outbox.append(AUDIT, b"row")
-    (box,) = boxes(tmp_path)
-    assert json.loads((box / "owner").read_text()) == {"version": 1, "pid": 7, "host": "h"}
-
-
-def test_nothing_is_left_when_all_is_done(tmp_path: Path) -> None:
-    """An outbox that is closed with nothing but DONE rows leaves no file."""
-    outbox = make_outbox(tmp_path)
-    for stream in STREAMS:
-        outbox.set_state(outbox.append(stream, b"row", SENT), DONE)
-    outbox.close()
-    assert list((tmp_path / CONFIGURATION).iterdir()) == []
-
-
-# Bounds
-
-
-def test_the_oldest_application_records_give_way(tmp_path: Path) -> None:
-    """Beyond its bound an outbox gives up the oldest application segment, and tells of it; the newest always fit."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES, losses)
-    rows = []
-    for n in range(60):
-        rows.append(b"%02d" % n * (QUARTER // 2))
-        outbox.append(APPLICATION, rows[-1])
-        assert outbox.usage().bytes <= 4 * SEGMENT_BYTES
-        left = waiting(outbox)
-        assert left == rows[len(rows) - len(left) :]
-        assert losses.total() == len(rows) - len(left)
-    assert set(losses) == {(APPLICATION, "outbox_full")}
-    assert 4 < len(left) <= 16
-
-
-def test_what_is_on_its_way_is_not_lost(tmp_path: Path) -> None:
-    """Of an evicted segment only the rows that wait are lost; the places of the others are gone."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, SEGMENT_BYTES, losses)
-    places = [outbox.append(APPLICATION, bytes(QUARTER), state) for state in (SENT, WAITING, DONE, WAITING)]
-    outbox.append(APPLICATION, bytes(QUARTER))
-    assert losses == {(APPLICATION, "outbox_full"): 2}
-    assert [outbox.exists(place) for place in places] == [False] * 4
-
-
-def test_audit_and_security_never_give_way(tmp_path: Path) -> None:
-    """For an audit row all application rows give way, their dead letters too, oldest first; audit rows do not."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 8 * SEGMENT_BYTES, losses)
-    outbox.append(DEAD, b"dead")
-    outbox.append(APPLICATION, b"row")
-    outbox.append(SECURITY, b"kept")
-    rows = [b"%d" % n * 3000 for n in range(200)]
-    kept: list[bytes] = []
-
-    def append_all() -> None:
-        for row in rows:
-            outbox.append(AUDIT, row)
-            kept.append(row)
-            assert (APPLICATION, "outbox_full") not in losses or (DEAD, "outbox_full") in losses
-
-    with pytest.raises(OutboxError, match=r"expected room.*set outbox_max_bytes higher") as caught:
-        append_all()
-    assert caught.value.reason == "outbox_full"
-    assert losses == {(DEAD, "outbox_full"): 1, (APPLICATION, "outbox_full"): 1}
-    assert all_waiting(outbox) == {SECURITY: [b"kept"], AUDIT: kept}
-    with pytest.raises(OutboxError, match="expected room"):
-        outbox.append(APPLICATION, b"row")
-    outbox.append(SECURITY, b"there is room in its segment")
-
-
-def test_nothing_gives_way_in_vain(tmp_path: Path) -> None:
-    """A row that would not fit anyway costs no other."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES, losses)
-    outbox.append(APPLICATION, b"row")
-    outbox.append(AUDIT, b"row")
-    with pytest.raises(OutboxError, match="expected room"):
-        outbox.append(AUDIT, bytes(4 * SEGMENT_BYTES))
-    with pytest.raises(OutboxError, match="expected room"):
-        outbox.append(APPLICATION, bytes(8 * SEGMENT_BYTES))
-    assert not losses
-    assert waiting(outbox) == [b"row"]
-
-
-def test_a_large_row_has_a_segment_of_its_size(tmp_path: Path) -> None:
-    """A row that is larger than segments are gets one that it fits."""
-    outbox = make_outbox(tmp_path, 1 << 24)
-    large = os.urandom(3_000_000)
-    outbox.append(AUDIT, b"small")
-    outbox.append(AUDIT, large)
-    outbox.append(AUDIT, b"small, too")
-    assert waiting(outbox, AUDIT) == [b"small", large, b"small, too"]
-
-
-def test_what_is_done_goes_first(tmp_path: Path) -> None:
-    """Segments whose rows are all DONE make room before anything that waits gives way."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 3 * SEGMENT_BYTES, losses)
-    outbox.append(APPLICATION, b"waits")
-    for stream in (AUDIT, SECURITY):
-        outbox.set_state(outbox.append(stream, b"done"), DONE)
-    outbox.append(DEAD, b"letter")
-    outbox.append(AUDIT, b"again")
-    assert not losses
-    assert all_waiting(outbox) == {APPLICATION: [b"waits"], DEAD: [b"letter"], AUDIT: [b"again"]}
-
-
-def test_the_front_is_the_oldest(tmp_path: Path) -> None:
-    """What was put before others counts as at least as old as they, and gives way before them."""
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 2 * SEGMENT_BYTES, losses)
-    outbox.append(APPLICATION, b"new")
-    outbox.front(APPLICATION).append(b"old")
-    outbox.append(AUDIT, b"audit")
-    assert waiting(outbox) == [b"new"]
-
-
-def test_few_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many segments would fit, no more are open at a time than a process can have files."""
-    monkeypatch.setattr(storage, "MOST_SEGMENTS", 10)
-    losses = Losses()
-    outbox = make_outbox(tmp_path, 1 << 24, losses)
-    for n in range(50):
-        outbox.front(APPLICATION).append(b"%d" % n)
-    assert (len(waiting(outbox)), losses.total()) == (10, 40)
-    assert len(segments(tmp_path)) == 10
 
 
 # Signals

@@ -15,16 +15,9 @@ from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.records.decoding import decode
 from otel_kafka_exporter.records.encoding import encode_json, json_bytes
 from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
-from tests.records import AUDIT, SECURITY, envelope_of, hand_made, strict_json
+from tests.records import strict_json
 from tests.strategies import QUICK, clean_text, json_value
-
-CONTEXT: dict[str, Any] = {"n": 1, "f": 1.5, "b": True, "z": None, "l": [1, {"é": "\U0001f600"}], "big": 2**64 - 1}
-ENVELOPES = {
-    "application": envelope_of(hand_made(CONTEXT, body="stock is low")),
-    "audit": envelope_of(hand_made({**AUDIT, **CONTEXT}, event_name="omni.audit")),
-    "security": envelope_of(hand_made({**SECURITY, **CONTEXT}, event_name="omni.security")),
-}
-ENVELOPE = ENVELOPES["application"]
+from tests.unit.records.envelopes import ENVELOPE, ENVELOPES, UNCLEAN
 
 
 @pytest.mark.parametrize("category", ENVELOPES)
@@ -56,17 +49,6 @@ def test_any_clean_envelope(
     payload["context"] = context
     envelope = OnexEnvelopeV1(event_type=f"x.logging.{category}.v1", payload=payload, **fields)
     assert decode(encode_json(envelope)) == envelope
-
-
-UNCLEAN: list[tuple[Any, Any]] = [
-    ("\0", "\ufffd"),
-    ("a\ud800b", "a\ufffdb"),
-    ([2**64, -(2**63) - 1, {"n": 2**200}], [str(2**64), str(-(2**63) - 1), {"n": str(2**200)}]),
-    ({"a\0": "\0", "b": ("\udfff",)}, {"a\ufffd": "\ufffd", "b": ["\ufffd"]}),
-    ("\\u0000", "\\u0000"),
-    (["\\\0", "\\\\0"], ["\\\ufffd", "\\\\0"]),
-    ([2**64, 1.5, True, None], [str(2**64), 1.5, True, None]),
-]
 
 
 @pytest.mark.parametrize(("value", "expected"), UNCLEAN, ids=ascii)

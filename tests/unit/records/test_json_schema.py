@@ -18,7 +18,7 @@ from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
 from tests.records import cleaner
 from tests.strategies import QUICK, any_value, records
-from tests.unit.records.test_encoding import ENVELOPES
+from tests.unit.records.envelopes import ENVELOPES
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "schema" / "onex-envelope-v1.schema.json").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from otel_kafka_exporter.records.kafka_record import KafkaRecordBuilder
 from otel_kafka_exporter.records.protobuf_encoding import FRAMED_PROTOBUF, PROTOBUF, encode_protobuf
 from tests.records import cleaner, compact_json, hand_made, size_of
 from tests.strategies import QUICK, any_value, attributes, clean_text, json_value, long_text, records
-from tests.unit.records.test_encoding import ENVELOPES, UNCLEAN
+from tests.unit.records.envelopes import ENVELOPES, UNCLEAN
 
 ENVELOPE = ENVELOPES["application"]
 BARE = encode_protobuf(ENVELOPE)

@@ -1,0 +1,67 @@
+"""With a logger_provider, a publisher's events go through OpenTelemetry, and its answers stay true."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter import (
+    KafkaLogExporter,
+    KafkaLogRecordProcessor,
+    LoggingEventPublisher,
+    LoggingEventPublisherContext,
+    SettingsError,
+    decode,
+)
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.functional.pipelines import TOPIC
+
+from .publishers import AUDIT_TOPIC, audit, log
+
+EVENT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+@pytest.mark.parametrize("processor", ["direct", "batch"])
+def test_events_go_through_opentelemetry_for_all_its_exporters(embedded_kafka: EmbeddedKafka, processor: str) -> None:
+    """With a logger_provider, other exporters see the events too, and True still means that the broker has them."""
+    memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's omission
+    provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
+    provider.add_log_record_processor(
+        KafkaLogRecordProcessor()
+        if processor == "direct"
+        else BatchLogRecordProcessor(KafkaLogExporter(), schedule_delay_millis=20)
+    )
+
+    async def main() -> None:
+        async with LoggingEventPublisherContext(logger_provider=provider) as publisher:
+            assert await log(publisher, "one", context={"items": 3, "password": "p"}, correlation_id="abc")
+            assert await audit(publisher, event_id=EVENT_ID)
+            assert await publisher.publish_security_log("t-1", "permission_check", "bob", "console", "deny")
+            assert not await audit(publisher, "perhaps")
+            assert await log(publisher, "two", wait=False)
+
+    asyncio.run(main())
+    provider.shutdown()
+    assert len(memory.get_finished_logs()) == 4
+    first, _ = (decode(message.value()) for message in embedded_kafka.consume(TOPIC, 2, 10))
+    assert first.correlation_id == "abc"
+    assert first.payload["context"] == {
+        "items": 3,
+        "password": "[REDACTED]",
+        "service.instance.id": "shop-1",
+    }
+    assert (first.payload["message"], first.payload["code"], first.payload["logger"]) == ("one", "ORDER", "shop.orders")
+    [message] = embedded_kafka.consume(AUDIT_TOPIC, 1, 10)
+    event = decode(message.value())
+    assert (event.event_id, event.tenant_id, event.payload["action"]) == (EVENT_ID, "t-1", "order.delete")
+
+
+def test_opentelemetry_and_settings_of_delivery_contradict() -> None:
+    """With a logger_provider, delivery is its exporter's affair: settings beside it are an error that says so."""
+    with pytest.raises(SettingsError, match="logger_provider: expected no settings"):
+        LoggingEventPublisher("localhost:9092", logger_provider=LoggerProvider(shutdown_on_exit=False))
