@@ -1,7 +1,6 @@
-"""Kafka records as the outbox keeps them, to and from bytes.
+"""Kafka records as the outbox keeps them, to and from bytes: the payload of docs/outbox-format.md.
 
-A row is a fixed head, the length of every text and value, and then these, end to end. Numbers are little-endian. The
-layout belongs to the version of the segment's format: whoever changes it gives that another number.
+The layout belongs to the version of the segment's format: whoever changes it gives that another number.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""What stands in a segment's file, byte for byte.
-
-    header  magic 8 bytes, version u32, bytes u64, created u64 (Unix ns), salt u32, CRC-32 of these u32;
-            4 bytes that change whenever somebody else settles a row
-    row     marker u16, state u8, spare u8, payload bytes u32, CRC-32 of the payload u32, check u32; payload; to 8 bytes
-    free    zeros
+"""What stands in a segment's file: docs/outbox-format.md has it byte for byte, and what a reader makes of it.
 
 A row is copied with the state NOT_COMMITTED; then its state is set, and that one byte is the commit. The kernel keeps
 what is in the map when the process is killed. The states are far apart, so that a bit that flips on the disk makes no
-state of another. Both CRCs begin from the segment's own random salt: bytes that an application logged, or that another
-segment held, are never taken for a row.
+state of another. The payload's CRC begins from the segment's own random salt, and the row's from that: bytes that an
+application logged, or that another segment held, are never taken for a row that waits.
 """
 
 from __future__ import annotations
