@@ -12,7 +12,7 @@ from otel_kafka_exporter.records import Publication
 
 
 class KafkaError(OtelKafkaError, KafkaException):
-    """No broker answered when a publisher was started: says which, why, and what to do.
+    """No broker, or no Schema Registry, answered when a publisher was started: says which, why, and what to do.
 
     `confluent_kafka.KafkaError` is no exception class; this one can be caught.
     """
