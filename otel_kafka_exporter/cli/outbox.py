@@ -14,7 +14,6 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_kafka_exporter.delivery import ATTACHMENT
 from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
@@ -159,7 +158,7 @@ def retry() -> int:
             refused[error.name()] += 1
 
     for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration):
-        if each.row.reason == ATTACHMENT or each.row.reason.startswith("conversion:"):
+        if each.row.reason.startswith("conversion:"):
             skipped += 1
             continue
         sent += 1

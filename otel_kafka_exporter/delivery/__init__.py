@@ -9,10 +9,8 @@ from .delivery import Delivery
 from .entry import Batch, Entry
 from .no_delivery import NoDelivery
 from .receipts import Receipt, expected
-from .state import ATTACHMENT
 
 __all__ = [
-    "ATTACHMENT",
     "Batch",
     "Delivery",
     "Entry",

@@ -52,6 +52,7 @@ class Background:
         self._idle = False
         self._stopped = False
         self._hurried = self._awaits_hurry = False
+        self._stands_back_until = 0.0
 
     @property
     def runs(self) -> bool:
@@ -75,6 +76,10 @@ class Background:
         if self._thread is None:
             self.notice()
         self._state.attention.set()
+
+    def stand_back(self) -> None:
+        """A caller serves reports; two at it would only take the interpreter from each other."""
+        self._stands_back_until = time.monotonic() + _POLL_SECONDS
 
     def _start(self) -> None:
         with self._state.lock:
@@ -104,6 +109,7 @@ class Background:
         for _ in range(_WARM_TRIES):
             if self._stopped or self._producer.warm or self._producer.reachable(topic, _WARM_SECONDS):
                 break
+            self._recovery.step()
         step_at = check_at = 0.0
         adopt_at = 0.0
         while not self._stopped:
@@ -120,6 +126,7 @@ class Background:
                 if now >= check_at:
                     check_at = now + _CHECK_SECONDS
                     self._recovery.check_outbox()
+                    self._count_partitions()
                 if now >= adopt_at and not self._state.away:
                     # Not all at the same moment, where many processes start together.
                     adopt_at = now + _ADOPT_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
@@ -136,10 +143,22 @@ class Background:
         with self._state.lock:
             self._idle = not self._state.on_the_way()
         if not self._idle:
-            if self._awaits_hurry and not hurried:
+            if time.monotonic() < self._stands_back_until:
+                self._state.attention.wait(_POLL_SECONDS)
+            elif self._awaits_hurry and not hurried:
+                self._awaits_hurry = False  # it may never come: what was handed over may have had its outcome at once
                 self._state.attention.wait(_HURRY_SECONDS)
             elif not (self._producer.flush(_HURRY_SECONDS) if hurried else self._producer.poll(_POLL_SECONDS)):
                 self._state.attention.wait(_POLL_SECONDS)
         elif not self._stopped:
             self._state.attention.wait(self._recovery.due())
         self._idle = False
+
+    def _count_partitions(self) -> None:
+        """Find out how many partitions the topics have, so that a key's is known before it is late."""
+        for lane in self._state.lanes.values():
+            if lane.topic and not lane.count and not lane.partitions and not self._state.away:
+                count = self._producer.partitions(lane.topic, _WARM_SECONDS)
+                with self._state.lock:
+                    if not lane.partitions:
+                        lane.count = count

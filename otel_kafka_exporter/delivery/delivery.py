@@ -20,6 +20,7 @@ from otel_kafka_exporter.records import Category
 from .background import Background
 from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
+from .lateness import LONGEST_LOOK, Lateness
 from .recovery import Recovery
 from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
 from .sending import Sending
@@ -31,6 +32,13 @@ _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
 _TURN_SECONDS, _END_SECONDS = 1.0, 0.3
 #: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
 _PATIENCE = 5
+#: Who logs without a pause serves reports in one call of so many, when more than so many records are open: the
+#: interpreter is given to one report at a time, so that the background thread alone would never catch up.
+_SELDOM, _LET_BE = 128, 512
+_OFTEN, _MANY = 8, 4096
+#: Without an outbox librdkafka gives a record up after `delivery_wait`, or two seconds; it looks for such records once
+#: a second.
+_GIVEN_UP_AFTER, _LONGEST_REPORT = 2.0, 1.5
 
 
 class Delivery:
@@ -39,9 +47,8 @@ class Delivery:
     Args:
         producer: takes them to Kafka.
         metrics: told of what happens.
-        delivery_wait: seconds that a batch waits for its acknowledgements, and without any after which the cluster
-            counts as away.
-        message_timeout: seconds after which librdkafka gives a record up.
+        delivery_wait: seconds after which a record without its acknowledgement is overdue; a batch waits for so long.
+        partition_of: tells a key's partition, given how many there are; None where nothing does.
         full_queue_wait: seconds that a single record waits for room in the local queue.
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
@@ -55,7 +62,7 @@ class Delivery:
         metrics: Metrics,
         *,
         delivery_wait: float = 2.0,
-        message_timeout: float = 300.0,
+        partition_of: Callable[[bytes, int], int] | None = None,
         full_queue_wait: float = 0.05,
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
@@ -65,21 +72,24 @@ class Delivery:
         self._producer = producer
         self._metrics = metrics
         self._delivery_wait = delivery_wait
-        self._message_timeout = message_timeout
+        self._partition_of = partition_of
         self._full_queue_wait = full_queue_wait
         self._make_outbox = outbox
         self._durable = durable
         self._sync = sync
         self._on_round = on_round
-        self._begin(DeliveryState(outbox, durable))
+        self._begin(self._new_state())
         after_fork_in_child(self._after_fork)
         metrics.observe(self)
+
+    def _new_state(self) -> DeliveryState:
+        return DeliveryState(self._make_outbox, self._durable, self._partition_of, self._producer.round)
 
     def _after_fork(self) -> None:
         """A child starts from nothing: what its parent has in hand is its parent's."""
         if self._state.outbox is not None:
             self._state.outbox.abandon()
-        state = DeliveryState(self._make_outbox, self._durable)
+        state = self._new_state()
         state.closed = self._state.closed
         self._begin(state)
 
@@ -87,19 +97,14 @@ class Delivery:
         self._state = state
         sending = Sending(state, self._producer)
         self._retreat = Retreat(state, self._producer)
-        self._recovery = Recovery(
-            state,
-            self._producer,
-            sending,
-            self._retreat,
-            self._delivery_wait,
-            self._message_timeout,
-        )
+        self._lateness = Lateness(state, self._producer, self._delivery_wait)
+        self._recovery = Recovery(state, self._producer, sending, self._retreat, self._lateness, self._delivery_wait)
         self._background = Background(
             state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
         )
         self._intake = Intake(state, self._producer, sending)
         self._warned: Counter[str] = Counter()
+        self._calls = 0
         self._closer = 0
         self._ended = threading.Event()
         if state.closed:
@@ -136,6 +141,14 @@ class Delivery:
             self._background.notice()
         if self._sync and entry is not None:
             self._state.sync(entry)
+        self._calls += 1
+        if not self._calls % _OFTEN:
+            open_ = self._state.with_client()
+            if open_ > _MANY or (open_ > _LET_BE and not self._calls % _SELDOM):
+                self._background.stand_back()
+                self._producer.poll(0)
+        if self._state.closed:
+            self._warn_of_losses()
 
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
         """Take one record for a caller that is told of its outcome, and wait for nothing.
@@ -197,8 +210,7 @@ class Delivery:
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
                 with self._state.lock:
-                    self._state.ledger.accepted += rest
-                    self._state.ledger.dropped["interrupted"] += rest
+                    self._state.ledger.lose("interrupted", rest)
         self._metrics.exported(time.monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open
@@ -208,14 +220,27 @@ class Delivery:
     def _wait(self, batch: Batch, deadline: float) -> None:
         longest = deadline + (_PATIENCE - 1) * self._delivery_wait
         while batch.open:
-            left = deadline - time.monotonic()
+            now = time.monotonic()
+            left = deadline - now
             if left <= 0:
                 # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
-                left = longest - time.monotonic() if self._recovery.is_sorting_out() else 0
+                left = longest - now if self._recovery.is_sorting_out() else 0
             if left <= 0:
-                self._recovery.step()  # what has failed by now has a reason of its own
-                self._recovery.retreat_if(lambda: batch.open > 0, "delivery_timeout", _TURN_SECONDS)
+                self._expire(batch)
                 return
+            self._serve(left)
+            frozen = time.monotonic() - now - SLICE_SECONDS
+            if frozen > LONGEST_LOOK:  # this process did not run, and the reports may be there already
+                deadline += frozen
+
+    def _expire(self, batch: Batch) -> None:
+        """A batch has waited for as long as it may: what is open of it is written down, or given up by librdkafka."""
+        self._recovery.step()  # what came back by now has a reason of its own
+        self._lateness.expire(batch)
+        if self._make_outbox is not None:
+            return
+        deadline = time.monotonic() + max(0.0, _GIVEN_UP_AFTER - self._delivery_wait) + _LONGEST_REPORT
+        while batch.open and (left := deadline - time.monotonic()) > 0:
             self._serve(left)
 
     def _serve(self, seconds: float) -> None:
@@ -286,7 +311,7 @@ class Delivery:
             self._serve(left)
             to_frame.update(self._recovery.waits_for_frames())
         self._background.stop(_END_SECONDS)
-        if not self._recovery.retreat_if(lambda: True, SHUTDOWN, _END_SECONDS):
+        if not self._recovery.retreat(_END_SECONDS):
             self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
         # Those that wait for room give up now, and have their place in the outbox in a moment.
         deadline = time.monotonic() + _ROOM_SECONDS

@@ -10,6 +10,8 @@ from otel_kafka_exporter.outbox import Place
 from otel_kafka_exporter.process import Outcome
 from otel_kafka_exporter.records import KafkaRecord
 
+from .steps import State
+
 
 class Batch:
     """Records that were handed over together, by a caller that waits for their outcomes."""
@@ -37,21 +39,22 @@ class Entry:
 
     Attributes:
         record: it.
-        since: when it was handed over, by the monotonic clock.
+        state: where it is, as of `steps`.
+        since: when it was given to librdkafka, or is about to be, by the monotonic clock.
         place: where in the outbox it is, if it is.
-        spooled: whether it was counted as spooled; else it is counted as in flight.
         settled: whether its caller need not wait for it any more: it is at rest.
         number: its place in the order of hand-over, in this process.
+        partition: the one that it was sent to by our choice; -1 where its key decides.
         group: which others it may be sent beside, after a refusal; 0 for any.
         alone: whether it was sent with no other record beside it, so that a refusal is its own.
-        trial: whether its delivery tells that a way is open that was closed.
+        trial: whether its delivery tells that a topic is open that was closed.
         batch: whose caller waits for it.
         client: the number of the client that it was given to.
     """
 
     __slots__ = (
-        "alone", "batch", "client", "group", "number", "on_report", "place", "record", "settled", "since", "spooled",
-        "trial",
+        "alone", "batch", "client", "group", "number", "on_report", "partition", "place", "record", "settled", "since",
+        "state", "trial",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +72,9 @@ class Entry:
         self.place = place
         self.batch = batch
         self.on_report = on_report
-        self.spooled = False
+        self.state = State.AT_HAND
         self.settled = False
+        self.partition = -1
         self.group = 0
         self.client = 0
         self.alone = False

@@ -87,7 +87,7 @@ class Intake:
             return None, True
         if frame_within > 0:
             self._producer.await_frame(record, frame_within)
-        if self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+        if self._producer.is_inside() or self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
             self.deferred.append((record, reason))
             if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
                 batch.take()
@@ -120,13 +120,13 @@ class Intake:
         note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
         return None, _FAULT
 
-    def _gone(self, fault: str, batch: Batch | None) -> None:
+    def _gone(self, reason: str, batch: Batch | None) -> None:
         """There is nothing to be delivered of a record."""
         with self._state.lock:
-            self._state.ledger.accepted += 1
-            self._state.dropped(fault or "own_log_line")
+            self._state.ledger.lose(reason or "own_log_line", 1)
             if batch is not None:
-                batch.take()
+                batch.taken += 1
+                batch.open += 1
                 batch.settle(Outcome.DROPPED)
 
     def start_deferred(self) -> None:
@@ -137,29 +137,25 @@ class Intake:
                     self._refuse(record, reason, None)
                 else:
                     entry, room = self._start(record, None)
-                    if not room:
+                    if not room and entry is not None:
                         self.give_up(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         state = self._state
+        lane = state.lanes[letter.category]
         with state.lock:
-            in_flight = state.ledger.in_flight
-            state.ledger.accepted += 1
-            if batch is not None:
-                batch.take()
-            outcome = Outcome.DROPPED
+            entry = state.outside(letter, batch)
             try:
-                outcome = state.refuse(letter, reason)
-            finally:
-                if state.ledger.in_flight > in_flight:
-                    state.dropped("interrupted")
-                if batch is not None:
-                    batch.settle(outcome)
+                state.dead_letter(lane, entry, reason)
+            except Exception as fault:  # noqa: BLE001 - as in `_build`
+                self._fault(lane, entry, fault)
+            except BaseException:  # Ctrl-C
+                state.broken_off(lane, entry, "interrupted")
+                raise
 
-    def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool]:
+    def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry | None, bool]:
         state = self._state
         lane = state.lanes[record.category]
-        row = encode_row(record, "", time.time_ns()) if lane.durable else None
         room, is_crowded = True, False
         if state.busy:
             state.make_way()
@@ -167,20 +163,20 @@ class Intake:
             state.busy = True
             entry = state.outside(record, batch)
             try:
-                if record.cuts:
-                    state.ledger.truncated += record.cuts
-                    if record.uncut is not None:
-                        state.attach(record, record.uncut)
+                state.ledger.truncated += record.cuts
+                row = encode_row(record, "", time.time_ns()) if lane.durable else None
                 if state.closed:
-                    state.drop(entry, SHUTDOWN)
-                elif state.away or lane.diverts(record.key):
-                    self._divert(lane, entry, row)
+                    state.keep(lane, entry, SHUTDOWN, row=row)
+                elif (state.away and state.outbox is not None) or lane.diverts(record.key):
+                    room = self._divert(lane, entry, row)
                     is_crowded = self._sending.take_along(lane)
                 else:
                     state.enter(lane, entry, row)
                     room = self._sending.send(lane, entry)
+            except Exception as fault:  # noqa: BLE001 - as in `_build`
+                self._fault(lane, entry, fault)
             except BaseException:  # Ctrl-C
-                state.interrupted(lane, entry)
+                state.broken_off(lane, entry, "interrupted")
                 raise
             finally:
                 state.busy = False
@@ -188,13 +184,34 @@ class Intake:
             self._producer.poll(0)
         return entry, room
 
-    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> None:
-        """A record cannot be sent at once. Expects the lock to be held."""
+    def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
+        """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""
+        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", fault)
+        self._state.broken_off(lane, entry, _FAULT)
+
+    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
+        """A record must not be sent at once; whether it has its place. Expects the lock to be held."""
         state = self._state
-        if lane.paused and state.outbox is None and not state.closed and len(lane.again) < _LONGEST_AGAIN:
-            lane.wait_again(entry)
-        else:
-            state.keep(lane, entry, state.away or lane.blocked or "queue_full", row=row)
+        found = lane.partitions.get(lane.partition(entry))
+        if state.outbox is not None:
+            lost = state.try_to_keep(lane, entry, row)
+            if not lost:
+                return True
+            if lane.blocked or lane.backlog.holds(entry.record.key):
+                state.drop(entry, lost)
+                return True
+            # librdkafka's queue is better than nothing, and nothing waits that it would overtake.
+        elif found is None:
+            state.drop(entry, lane.blocked or "queue_full")
+            return True
+        elif (found.failed or found.again) and len(found.again) < _LONGEST_AGAIN:
+            found.wait_again(entry)
+            return True
+        elif found.open or found.failed or found.again or found.rests_until:
+            state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
+            return True
+        state.depart(lane, entry)  # without an outbox, this one tells whether the partition is back
+        return self._sending.send(lane, entry)
 
     def _wait_for_room(self, entry: Entry, seconds: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
@@ -213,13 +230,15 @@ class Intake:
         state = self._state
         lane = state.lanes[entry.record.category]
         with state.lock:
-            if state.away or lane.diverts(entry.record.key):
-                self._divert(lane, entry)
+            if state.closed:
+                state.keep(lane, entry, SHUTDOWN)
                 return True
+            if (state.away and state.outbox is not None) or lane.diverts(entry.record.key):
+                return self._divert(lane, entry)
             state.depart(lane, entry)
             return self._sending.send(lane, entry)
 
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
         with self._state.lock:
-            self._divert(self._state.lanes[entry.record.category], entry)
+            self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, deque
+from collections.abc import Callable
 
 from otel_kafka_exporter.outbox import Place, Segment, Stream
 from otel_kafka_exporter.records import Category
@@ -10,6 +12,8 @@ from otel_kafka_exporter.records import Category
 from .entry import Entry
 
 _BUCKETS = 256
+#: How many records without a key go to one partition before the next one is chosen: a batch's worth.
+_SAME_PARTITION = 64
 
 
 class Backlog:
@@ -59,49 +63,29 @@ class Backlog:
             self._counts[bucket] -= records
 
 
-class Lane:
-    """What one process knows of one topic.
+class Partition:
+    """What is known of one partition of a topic while something is wrong with it.
 
     Attributes:
-        category: whose topic it is.
-        topic: that topic; empty until the first record.
-        durable: whether a record is in the outbox before it is on its way.
-        in_flight: what librdkafka has, by number, oldest first.
+        open: its records that librdkafka has.
+        overdue: those of them that have waited for too long.
         failed: what came back, and with which of Kafka's error codes; its fate is open.
         again: what is to be sent again before anything else, one group after the other.
         group: of those on their way that were sent again.
-        paused: whether new records wait, because some have failed and must not be overtaken.
-        blocked: why the topic takes no records until an operator mends that; empty when it does.
-        probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
-        backlog: the keys that wait.
-        cursor: up to where the outbox was read for this topic; None for from its start.
+        silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
+        rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
     """
 
-    __slots__ = (
-        "again", "backlog", "backoff", "blocked", "category", "cursor", "dead", "durable", "failed", "group",
-        "in_flight", "paused", "probe_at", "stream", "topic",
-    )  # fmt: skip
+    __slots__ = ("again", "failed", "group", "open", "overdue", "rests_until", "silent")
 
-    def __init__(self, category: Category, *, durable: bool) -> None:
-        self.category = category
-        self.topic = ""
-        self.durable = durable
-        self.stream = Stream(category, dead=False)
-        self.dead = Stream(category, dead=True)
-        self.in_flight: dict[int, Entry] = {}
+    def __init__(self, open_: int) -> None:
+        self.open = open_
+        self.overdue = 0
         self.failed: deque[tuple[Entry, int]] = deque()
         self.again: deque[Entry] = deque()
         self.group = 0
-        self.paused = False
-        self.blocked = ""
-        self.probe_at = 0.0
-        self.backoff = 0.0
-        self.backlog = Backlog()
-        self.cursor: Place | None = None
-
-    def diverts(self, key: bytes | None) -> bool:
-        """Whether a new record with this key must not be sent at once."""
-        return self.paused or bool(self.blocked) or self.backlog.holds(key)
+        self.silent = False
+        self.rests_until = 0.0
 
     def wait_again(self, entry: Entry) -> None:
         """An entry waits in memory for those before it, in the order of hand-over."""
@@ -109,10 +93,126 @@ class Lane:
         if len(self.again) > 1 and self.again[-2].number > entry.number:
             self.again = deque(sorted(self.again, key=lambda each: each.number))
 
+    def is_sorted_out(self) -> bool:
+        """Whether nothing of it is overdue, or has an open fate."""
+        return not (self.overdue or self.failed or self.again or self.rests_until)
+
+
+class Lane:
+    """What one process knows of one topic.
+
+    Attributes:
+        category: whose topic it is.
+        topic: that topic; empty until the first record.
+        durable: whether a record is in the outbox before it is on its way.
+        recent: what librdkafka has, by number, in the order in which it was given.
+        overdue: what librdkafka has had for too long.
+        acknowledged: when each partition last did, by the monotonic clock.
+        partitions: those with which something is wrong; the others have no object. By their number; what has a key
+            whose partition is not known is counted with others of its key, by a negative number.
+        count: how many partitions the topic has; 0 while that is not known.
+        blocked: why the topic takes no records until an operator mends that; empty when it does.
+        probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
+        trial: whether a record is on its way that tells whether the topic is open again.
+        told: whether it was said that partitions of it take no records.
+        probed: while the cluster is away, the partitions of which librdkafka has something.
+        backlog: the keys that wait.
+        cursor: up to where the outbox was read for this topic; None for from its start.
+    """
+
+    __slots__ = (
+        "_chosen", "_partition_of", "_pauses", "acknowledged", "backlog", "backoff", "blocked",
+        "category", "count", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed", "recent",
+        "stream", "told", "topic", "trial",
+    )  # fmt: skip
+
+    def __init__(
+        self, category: Category, *, durable: bool, partition_of: Callable[[bytes, int], int] | None = None
+    ) -> None:
+        self.category = category
+        self.topic = ""
+        self.durable = durable
+        self.stream = Stream(category, dead=False)
+        self.dead = Stream(category, dead=True)
+        self.recent: dict[int, Entry] = {}
+        self.overdue: dict[int, Entry] = {}
+        self.acknowledged: dict[int, float] = {}
+        self.partitions: dict[int, Partition] = {}
+        self.count = 0
+        self.blocked = ""
+        self.probe_at = 0.0
+        self.backoff = 0.0
+        self.trial = self.told = False
+        self.probed: set[int] = set()
+        self.backlog = Backlog()
+        self.cursor: Place | None = None
+        self._partition_of = partition_of
+        self._chosen = (0, -1)
+        self._pauses: dict[int, float] = {}
+
+    # Which partition
+
+    def partition(self, entry: Entry) -> int:
+        """The partition of an entry, or a negative number where it is not known."""
+        return entry.partition if entry.partition >= 0 else self.partition_of(entry.record.key)
+
+    def partition_of(self, key: bytes | None) -> int:
+        """The partition of a key, or a negative number where it is not known."""
+        if key is None:
+            return -1
+        if self.count and self._partition_of is not None:
+            return self._partition_of(key, self.count)
+        return -2 - hash(key) % _BUCKETS
+
+    def choose(self) -> int:
+        """A partition for a record without a key, for some records the same: one with which nothing is wrong."""
+        left, chosen = self._chosen
+        if not left or chosen in self.partitions or chosen >= self.count:
+            fine = [number for number in range(self.count) if number not in self.partitions]
+            left, chosen = _SAME_PARTITION, random.choice(fine or range(self.count))  # noqa: S311 - no secret
+        self._chosen = (left - 1, chosen)
+        return chosen
+
+    def trouble(self, number: int) -> Partition:
+        """What is known of a partition with which something is wrong, from now on if not before."""
+        found = self.partitions.get(number)
+        if found is None:
+            open_ = sum(self.partition(entry) == number for entry in self.with_client())
+            found = self.partitions[number] = Partition(open_)
+        return found
+
+    def with_client(self) -> list[Entry]:
+        """What librdkafka has."""
+        return [*self.overdue.values(), *self.recent.values()]
+
+    # Whether to send
+
+    def diverts(self, key: bytes | None) -> bool:
+        """Whether a new record must not be sent at once."""
+        if self.blocked or self.backlog.holds(key):
+            return True
+        if not self.partitions or (key is None and self.count):  # which is sent to one with which nothing is wrong
+            return False
+        return self.partition_of(key) in self.partitions
+
+    def pause(self, number: int, first: float, longest: float) -> float:
+        """Seconds until what came back from a partition is tried again: more each time, until it acknowledges."""
+        seconds = self._pauses[number] = min(2 * self._pauses.get(number, first / 2), longest)
+        return seconds
+
+    def resumed(self, number: int) -> None:
+        """A partition takes records again."""
+        self._pauses.pop(number, None)
+
+    def recount(self) -> None:
+        """Count anew what may have been counted in part, when something came in between."""
+        for number, found in self.partitions.items():
+            found.overdue = sum(self.partition(entry) == number for entry in self.overdue.values())
+            found.open = found.overdue + sum(self.partition(entry) == number for entry in self.recent.values())
+
     def expects(self, entry: Entry) -> bool:
         """Whether an entry is among those whose fate is open."""
-        return entry in self.again or any(entry is each for each, _ in self.failed)
-
-    def holds_back(self) -> bool:
-        """Whether what waits in the outbox must not be sent at once."""
-        return self.paused or bool(self.blocked)
+        return any(
+            entry in each.again or any(entry is failed for failed, _ in each.failed)
+            for each in self.partitions.values()
+        )

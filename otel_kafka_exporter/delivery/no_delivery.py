@@ -36,8 +36,7 @@ class NoDelivery:
 
     def deliver(self, sources: Sequence[object], _builder: object) -> bool:
         with self._lock:
-            self._ledger.accepted += len(sources)
-            self._ledger.dropped[self._reason] += len(sources)
+            self._ledger.lose(self._reason, len(sources))
         return not sources
 
     def flush(self, _seconds: float) -> bool:

@@ -60,12 +60,17 @@ class Waiter(Protocol):
 
 #: By event ID. Delivery looks here only when it is not empty.
 waiting: dict[str, Waiter] = {}
+#: How many exporters have failed to deliver an event that is waited for.
+_failures: dict[str, int] = {}
 #: The exporters of this process that deliver.
 _pipelines: weakref.WeakSet[object] = weakref.WeakSet()
+_was_open = False
 
 
 def pipeline_opened(pipeline: object) -> None:
     """An exporter that delivers is there."""
+    global _was_open  # noqa: PLW0603 - one per process
+    _was_open = True
     _pipelines.add(pipeline)
 
 
@@ -115,13 +120,14 @@ def expected(event_id: str) -> Iterator[_Expectation]:
     """
     if not _pipelines:
         raise NoPipelineError(
-            "wait: expected a KafkaLogExporter or KafkaLogRecordProcessor in this process, got none."
-            " Add one to the LoggerProvider, or do not wait."
+            "wait: expected a KafkaLogExporter or KafkaLogRecordProcessor in this process, got"
+            f" {'one that is shut down. Emit before that' if _was_open else 'none. Add one to the LoggerProvider'},"
+            " or do not wait."
         )
     try:
         yield _Expectation(event_id)
     finally:
-        waiting.pop(event_id, None)
+        forget(event_id)
 
 
 def delivered(receipt: Receipt) -> None:
@@ -130,8 +136,18 @@ def delivered(receipt: Receipt) -> None:
 
 
 def failed(event_id: str, outcome: Outcome, reason: str) -> None:
-    """The event was dropped or dead-lettered."""
-    _settle(event_id, DeliveryError(event_id, outcome, reason))
+    """One exporter has dropped or dead-lettered the event; where there are several, another one may deliver it yet."""
+    if event_id not in waiting:
+        return
+    _failures[event_id] = _failures.get(event_id, 0) + 1
+    if _failures[event_id] >= len(_pipelines):
+        _settle(event_id, DeliveryError(event_id, outcome, reason))
+
+
+def forget(event_id: str) -> None:
+    """Nobody waits for the event any more."""
+    waiting.pop(event_id, None)
+    _failures.pop(event_id, None)
 
 
 def postponed(event_id: str) -> None:

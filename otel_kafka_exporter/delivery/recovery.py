@@ -1,56 +1,54 @@
-"""Records that failed, and those that wait in the outbox: what happens next to them.
+"""Records that came back, and those that wait in the outbox: what happens next to them.
 
-One thread at a time decides: the background thread, or a caller who waits for outcomes.
+One thread at a time decides: the background thread, or a caller who waits for outcomes. What a report asks for stands
+in `kafka.errors`; here it is done:
 
-- The cluster is *away* when a report says so, or when nothing was acknowledged for `delivery_wait`. Then everything
-  that is on its way is purged and put before all that waits in the outbox, in the order of hand-over, and new records
-  go behind it. The cluster is asked with a growing pause; once it answers, the oldest record goes alone, because a
-  cluster with too few in-sync replicas answers too. When that one is acknowledged, the rest follows.
-- A topic is *blocked* when a broker refuses it: it does not exist, or may not be written to. Its records wait, and
-  its oldest one is tried with a growing pause. The other topics flow.
-- A record that a broker refuses may be refused for another one in its batch: its lane pauses until everything on its
-  way is reported on, and then those that were refused go again in two halves, one after the other, each of which is
-  halved again if it is refused. Whoever is refused alone is a dead letter.
-- The rest of the outbox is drained, oldest first, as fast as librdkafka takes it, while new records of other keys flow.
+- *Later*: the partition takes nothing at present. What came back waits in the outbox, and goes again after a pause.
+- *Away*: the cluster is not willing. The same for all partitions; a client with a fatal error is made anew.
+- *Blocked*: a broker refuses the topic: it does not exist, or may not be written to. Its records wait, and its oldest
+  one is tried with a growing pause. The other topics flow.
+- *Refused*: a record may be refused for another one in its batch, and batches are of one partition. So that is held
+  back until everything of it is reported on, and then those that were refused go again in two halves, one after the
+  other, each of which is halved again if it is refused. Whoever is refused alone is a dead letter.
+
+The rest of the outbox is drained, oldest first, as fast as librdkafka takes it, while new records of other keys flow.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
 from otel_kafka_exporter.process import Disposition, note
 
-from .lane import Lane
+from .lane import Lane, Partition
+from .lateness import Lateness
 from .retreat import SHUTDOWN, Retreat
 from .sending import Sending
-from .state import DeliveryState, is_away
+from .state import DeliveryState
 
-#: How long one question to a cluster that is away may take, and the pauses between two.
-_PROBE_SECONDS = 0.25
+#: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 #: The same for a blocked topic: an operator is slower than an election.
 _LONGEST_BLOCK = 5.0
-#: A record is given up at the latest after so many times `delivery_wait` without its report, whatever else flows.
-_PATIENCE = 5
-#: A client with a fatal error purges what it has, and may report that first. Our own purges are heard of in `_retreat`.
+#: A client with a fatal error purges what it has, and may report that first.
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
 class Recovery:
-    """Decides over failed and waiting records.
+    """Decides over records that came back, and over waiting ones.
 
     Args:
         state: the records' states.
         producer: takes them to Kafka.
         sending: how they get there.
         retreat: how they come back.
-        delivery_wait: seconds without an acknowledgement after which the cluster is away.
-        message_timeout: seconds after which librdkafka gives a record up; ours has to be over before.
+        lateness: what is overdue.
+        delivery_wait: seconds for which brokers that answer are waited for.
     """
 
     def __init__(
@@ -59,18 +57,16 @@ class Recovery:
         producer: KafkaProducer,
         sending: Sending,
         retreat: Retreat,
+        lateness: Lateness,
         delivery_wait: float,
-        message_timeout: float,
     ) -> None:
         self._state = state
         self._producer = producer
         self._sending = sending
         self._retreat = retreat
+        self._lateness = lateness
         self._delivery_wait = delivery_wait
-        self._patience = min(_PATIENCE * delivery_wait, 0.75 * message_timeout)
         self._client_number = producer.client_number
-        self._probe_at = 0.0
-        self._pause = _FIRST_PAUSE
         #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
         self._turn = threading.Lock()
 
@@ -82,13 +78,16 @@ class Recovery:
             finally:
                 self._turn.release()
 
-    def retreat_if(self, condition: Callable[[], bool], reason: str, seconds: float) -> bool:
-        """Take everything back, if that still has to be when its turn comes; whether it came in so many seconds."""
+    def retreat(self, seconds: float) -> bool:
+        """Take everything back at a shutdown; whether the turn to do so came in so many seconds."""
         if not self._turn.acquire(timeout=seconds):
             return False
         try:
-            if condition():
-                self._go_back(reason)
+            with self._state.lock:
+                self._state.away = SHUTDOWN
+                number = self._producer.client_number
+            self._retreat.take_back(number)
+            self._retreat.put_all_back(SHUTDOWN)
         finally:
             self._turn.release()
         return True
@@ -97,8 +96,10 @@ class Recovery:
         """Whether brokers answer, and refuse some of what they are sent. Takes the lock itself."""
         state = self._state
         with state.lock:
-            refused = any(lane.paused for lane in state.lanes.values())
-            return refused and not state.away and time.monotonic() - state.answered < self._delivery_wait
+            refused = any(
+                each.failed or each.again for lane in state.lanes.values() for each in lane.partitions.values()
+            )
+            return refused and time.monotonic() - state.answered < self._delivery_wait
 
     def waits_for_frames(self) -> list[Lane]:
         """The lanes that are blocked for want of a schema's ID only; they are tried at once from here on."""
@@ -143,123 +144,139 @@ class Recovery:
                 for stream, rows in self._state.outbox.check().items():
                     self._state.settled_by_others(stream, rows)
 
-    def _step(self) -> None:
-        self._judge()
-        now = time.monotonic()
-        if self._is_stalled(now):
-            self._go_back("delivery_timeout")
-        if self._state.away:
-            if now >= self._probe_at and not self._in_flight():
-                self._probe()
-            return
-        for lane in self._state.lanes.values():
-            if lane.failed:
-                continue  # until everything on its way is reported on
-            if lane.again:
-                self._sending.send_again(lane)
-            elif lane.blocked:
-                if now >= lane.probe_at and not lane.in_flight:
-                    self._sending.try_oldest(lane)
-            else:
-                if lane.paused:
-                    with self._state.lock:
-                        lane.paused = bool(lane.in_flight or lane.failed or lane.again)
-                self._sending.drain(lane)
-
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""
-        state = self._state
-        with state.lock:
-            if state.away:
-                return max(0.0, self._probe_at - time.monotonic())
-            waits = [lane.probe_at - time.monotonic() for lane in state.lanes.values() if lane.blocked]
+        now = time.monotonic()
+        with self._state.lock:
+            lanes = self._state.lanes.values()
+            waits = [lane.probe_at - now for lane in lanes if lane.blocked]
+            waits += [each.rests_until - now for lane in lanes for each in lane.partitions.values() if each.rests_until]
             return max(0.0, min(waits, default=1.0))
 
-    # What has failed
-
-    def _judge(self) -> None:
-        """Decide over what failed, as far as all reports on its lane are in."""
-        state = self._state
-        with state.lock:
-            state.attention.clear()
-            self._fail_those_of_former_clients()
-            number = self._producer.client_number
-            away = [failure for lane in state.lanes.values() for failure in lane.failed if is_away(failure[1])]
-            # Not the cluster's fault, or not surely: a producer that is new may do better.
-            former = any(entry.client != number for entry, _ in away)
-            fatal = any(code in _END_OF_A_CLIENT for _, code in away)
-            was_away = state.away
-            if away:
-                state.away = verdict(away[0][1]).reason  # at once: nothing goes to a client that is to be given up
-        if away:
-            if fatal and not former:
-                self._producer.renew(number)
-            self._go_back(state.away, was_away=was_away, hold=fatal or former)
-            return
-        for lane in state.lanes.values():
-            if lane.failed and not lane.in_flight:
-                self._dispose(lane)
-
-    def _fail_those_of_former_clients(self) -> None:
-        """A client that was given up has taken its reports along. Expects the lock to be held."""
-        number = self._producer.client_number
-        if number != self._client_number:
-            self._client_number = number
-            for lane in self._state.lanes.values():
-                for entry in [entry for entry in lane.in_flight.values() if entry.client != number]:
-                    self._state.fail(lane, entry, KafkaError._FATAL)
-
-    def _go_back(self, reason: str, *, was_away: str | None = None, hold: bool = False) -> None:
-        """The cluster is away: take everything back that is on its way, and put it before all that waits."""
-        state = self._state
-        with state.lock:
-            was_away = state.away if was_away is None else was_away
-            state.away = reason
-            number = self._producer.client_number
-        if not was_away and reason != SHUTDOWN:
-            cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-            where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
-            note(f"away:{reason}", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
-        self._retreat.take_back(number)
-        for lane in state.lanes.values():
-            self._retreat.put_back(lane, reason, hold=hold and not was_away)
-        self._pause_probing(_FIRST_PAUSE if not was_away else 2 * self._pause)
-        if not was_away:
-            self._probe_at = 0.0  # at once: it may have been the producer's fault alone
-
-    def _pause_probing(self, seconds: float) -> None:
-        self._pause = min(seconds, _LONGEST_PAUSE)
-        self._probe_at = time.monotonic() + self._pause
-
-    def _dispose(self, lane: Lane) -> None:
-        """Decide over a lane's failures, none of which is the cluster's."""
-        state = self._state
-        with state.lock:
-            if any(code != NO_SCHEMA_ID for _, code in lane.failed):
-                state.away = ""  # whoever refuses a record is there
-                state.answered = time.monotonic()
-            verdicts = [verdict(code) for _, code in lane.failed]
-            blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
-            if not blocked:
-                self._halve(lane)
-            elif state.outbox is not None:
-                self._block(lane, blocked)
+    def _step(self) -> None:
+        self._state.attention.clear()
+        self._renew_client()
+        self._lateness.look()
+        now = time.monotonic()
+        for lane in self._state.lanes.values():
+            for number in tuple(lane.partitions):
+                self._decide(lane, number, now)
+            if lane.blocked:
+                if now >= lane.probe_at and not lane.trial:
+                    self._sending.try_oldest(lane)
             else:
+                self._sending.drain(lane)
+
+    def _renew_client(self) -> None:
+        """Give a client up that reports a fatal error; have all come back whose client is gone, with their reports."""
+        state = self._state
+        with state.lock:
+            number = self._producer.client_number
+            fatal = any(
+                code in _END_OF_A_CLIENT and entry.client == number
+                for lane in state.lanes.values()
+                for each in lane.partitions.values()
+                for entry, code in each.failed
+            )
+        if fatal:
+            self._producer.renew(number)
+        with state.lock:
+            number = self._producer.client_number
+            if number != self._client_number:
+                self._client_number = number
+                for lane in state.lanes.values():
+                    former = [entry for entry in lane.with_client() if entry.client != number]
+                    self._retreat.return_some(lane, former)
+
+    # What came back
+
+    def _decide(self, lane: Lane, number: int, now: float) -> None:
+        """Decide over what came back from a partition, once all reports on it are in."""
+        state = self._state
+        with state.lock:
+            found = lane.partitions.get(number)
+            if found is None:
+                return
+            codes = [code for _, code in found.failed]
+            verdicts = [verdict(code) for code in codes]
+            blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
+            if blocked and state.outbox is not None and not lane.trial:
+                self._block(lane, blocked)  # at once, so that nothing is sent in vain
+            is_complete = bool(codes) and not found.open
+        if is_complete:
+            self._dispose(lane, number, found, codes)
+        with state.lock:
+            found = lane.partitions.get(number)
+            again = found is not None and bool(found.again) and not found.failed
+        if again and not lane.blocked:
+            self._sending.send_again(lane, number)
+        with state.lock:
+            found = lane.partitions.get(number)
+            if found is None:
+                return
+            if found.rests_until and now >= found.rests_until:
+                found.rests_until = 0.0
+                lane.cursor = None
+            # Without an outbox its next record tells whether a silent one is back.
+            if found.is_sorted_out() and (state.outbox is not None or not found.silent):
+                state.open(lane, number)
+
+    def _dispose(self, lane: Lane, number: int, found: Partition, codes: list[int]) -> None:
+        """Decide over what came back from a partition, all of which has."""
+        state = self._state
+        verdicts = [verdict(code) for code in codes]
+        away = next((each.reason for each in verdicts if each.disposition is Disposition.AWAY), "")
+        later = next((each.reason for each in verdicts if each.disposition is Disposition.LATER), "")
+        blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
+        if away or later:
+            reason = away or later
+            # Not the cluster's fault, or not surely: a client that is new may do better.
+            hold = any(code in _END_OF_A_CLIENT for code in codes) and not found.silent
+            with state.lock:
+                found.silent = True
+                if not hold or state.outbox is not None:
+                    pause = lane.pause(number, _FIRST_PAUSE, _LONGEST_PAUSE)
+                    found.rests_until = time.monotonic() + (0.0 if hold else pause)
+                if not hold:
+                    self._say_away(lane, number, reason, away=bool(away))
+            self._retreat.put_back(lane, number, reason, hold=hold)
+        elif blocked:
+            if state.outbox is None:
                 note(
                     f"blocked:{lane.topic}:{blocked}",
                     "%s records are dropped, because of %s at the topic %s, and because there is no outbox",
                     *(lane.category, blocked, lane.topic),
                 )
-        if blocked:
             # All of them: what is a dead letter for itself is found to be one when the topic is open again.
-            self._retreat.put_back(lane, blocked, hold=False)
+            self._retreat.put_back(lane, number, blocked)
+        else:
+            with state.lock:
+                state.answered = time.monotonic()
+                self._halve(lane, found)
         state.attention.set()
 
-    def _halve(self, lane: Lane) -> None:
-        """Have both halves of the refused ones sent again; done with who was alone. Expects the lock to be held."""
+    def _say_away(self, lane: Lane, number: int, reason: str, *, away: bool) -> None:
+        """Say once that records come back. Expects the lock to be held."""
         state = self._state
+        if state.away or reason == SHUTDOWN:
+            return
+        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+        where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
+        if away:
+            state.away = reason
+            note("away", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
+        else:
+            lane.told = True
+            note(
+                f"late:{lane.topic}",
+                "partition %s of %s takes no records at present, because of %s; they %s, the others are delivered%s",
+                *(number if number >= 0 else "?", lane.topic, reason, where, cause),
+            )
+
+    def _halve(self, lane: Lane, found: Partition) -> None:
+        """Have both halves of the refused ones sent again; done with who was alone. Expects the lock to be held."""
         again = []
-        for entry, code in sorted(lane.failed, key=lambda failure: failure[0].number):
+        for entry, code in sorted(found.failed, key=lambda failure: failure[0].number):
             if not entry.alone:
                 again.append(entry)
             elif code == KafkaError.INVALID_TIMESTAMP and entry.record.milliseconds:
@@ -267,19 +284,22 @@ class Recovery:
                 again.append(entry)
             else:
                 reason = verdict(code).reason
-                state.dead_letter(lane, entry, reason)
+                self._state.dead_letter(lane, entry, reason)
                 note(reason, "a record for %s was refused for good: %s", entry.record.topic, reason)
-        lane.failed.clear()
+        found.failed.clear()
         middle = (len(again) + 1) // 2
         for half in (again[middle:], again[:middle]):
             for entry in half:
                 entry.group = half[0].number
-            lane.again.extendleft(reversed(half))
-        lane.paused = bool(lane.again)
+            found.again.extendleft(reversed(half))
 
     def _block(self, lane: Lane, reason: str) -> None:
+        """A topic is closed. Expects the lock to be held."""
+        now = time.monotonic()
+        if lane.blocked and now < lane.probe_at:
+            return
         lane.backoff = min(2 * lane.backoff, _LONGEST_BLOCK) if lane.blocked else _FIRST_PAUSE
-        lane.probe_at = time.monotonic() + lane.backoff
+        lane.probe_at = now + lane.backoff
         if not lane.blocked and reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
             note(
                 f"blocked:{lane.topic}:{reason}",
@@ -287,38 +307,3 @@ class Recovery:
                 *(lane.category, reason, lane.topic),
             )
         lane.blocked = reason
-
-    # What waits
-
-    def _probe(self) -> None:
-        """Ask a cluster that is away whether it is back, and send one record to see."""
-        state = self._state
-        with state.lock:
-            lane = next((lane for lane in state.lanes.values() if not lane.blocked and self._sending.waits(lane)), None)
-        topic = next((lane.topic for lane in state.lanes.values() if lane.topic), "")
-        if not self._producer.reachable(topic, _PROBE_SECONDS):
-            with state.lock:
-                state.away = "broker_unavailable"
-            patience_ends = time.monotonic() - self._delivery_wait
-            for each in state.lanes.values():
-                if each.again and each.again[0].since < patience_ends:
-                    self._retreat.put_back(each, state.away, hold=False)
-            self._pause_probing(2 * self._pause)
-        elif lane is None:
-            with state.lock:
-                state.away = ""
-        else:
-            self._sending.try_oldest(lane)
-
-    def _in_flight(self) -> bool:
-        return any(lane.in_flight for lane in self._state.lanes.values())
-
-    def _is_stalled(self, now: float) -> bool:
-        """Whether a record has been on its way for too long."""
-        with self._state.lock:
-            oldest = min(
-                (next(iter(lane.in_flight.values())).since for lane in self._state.lanes.values() if lane.in_flight),
-                default=now,
-            )
-            silent = min(now - oldest, now - self._state.acknowledged)
-            return silent > self._delivery_wait or now - oldest > self._patience

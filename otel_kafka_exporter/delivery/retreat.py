@@ -1,17 +1,18 @@
-"""The way back from librdkafka: what is on its way is taken back, and put where it belongs."""
+"""The way back from librdkafka, for two cases: a client that is given up, and the end of a shutdown."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import Front
 
-from .lane import Lane
+from .entry import Entry
+from .lane import Lane, Partition
 from .state import DeliveryState
+from .steps import AT_HAND, WITH_CLIENT
 
 #: How long one wait for reports lasts.
 SLICE_SECONDS = 0.05
@@ -24,7 +25,7 @@ _CHUNK = 64
 
 
 class Retreat:
-    """Takes records back.
+    """Takes records back, and puts what came back where it belongs.
 
     Args:
         state: the records' states.
@@ -36,83 +37,93 @@ class Retreat:
         self._producer = producer
 
     def take_back(self, client_number: int) -> None:
-        """Have everything failed that is on its way; afterwards librdkafka has nothing of it."""
+        """Have everything come back that is on its way; afterwards librdkafka has nothing of it."""
         self._producer.purge(client_number)
         deadline = time.monotonic() + _PURGE_SECONDS
-        while self._is_in_flight() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
+        while self._is_on_its_way() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
             pass
-        if self._is_in_flight():  # its client swallowed reports, as one with a fatal error does, or is gone
+        if self._is_on_its_way():  # its client swallowed reports, as one with a fatal error does, or is gone
             self._producer.renew(client_number)
         with self._state.lock:
-            self._fail_all()
+            self._return_all()
 
-    def _is_in_flight(self) -> bool:
-        return any(lane.in_flight for lane in self._state.lanes.values())
+    def _is_on_its_way(self) -> bool:
+        return any(lane.recent or lane.overdue for lane in self._state.lanes.values())
 
-    def _fail_all(self) -> None:
+    def _return_all(self) -> None:
         """No more reports are expected. Expects the lock to be held."""
         for lane in self._state.lanes.values():
-            for entry in list(lane.in_flight.values()):
-                self._state.fail(lane, entry, KafkaError._FATAL)
+            self.return_some(lane, lane.with_client())
+
+    def return_some(self, lane: Lane, entries: list[Entry]) -> None:
+        """These entries have no reports to come. Expects the lock to be held."""
+        for entry in entries:
+            if entry.state in WITH_CLIENT:
+                self._state.returned(lane, entry, KafkaError._FATAL)
+
+    def put_all_back(self, reason: str, *, hold: bool = False) -> None:
+        """Put everything back that is at hand."""
+        for lane in self._state.lanes.values():
+            for number in tuple(lane.partitions):
+                self.put_back(lane, number, reason, hold=hold)
 
     def put_away(self, reason: str) -> None:
         """Put everything away that is not at rest, without a turn: the thread whose turn it is may hang."""
         state = self._state
         with state.lock:
             state.away = reason
-            self._fail_all()
-            for lane in state.lanes.values():
-                self._gather(lane)
-                front = self._front(lane)
-                while self._put_back_some(lane, reason, front, hold=False):
-                    pass
+            self._return_all()
+        self.put_all_back(reason)
 
-    def put_back(self, lane: Lane, reason: str, *, hold: bool) -> None:
-        """Into the outbox with all that failed in a lane, before everything that waits there.
+    def put_back(self, lane: Lane, number: int, reason: str, *, hold: bool = False) -> None:
+        """Into the outbox with all of a partition that is at hand, before everything that waits there.
 
         Args:
-            lane: the lane.
+            lane: its lane.
+            number: the partition.
             reason: why, for those that cannot be kept.
             hold: whether a process without an outbox sends them once more, by a new client.
         """
         with self._state.lock:
-            self._gather(lane)
-            front = self._front(lane)
+            found = lane.partitions.get(number)
+            if found is None:
+                return
+            failed = [*found.failed, *((entry, KafkaError._PURGE_QUEUE) for entry in found.again)]
+            found.failed.clear()
+            found.failed.extend(sorted(failed, key=lambda failure: failure[0].number))
+            found.again.clear()
+            front = self._front(lane, found)
         is_more = True
         while is_more:
             with self._state.lock:
-                is_more = self._put_back_some(lane, reason, front, hold=hold)
+                is_more = self._put_back_some(lane, found, reason, front, hold=hold)
             time.sleep(0)  # let others have the lock, which would not get it by themselves
-        with self._state.lock:
-            lane.paused = bool(lane.again)
 
-    @staticmethod
-    def _gather(lane: Lane) -> None:
-        """Put what failed and what was to be sent again in one order. Expects the lock to be held."""
-        failed = [*lane.failed, *((entry, KafkaError._PURGE_QUEUE) for entry in lane.again)]
-        lane.failed = deque(sorted(failed, key=lambda failure: failure[0].number))
-        lane.again.clear()
-
-    def _put_back_some(self, lane: Lane, reason: str, front: Front | None, *, hold: bool) -> bool:
-        """Put some of what failed where it belongs; whether there is more. Expects the lock to be held."""
-        state = self._state
-        for _ in range(min(_CHUNK, len(lane.failed))):
+    def _put_back_some(self, lane: Lane, found: Partition, reason: str, front: Front | None, *, hold: bool) -> bool:
+        """Put some of what came back where it belongs; whether there is more. Expects the lock to be held."""
+        for _ in range(min(_CHUNK, len(found.failed))):
             # It stays in the lane until it has found its place: Ctrl-C may come at any moment.
-            entry = lane.failed[0][0]
+            entry = found.failed[0][0]
             entry.group = 0
             entry.alone = False
-            if hold and state.outbox is None:
-                lane.again.append(entry)
-            else:
-                state.keep(lane, entry, reason, front=front)
-            lane.failed.popleft()
-        return bool(lane.failed)
+            if hold and self._state.outbox is None:
+                found.again.append(entry)
+            elif entry.state in AT_HAND:
+                self._state.keep(lane, entry, reason, front=front)
+            found.failed.popleft()
+        return bool(found.failed)
 
-    def _front(self, lane: Lane) -> Front | None:
-        """Where to put what failed, which is older than everything that waits with the same key.
+    def _front(self, lane: Lane, found: Partition) -> Front | None:
+        """Where to put what came back, which is older than everything that waits with the same key.
 
-        Those that all have their places in the outbox have them in the right order.
+        Those that all have their places in the outbox, in their order, keep them.
         """
-        if self._state.outbox is None or all(entry.place is not None for entry, _ in lane.failed):
+        outbox = self._state.outbox
+        if outbox is None:
             return None
-        return self._state.outbox.front(lane.stream)
+        places = [entry.place for entry, _ in found.failed]
+        if all(place is not None and outbox.exists(place) for place in places):
+            order = [(place.segment.order, place.offset) for place in places if place is not None]
+            if order == sorted(order):
+                return None
+        return outbox.front(lane.stream)

@@ -13,10 +13,13 @@ from otel_kafka_exporter.process import note
 from .entry import Entry
 from .lane import Lane
 from .state import DeliveryState
+from .steps import State
 
 #: Records of the outbox that are on their way at the same time, and how many are sent under one lock.
 _WINDOW = 5_000
 _CHUNK = 64
+#: Waiting records that are passed over under one lock, since their partition takes none.
+_SKIPPED = 256
 #: How many waiting records a caller takes along whose own one had to go behind them.
 _TAKEN_ALONG = 2
 
@@ -35,43 +38,61 @@ class Sending:
 
     def send(self, lane: Lane, entry: Entry) -> bool:
         """Give an entry to librdkafka; whether there was room. Expects the lock to be held."""
-        entry.client = self._producer.client_number
+        state = self._state
+        number = self._producer.client_number
         try:
-            self._producer.produce(entry.record, entry.report)
+            self._producer.produce(entry.record, entry.report, entry.partition)
+            entry.client = number
         except BufferError:
-            lane.in_flight.pop(entry.number, None)
-            if entry.spooled:
-                self._state.keep(lane, entry, "queue_full")
+            state.no_room(lane, entry)
+            if entry.state is State.RECALLED:
+                state.keep(lane, entry, "queue_full")
             return False
         except KafkaException as error:
-            self._state.fail(lane, entry, error.args[0].code())
+            self._refused(lane, entry, number, error.args[0].code())
         except NoSchemaIdError:
-            self._state.fail(lane, entry, NO_SCHEMA_ID)
+            self._refused(lane, entry, number, NO_SCHEMA_ID)
         except RuntimeError:  # there is no client: closed or given up meanwhile, or it cannot be made
-            self._state.fail(lane, entry, KafkaError._DESTROY)
+            self._refused(lane, entry, number, KafkaError._DESTROY)
         except (TypeError, ValueError) as error:
             note("unsendable", "a record for %s is nothing that can be sent: %s", entry.record.topic, error)
-            self._state.fail(lane, entry, KafkaError._INVALID_ARG)
+            self._refused(lane, entry, number, KafkaError._INVALID_ARG)
         except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
             note("producer_fault", "the Kafka producer failed, with %s: %s", type(error).__name__, error)
             # Alone, and by a new client by now: then it is the record after all.
-            self._state.fail(lane, entry, KafkaError._INVALID_ARG if entry.alone else KafkaError._FATAL)
+            self._refused(lane, entry, number, KafkaError._INVALID_ARG if entry.alone else KafkaError._FATAL)
         return True
 
+    def _refused(self, lane: Lane, entry: Entry, client_number: int, code: int) -> None:
+        entry.client = client_number
+        self._state.returned(lane, entry, code)
+
     def load(self, lane: Lane) -> Entry | None:
-        """The next waiting record of a lane, as an entry that is on its way. Expects the lock to be held."""
+        """The next waiting record that may be sent, as an entry that is on its way. Expects the lock to be held."""
         state = self._state
         if state.outbox is None:
             return None
-        while (place := state.outbox.next_waiting(lane.stream, lane.cursor)) is not None:
+        for _ in range(_SKIPPED):
+            place = state.outbox.next_waiting(lane.stream, lane.cursor)
+            if place is None:
+                return None
             lane.cursor = place
             try:
                 record = decode_row(state.outbox.read(place), lane.category).record
             except ValueError as error:
                 state.damaged(lane, place, error)
                 continue
+            if not self._may_go(lane, record.key):
+                continue
             return state.resume(lane, record, place)
         return None
+
+    def _may_go(self, lane: Lane, key: bytes | None) -> bool:
+        """Whether the partition of a waiting record takes records, as far as is known."""
+        number = lane.partition_of(key)
+        if number == -1 and lane.count:
+            return True  # it may go to any
+        return number not in lane.partitions and not (self._state.away and number in lane.probed)
 
     def waits(self, lane: Lane) -> bool:
         """Whether anything of a lane waits in the outbox. Expects the lock to be held."""
@@ -91,50 +112,57 @@ class Sending:
         that log without a pause leave the thread that drains the outbox so little of the interpreter that it would
         never catch up.
         """
+        if self._state.away or lane.partitions:
+            return False  # what waits does so for a reason: the background thread looks through it
         self._send_waiting(lane, _TAKEN_ALONG)
-        return len(lane.in_flight) >= _WINDOW and not self._state.away
+        return len(lane.recent) >= _WINDOW
 
     def _send_waiting(self, lane: Lane, records: int) -> bool:
         """Send so many waiting records; whether there may be more. Expects the lock to be held."""
         for _ in range(records):
-            if self._state.away or lane.holds_back() or len(lane.in_flight) >= _WINDOW:
+            if lane.blocked or len(lane.recent) >= _WINDOW:
                 return False
+            before = lane.cursor
             entry = self.load(lane)
-            if entry is None or not self.send(lane, entry):
+            if entry is None:
+                return lane.cursor is not before  # there may be more behind what was passed over
+            if not self.send(lane, entry):
                 return False
         return True
 
-    def send_again(self, lane: Lane) -> None:
-        """Send what is to be sent once more, as far as those before it have been reported on."""
+    def send_again(self, lane: Lane, number: int) -> None:
+        """Send what is to be sent once more to a partition, as far as those before it have been reported on."""
         is_room = True
         while is_room:
             with self._state.lock:
-                is_room = self._send_group(lane)
+                is_room = self._send_group(lane, number)
         # A batch that nothing will be added to need not linger.
         self._producer.flush(0)
 
-    def _send_group(self, lane: Lane) -> bool:
+    def _send_group(self, lane: Lane, number: int) -> bool:
         """Send some of those that may go beside each other; whether there are more. Expects the lock to be held."""
-        again = lane.again
+        found = lane.partitions.get(number)
         for _ in range(_CHUNK):
-            if not again or lane.failed or (lane.in_flight and again[0].group != lane.group):
+            if found is None or not found.again or found.failed or (found.open and found.again[0].group != found.group):
                 return False
-            entry = again.popleft()
-            entry.alone = bool(entry.group) and not lane.in_flight and not (again and again[0].group == entry.group)
+            entry = found.again.popleft()
+            again = found.again
+            entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
             entry.since = time.monotonic()
-            lane.group = entry.group
+            found.group = entry.group
             self._state.depart(lane, entry)
             if not self.send(lane, entry):
-                again.appendleft(entry)
+                found.again.appendleft(entry)
                 return False
         return True
 
     def try_oldest(self, lane: Lane) -> None:
-        """Send the oldest waiting record of a lane alone; its report tells whether the way is open."""
+        """Send the oldest waiting record of a blocked lane alone; its report tells whether the way is open."""
         with self._state.lock:
+            lane.cursor = None
             entry = self.load(lane)
-            if entry is None:
-                lane.blocked = ""  # nothing waits: the next record will tell
-            else:
-                entry.alone = entry.trial = True
+            if entry is not None:
+                entry.alone = entry.trial = lane.trial = True
                 self.send(lane, entry)
+            elif not self.waits(lane):
+                lane.blocked = ""  # the next record will tell

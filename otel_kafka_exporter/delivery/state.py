@@ -1,13 +1,9 @@
-"""The state of every record of one process, and each step from one state to the next.
+"""The state of every record of one process, and what each step from one to the next brings about.
 
-    handed over ──▶ in flight ──▶ delivered
-                      │   ▲
-                      ▼   │
-                    spooled     dead-lettered     dropped, with a reason
-
-Each step takes the record out of one count and puts it into another, under one lock, together with what it means for
-the outbox, for a batch whose caller waits, and for whoever waits for a receipt. Which step is due is decided elsewhere:
-by `delivery` for new records, by `recovery` for those that failed.
+Which steps there are stands in `steps`. Each takes the record out of one count and puts it into another, under one
+lock, together with what it means for the outbox, for a batch whose caller waits, and for whoever waits for a receipt.
+Which step is due is decided elsewhere: by `intake` for new records, by `lateness` for those that are overdue, and by
+`recovery` for those that came back.
 """
 
 from __future__ import annotations
@@ -19,18 +15,17 @@ from collections.abc import Callable, Collection
 from confluent_kafka import KafkaError, Message
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.kafka import NO_SCHEMA_ID, verdict
+from otel_kafka_exporter.kafka import NO_SCHEMA_ID, EnoughServedError, Round, verdict
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import Disposition, Outcome, note
+from otel_kafka_exporter.process import Disposition, Flag, Outcome, note
 from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
 
 from . import receipts
 from .accounting import Ledger
 from .entry import Batch, Entry
 from .lane import Lane
+from .steps import COUNTED_AS, TABLE, WITH_CLIENT, Event, State
 
-#: The reason of a dead letter that is none: the whole of a record that was cut to be delivered.
-ATTACHMENT = "truncated"
 #: How many times a thread makes way for another one before it waits for the lock like any other.
 _TURNS = 50
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
@@ -43,23 +38,33 @@ class DeliveryState:
     Args:
         make_outbox: makes where records are kept, given what is to be told of losses; None when they are not kept.
         durable: the categories whose records are in the outbox before they are on their way.
+        partition_of: tells a key's partition, given how many there are; None where nothing does.
+        serving: says when a round of reports has lasted long enough.
     """
 
-    def __init__(self, make_outbox: Callable[[OnLoss], Outbox] | None, durable: Collection[Category]) -> None:
+    def __init__(
+        self,
+        make_outbox: Callable[[OnLoss], Outbox] | None,
+        durable: Collection[Category],
+        partition_of: Callable[[bytes, int], int] | None = None,
+        serving: Round | None = None,
+    ) -> None:
+        self._serving = serving or Round()
         self.lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self.outbox = make_outbox(self._lost) if make_outbox is not None else None
         self.ledger = Ledger()
         self.lanes = {
-            category: Lane(category, durable=self.outbox is not None and category in durable) for category in CATEGORIES
+            category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
+            for category in CATEGORIES
         }
-        #: Why the cluster takes nothing at present; empty when it does.
+        #: Why nothing at all is acknowledged at present; empty when something is.
         self.away = ""
         #: Whether no more records are taken.
         self.closed = False
         #: When a broker last acknowledged anything, by the monotonic clock.
         self.acknowledged = 0.0
         #: Set when something has failed and somebody has to decide.
-        self.attention = threading.Event()
+        self.attention = Flag()
         #: When a broker last said anything about a record, be it that it refuses it.
         self.answered = 0.0
         #: Whether a caller holds the lock just now; a hint.
@@ -79,9 +84,41 @@ class DeliveryState:
 
     def on_the_way(self) -> bool:
         """Whether there are reports to come, or failures to decide over."""
-        return any(lane.in_flight or lane.failed or lane.again for lane in self.lanes.values())
+        return any(
+            lane.recent or lane.overdue or any(each.failed or each.again for each in lane.partitions.values())
+            for lane in self.lanes.values()
+        )
+
+    def with_client(self) -> int:
+        """How many records librdkafka has. Takes no lock: a hint."""
+        return sum(len(lane.recent) + len(lane.overdue) for lane in self.lanes.values())
+
+    def _step(self, entry: Entry, event: Event) -> None:
+        before = entry.state
+        after = TABLE[before, event]
+        counts, old, new = self.ledger.counts, COUNTED_AS[before], COUNTED_AS[after]
+        # No call from here on, at which Ctrl-C could come in between.
+        entry.state = after
+        counts[old] -= 1
+        counts[new] += 1
 
     # Into flight
+
+    def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
+        """An entry for a record that is handed over, and counts as in flight from here on."""
+        entry = self._entry(record, None, batch)
+        ledger, counts = self.ledger, self.ledger.counts
+        # As in `_step`.
+        ledger.accepted += 1
+        counts["in_flight"] += 1
+        if batch is not None:
+            batch.taken += 1
+            batch.open += 1
+        return entry
+
+    def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
+        self._number += 1
+        return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
 
     def enter(self, lane: Lane, entry: Entry, row: bytes | None) -> None:
         """An entry is in flight from here on; with a row, it is in the outbox first."""
@@ -93,67 +130,104 @@ class DeliveryState:
                 note(error.reason, "records are sent without being kept in the outbox first: %s", error)
         self.depart(lane, entry)
 
-    def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
-        """An entry for a record that is handed over, and counts as in flight from here on."""
-        entry = self._entry(record, None, batch)
-        self.ledger.accepted += 1
-        if batch is not None:
-            batch.take()
-        return entry
-
-    def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
-        self._number += 1
-        return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
-
     def depart(self, lane: Lane, entry: Entry) -> None:
         """An entry is given to librdkafka next."""
-        lane.in_flight[entry.number] = entry
+        if entry.record.key is None and entry.partition < 0 and lane.count:
+            entry.partition = lane.choose()
+        self._step(entry, Event.SEND)
+        lane.recent[entry.number] = entry
         lane.topic = entry.record.topic
+        if lane.partitions or self.away:
+            number = lane.partition(entry)
+            lane.probed.add(number)
+            if number in lane.partitions:
+                lane.partitions[number].open += 1
 
     def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
         """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
         entry = self._entry(record, place, None)
-        entry.spooled = True
+        entry.state = State.WAITING
+        entry.settled = True
         if self.outbox is not None:
             self.outbox.set_state(place, SENT)
         lane.backlog.remove(place, record.key)
         self.depart(lane, entry)
         return entry
 
+    def no_room(self, lane: Lane, entry: Entry) -> None:
+        """librdkafka has no room for an entry, which is at hand again."""
+        self._leave_client(lane, entry)
+        self._step(entry, Event.NO_ROOM)
+
+    def overdue(self, lane: Lane, entry: Entry, front: Front | None) -> None:
+        """An entry has no report in time: it is written down, stays with librdkafka, and its caller may go on.
+
+        Where it cannot be written down it stays as it is: librdkafka may deliver it yet.
+        """
+        if lane.recent.pop(entry.number, None) is not None:
+            lane.overdue[entry.number] = entry
+            lane.trouble(lane.partition(entry)).overdue += 1
+        self.write_down(lane, entry, front)
+
+    def write_down(self, lane: Lane, entry: Entry, front: Front | None) -> None:
+        """An entry is with librdkafka, and waits in the outbox, too, in case that comes to nothing."""
+        if self.outbox is None or entry.state is not State.SENT:
+            return
+        if entry.place is None or not self.outbox.exists(entry.place):
+            row = encode_row(entry.record, "", time.time_ns())
+            try:
+                entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
+            except OutboxError as error:
+                note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
+                return
+        self._step(entry, Event.OVERDUE)
+        self._settle(entry, Outcome.SPOOLED)
+
     # Out of flight
+
+    def _leave_client(self, lane: Lane, entry: Entry) -> None:
+        """librdkafka has an entry no longer."""
+        was_recent = lane.recent.pop(entry.number, None) is not None
+        was_overdue = not was_recent and lane.overdue.pop(entry.number, None) is not None
+        if lane.partitions:
+            found = lane.partitions.get(lane.partition(entry))
+            if found is not None:
+                found.open -= was_recent or was_overdue
+                found.overdue -= was_overdue
 
     def _reported(self, entry: Entry, error: KafkaError | None, message: Message) -> None:
         """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
         if self.busy:
             self.make_way()
         with self.lock:
-            lane = self.lanes[entry.record.category]
-            if entry.number not in lane.in_flight:
+            if entry.state not in WITH_CLIENT:
                 return  # it was given up, with its client
-            del lane.in_flight[entry.number]  # not pop(): Ctrl-C could come at the end of a call, before `try`
+            lane = self.lanes[entry.record.category]
             try:
                 self._report(lane, entry, error, message)
             except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same
-                if not entry.settled and not lane.expects(entry):
+                if entry.state in WITH_CLIENT:
                     self._report(lane, entry, error, message)
+                lane.recount()
                 raise
+        if self.answered > self._serving.ends_at:
+            raise EnoughServedError
 
     def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._delivered(lane, entry, message)
         else:
-            self.fail(lane, entry, error.code())
+            self.answered = time.monotonic()
+            self.returned(lane, entry, error.code())
 
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
-        self.acknowledged = self.answered = time.monotonic()
-        if entry.trial:
-            if self.away or lane.blocked not in ("", verdict(NO_SCHEMA_ID).reason):
-                note("back", "Kafka takes records again; %d wait in the outbox and follow", self.ledger.spooled - 1)
-            self.away = lane.blocked = ""
-            self.attention.set()
+        self.acknowledged = self.answered = lane.acknowledged[message.partition() or 0] = time.monotonic()
+        self._leave_client(lane, entry)
         self._leave_outbox(entry)
-        self.ledger.delivered += 1
+        self._step(entry, Event.ACKNOWLEDGED)
         self._settle(entry, Outcome.DELIVERED)
+        if lane.partitions or self.away or lane.told or entry.trial:
+            self._acknowledges(lane, entry)
         if receipts.waiting:
             receipts.delivered(
                 receipts.Receipt(
@@ -165,11 +239,53 @@ class DeliveryState:
                 )
             )
 
-    def fail(self, lane: Lane, entry: Entry, code: int) -> None:
-        """An entry came back; nothing overtakes it until its fate is decided."""
-        lane.in_flight.pop(entry.number, None)
-        lane.failed.append((entry, code))
-        lane.paused = True
+    def _acknowledges(self, lane: Lane, entry: Entry) -> None:
+        """What was in the way is there no longer: a partition, a topic or all of the cluster takes records again."""
+        number = lane.partition(entry)
+        found = lane.partitions.get(number)
+        lane.resumed(number)
+        if found is not None:
+            found.silent = False
+            found.rests_until = 0.0
+            if found.is_sorted_out():
+                self.open(lane, number)
+        if entry.trial:
+            lane.trial = False
+            if lane.blocked not in ("", verdict(NO_SCHEMA_ID).reason):
+                note("back", "Kafka takes %s records again; %d wait in the outbox and follow", *self._follow(lane))
+            lane.blocked = ""
+        if self.away:
+            self.away = ""
+            for each in self.lanes.values():
+                each.cursor = None
+            note("back", "Kafka takes records again; %d wait in the outbox and follow", self.ledger.counts["spooled"])
+        elif lane.told and not lane.partitions:
+            note(
+                f"back:{lane.topic}",
+                "all partitions of %s take records again; %d of its records wait in the outbox and follow",
+                *(lane.topic, self._follow(lane)[1]),
+            )
+        lane.told = lane.told and bool(lane.partitions)
+        self.attention.set()
+
+    def _follow(self, lane: Lane) -> tuple[Category, int]:
+        return lane.category, self.outbox.waiting(lane.stream) if self.outbox is not None else 0
+
+    def open(self, lane: Lane, number: int) -> None:
+        """Nothing is in the way of a partition any more; what waits for it may follow."""
+        del lane.partitions[number]
+        lane.probed.discard(number)
+        lane.cursor = None
+        self.attention.set()
+
+    def returned(self, lane: Lane, entry: Entry, code: int) -> None:
+        """An entry came back; nothing of its partition overtakes it until its fate is decided."""
+        found = lane.trouble(lane.partition(entry))
+        self._leave_client(lane, entry)
+        self._step(entry, Event.RETURNED)
+        found.failed.append((entry, code))
+        if entry.trial:
+            entry.trial = lane.trial = False
         self.attention.set()
 
     # To rest
@@ -177,7 +293,7 @@ class DeliveryState:
     def keep(
         self, lane: Lane, entry: Entry, reason: str, *, row: bytes | None = None, front: Front | None = None
     ) -> None:
-        """An entry waits in the outbox; without one, or without room in it, it is dropped.
+        """An entry that is at hand waits in the outbox; without one, or without room in it, it is dropped.
 
         Args:
             lane: its lane.
@@ -186,9 +302,14 @@ class DeliveryState:
             row: it as a row, where that is there already.
             front: the place before everything that waits; where it is already, or behind everything, unless given.
         """
+        lost = reason if self.outbox is None else self.try_to_keep(lane, entry, row, front)
+        if lost:
+            self.drop(entry, lost)
+
+    def try_to_keep(self, lane: Lane, entry: Entry, row: bytes | None = None, front: Front | None = None) -> str:
+        """As `keep`, but an entry that cannot be kept stays at hand; why it cannot, or nothing."""
         if self.outbox is None:
-            self.drop(entry, reason)
-            return
+            return "outbox_unavailable"
         before = entry.place
         if before is not None and front is None and self.outbox.exists(before):
             self.outbox.set_state(before, WAITING)
@@ -198,10 +319,9 @@ class DeliveryState:
             try:
                 entry.place = front.append(row) if front else self.outbox.append(lane.stream, row, WAITING)
             except OutboxError as error:
+                note(error.reason, "the outbox cannot keep log records: %s", error)
                 if before is None or not self.outbox.exists(before):
-                    note(error.reason, "log records are dropped, because the outbox cannot keep them: %s", error)
-                    self.drop(entry, error.reason)
-                    return
+                    return error.reason
                 entry.place = before  # it stays there: better out of order than lost
                 self.outbox.set_state(before, WAITING)
             else:
@@ -210,40 +330,33 @@ class DeliveryState:
             lane.cursor = None if front else lane.cursor
         if entry.place is not None:
             lane.backlog.add(entry.place, entry.record.key)
-        if not entry.spooled:
-            entry.spooled = True
-            self.ledger.spooled += 1
-            self._settle(entry, Outcome.SPOOLED)
+        self._step(entry, Event.KEPT)
+        self._settle(entry, Outcome.SPOOLED)
         self.attention.set()
+        return ""
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
-        """An entry is kept with the reason why no broker takes it."""
+        """An entry that is at hand is kept with the reason why no broker takes it."""
         lost = self._keep_letter(lane, entry.record, reason)
         if lost:
             self.drop(entry, lost)
             return
         self._leave_outbox(entry)
-        self._dead_lettered(entry.record, reason)
+        self._step(entry, Event.REFUSED)
+        self._tell_waiter(entry.record.event_id, Outcome.DEAD_LETTERED, reason)
         self._settle(entry, Outcome.DEAD_LETTERED)
 
     def drop(self, entry: Entry, reason: str) -> None:
-        """An entry is gone, for this reason."""
+        """An entry that is at hand is gone, for this reason."""
         self._leave_outbox(entry)
-        self.dropped(reason, entry.record.event_id)
+        before = entry.state
+        dropped = self.ledger.dropped[reason] + 1
+        # As in `_step`.
+        entry.state = TABLE[before, Event.LOST]
+        self.ledger.counts[COUNTED_AS[before]] -= 1
+        self.ledger.dropped[reason] = dropped
+        self._tell_waiter(entry.record.event_id, Outcome.DROPPED, reason)
         self._settle(entry, Outcome.DROPPED)
-
-    def refuse(self, record: KafkaRecord, reason: str) -> Outcome:
-        """A record that never was in flight is kept as a dead letter, or dropped."""
-        lost = self._keep_letter(self.lanes[record.category], record, reason)
-        if lost:
-            self.dropped(lost, record.event_id)
-        else:
-            self._dead_lettered(record, reason)
-        return Outcome.DROPPED if lost else Outcome.DEAD_LETTERED
-
-    def attach(self, record: KafkaRecord, original: bytes) -> None:
-        """The original of a record that was cut is kept beside the dead letters; it is an attachment and no outcome."""
-        self._keep_letter(self.lanes[record.category], record._replace(value=original), ATTACHMENT)
 
     def sync(self, entry: Entry) -> None:
         """Wait until an entry's row is on the disk. Must not be called with the lock held."""
@@ -253,46 +366,44 @@ class DeliveryState:
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
 
-    def interrupted(self, lane: Lane, entry: Entry) -> None:
-        """Ctrl-C came while a record was handed over, which may have been before it got anywhere."""
-        if not (entry.settled or entry.number in lane.in_flight or lane.expects(entry)):
-            self.drop(entry, "interrupted")
+    def broken_off(self, lane: Lane, entry: Entry, reason: str) -> None:
+        """Ctrl-C, or an error that nobody foresaw, came while a record was handed over: it may have got nowhere."""
+        lane.recount()
+        if entry.state is State.SENT and not entry.client:
+            # librdkafka may have it or not: it is sent again rather than lost. If there is a report, it is too late.
+            self._leave_client(lane, entry)
+            self._step(entry, Event.RETURNED)
+            self.keep(lane, entry, reason)
+        elif entry.state is State.AT_HAND and not lane.expects(entry):
+            self.drop(entry, reason)
 
-    def dropped(self, reason: str, event_id: str = "") -> None:
-        """A record is gone that has no entry."""
-        self.ledger.dropped[reason] += 1
+    def _tell_waiter(self, event_id: str, outcome: Outcome, reason: str) -> None:
         if event_id and receipts.waiting:
-            receipts.failed(event_id, Outcome.DROPPED, reason)
+            receipts.failed(event_id, outcome, reason)
 
     def _lost(self, stream: Stream, rows: int, reason: str) -> None:
         """The outbox lost rows that waited in it: evicted, or damaged on disk. It calls this within a call to it."""
         self.lanes[stream.category].backlog.forget_empty()
         if reason == "outbox_damaged":  # found in what a dead process left, which was not counted here yet
-            self.ledger.accepted += rows
-        elif stream.dead:
-            self.ledger.dead_lettered -= rows
+            self.ledger.lose(reason, rows)
         else:
-            self.ledger.spooled -= rows
-        self.ledger.dropped[reason] += rows
+            self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
+            for entry in self.lanes[stream.category].with_client():
+                if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
+                    self._step(entry, Event.EVICTED)  # librdkafka has it still
 
     def adopted(self, stream: Stream, rows: int) -> None:
         """The outbox of a process that is dead is this one's now."""
-        self.ledger.accepted += rows
-        if stream.dead:
-            self.ledger.dead_lettered += rows
-        else:
-            self.ledger.spooled += rows
+        self.ledger.enter(State.DEAD_LETTERED if stream.dead else State.WAITING, rows)
+        if not stream.dead:
             self.lanes[stream.category].cursor = None  # they go before what was there
             self.attention.set()
 
     def settled_by_others(self, stream: Stream, rows: int) -> None:
         """An operator has deleted rows of the outbox, or delivered dead letters."""
-        if stream.dead:
-            self.ledger.dead_lettered -= rows
-        else:
-            self.ledger.spooled -= rows
+        self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, SETTLED_BY_OPERATOR, rows)
+        if not stream.dead:
             self.lanes[stream.category].backlog.forget_empty()
-        self.ledger.dropped[SETTLED_BY_OPERATOR] += rows
 
     def damaged(self, lane: Lane, place: Place, error: ValueError) -> None:
         """A row of the outbox turned out to be unreadable when it was to be delivered."""
@@ -300,13 +411,7 @@ class DeliveryState:
         if self.outbox is not None:
             self.outbox.set_state(place, DONE)
         lane.backlog.forget_empty()  # nobody knows which key it had
-        self.ledger.spooled -= 1
-        self.dropped("outbox_damaged")
-
-    def _dead_lettered(self, record: KafkaRecord, reason: str) -> None:
-        self.ledger.dead_lettered += 1
-        if receipts.waiting:
-            receipts.failed(record.event_id, Outcome.DEAD_LETTERED, reason)
+        self.ledger.leave(State.WAITING, "outbox_damaged", 1)
 
     def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> str:
         """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
@@ -323,9 +428,6 @@ class DeliveryState:
         if entry.place is None or self.outbox is None:
             return
         self.outbox.set_state(entry.place, DONE)
-        if entry.spooled:
-            self.ledger.spooled -= 1
-            entry.spooled = False
 
     @staticmethod
     def _settle(entry: Entry, outcome: Outcome) -> None:

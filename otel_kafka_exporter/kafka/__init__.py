@@ -5,16 +5,19 @@ Held here: the client is made and renewed per process, never called in a forked 
 """
 
 from .errors import NO_SCHEMA_ID, verdict
-from .producer import KafkaProducer, NoSchemaIdError, OnReport
-from .producer_config import check_with_librdkafka, librdkafka_config, message_timeout
+from .partitions import partitioner
+from .producer import EnoughServedError, KafkaProducer, NoSchemaIdError, OnReport, Round
+from .producer_config import check_with_librdkafka, librdkafka_config
 
 __all__ = [
     "NO_SCHEMA_ID",
+    "EnoughServedError",
     "KafkaProducer",
     "NoSchemaIdError",
     "OnReport",
+    "Round",
     "check_with_librdkafka",
     "librdkafka_config",
-    "message_timeout",
+    "partitioner",
     "verdict",
 ]

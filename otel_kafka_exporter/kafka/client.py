@@ -37,7 +37,7 @@ class Client:
         # not there in a forked child, or at the interpreter's end while the close is under way.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.producer))
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
-        self._calls = 0
+        self._inside: list[int] = []  # the threads that are in a call to it
         self._given_up = False
         self._unused = threading.Event()
         self._thread = threading.Thread(target=self._close, name="otel-kafka-exporter-close", daemon=True)
@@ -52,20 +52,30 @@ class Client:
             RuntimeError: it was given up, and is closed by now or about to be.
         """
         with self._lock:
-            if self._given_up and not self._calls:
+            if self._given_up and not self._inside:
                 raise RuntimeError("the client was given up")
-            self._calls += 1
+            self._inside.append(threading.get_ident())
         try:
             yield self.producer
         finally:
             with self._lock:
-                self._calls -= 1
-                is_last = self._given_up and not self._calls
+                self._inside.remove(threading.get_ident())
+                is_last = self._given_up and not self._inside
             if is_last:
                 self._unused.set()
 
+    def is_inside(self) -> bool:
+        """Whether this thread is in a call to it, be it in a callback or a signal handler within that.
+
+        confluent-kafka aborts the process when one is entered again there.
+        """
+        return bool(self._inside) and threading.get_ident() in self._inside
+
     def give_up(self) -> None:
         """Take back what is on its way, and have it closed. Whoever is in a call to it gets out of it first."""
+        if self.is_inside():
+            self._given_up = True  # the thread that closes it takes back what is on its way
+            return
         with suppress(RuntimeError), self.used() as producer:
             try:
                 # Closing one that still has records takes up to `message.timeout.ms`.
@@ -85,6 +95,7 @@ class Client:
     def _close(self) -> None:
         self._unused.wait()
         try:
+            purge(self.producer)  # what was given to it since, or by whoever gave it up from within a call
             self.producer.close()
         except Exception as error:  # noqa: BLE001 - as above
             librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)

@@ -13,7 +13,8 @@ from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.process import Disposition
 
-AWAY, BLOCKED, DEAD_LETTER = Disposition.AWAY, Disposition.BLOCKED, Disposition.DEAD_LETTER
+AWAY, LATER = Disposition.AWAY, Disposition.LATER
+BLOCKED, DEAD_LETTER = Disposition.BLOCKED, Disposition.DEAD_LETTER
 
 
 #: Beside Kafka's codes: the record's schema has no ID yet, so that it cannot be framed. A topic's matter, too.
@@ -28,27 +29,27 @@ class Verdict(NamedTuple):
 
 
 TABLE: dict[int, Verdict] = {
-    # The cluster is away, slow, or electing: nothing is wrong with the record.
-    KafkaError._MSG_TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
-    KafkaError._TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
-    KafkaError._TIMED_OUT_QUEUE: Verdict(AWAY, "delivery_timeout"),
-    KafkaError._PURGE_QUEUE: Verdict(AWAY, "delivery_timeout"),
-    KafkaError._PURGE_INFLIGHT: Verdict(AWAY, "delivery_timeout"),
-    KafkaError._TRANSPORT: Verdict(AWAY, "broker_unavailable"),
-    KafkaError._ALL_BROKERS_DOWN: Verdict(AWAY, "broker_unavailable"),
-    KafkaError._RESOLVE: Verdict(AWAY, "broker_unavailable"),
-    KafkaError._DESTROY: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.NETWORK_EXCEPTION: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.BROKER_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.LEADER_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.NOT_LEADER_FOR_PARTITION: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.REPLICA_NOT_AVAILABLE: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.REQUEST_TIMED_OUT: Verdict(AWAY, "delivery_timeout"),
-    KafkaError.NOT_ENOUGH_REPLICAS: Verdict(AWAY, "not_enough_replicas"),
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: Verdict(AWAY, "not_enough_replicas"),
-    KafkaError.KAFKA_STORAGE_ERROR: Verdict(AWAY, "broker_unavailable"),
-    KafkaError.THROTTLING_QUOTA_EXCEEDED: Verdict(AWAY, "throttled"),
-    KafkaError._QUEUE_FULL: Verdict(AWAY, "queue_full"),
+    # A partition is away, slow, or electing: nothing is wrong with the record.
+    KafkaError._MSG_TIMED_OUT: Verdict(LATER, "delivery_timeout"),
+    KafkaError._TIMED_OUT: Verdict(LATER, "delivery_timeout"),
+    KafkaError._TIMED_OUT_QUEUE: Verdict(LATER, "delivery_timeout"),
+    KafkaError._PURGE_QUEUE: Verdict(LATER, "delivery_timeout"),
+    KafkaError._PURGE_INFLIGHT: Verdict(LATER, "delivery_timeout"),
+    KafkaError._TRANSPORT: Verdict(LATER, "broker_unavailable"),
+    KafkaError._ALL_BROKERS_DOWN: Verdict(LATER, "broker_unavailable"),
+    KafkaError._RESOLVE: Verdict(LATER, "broker_unavailable"),
+    KafkaError._DESTROY: Verdict(LATER, "broker_unavailable"),
+    KafkaError.NETWORK_EXCEPTION: Verdict(LATER, "broker_unavailable"),
+    KafkaError.BROKER_NOT_AVAILABLE: Verdict(LATER, "broker_unavailable"),
+    KafkaError.LEADER_NOT_AVAILABLE: Verdict(LATER, "broker_unavailable"),
+    KafkaError.NOT_LEADER_FOR_PARTITION: Verdict(LATER, "broker_unavailable"),
+    KafkaError.REPLICA_NOT_AVAILABLE: Verdict(LATER, "broker_unavailable"),
+    KafkaError.REQUEST_TIMED_OUT: Verdict(LATER, "delivery_timeout"),
+    KafkaError.NOT_ENOUGH_REPLICAS: Verdict(LATER, "not_enough_replicas"),
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: Verdict(LATER, "not_enough_replicas"),
+    KafkaError.KAFKA_STORAGE_ERROR: Verdict(LATER, "broker_unavailable"),
+    KafkaError.THROTTLING_QUOTA_EXCEEDED: Verdict(LATER, "throttled"),
+    KafkaError._QUEUE_FULL: Verdict(LATER, "queue_full"),
     # The idempotent producer has lost its place; a new one begins anew.
     KafkaError._FATAL: Verdict(AWAY, "producer_fatal"),
     KafkaError._FENCED: Verdict(AWAY, "producer_fatal"),
@@ -84,10 +85,10 @@ TABLE: dict[int, Verdict] = {
     KafkaError.INVALID_TIMESTAMP: Verdict(DEAD_LETTER, "invalid_timestamp"),
     KafkaError.TOPIC_EXCEPTION: Verdict(DEAD_LETTER, "invalid_topic"),
     KafkaError._INVALID_ARG: Verdict(DEAD_LETTER, "invalid_record"),
-    KafkaError._BAD_MSG: Verdict(AWAY, "broker_unavailable"),  # a reply that makes no sense: not a Kafka broker
+    KafkaError._BAD_MSG: Verdict(LATER, "broker_unavailable"),  # a reply that makes no sense: not a Kafka broker
 }
 
-_PASSING = Verdict(AWAY, "broker_error")
+_PASSING = Verdict(LATER, "broker_error")
 
 
 def verdict(code: int) -> Verdict:

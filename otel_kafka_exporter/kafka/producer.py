@@ -7,6 +7,7 @@ a record at once, and everything else arrives in the delivery report.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import ForkGate, after_fork_in_child, librdkafka_log, warn
+from otel_kafka_exporter.process import ForkGate, after_fork_in_child, note_librdkafka, warn
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
@@ -31,6 +32,31 @@ _ANSWERS_UNTIL_WARM = 2
 _CLIENTS_TRIED = 2
 #: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
 _CLOSE_SECONDS = 0.5
+
+
+#: How long a round of reports lasts at least, if there are so many.
+_LEAST_ROUND = 0.02
+
+
+class EnoughServedError(Exception):
+    """A report's callback raises it to end a round of reports; librdkafka keeps the rest for the next one.
+
+    One call to the client would serve all that are there, be they a hundred thousand, and each of them waits for the
+    interpreter beside threads that compute.
+    """
+
+
+class Round:
+    """A round of reports.
+
+    Attributes:
+        ends_at: when it has lasted long enough, by the monotonic clock; of whichever thread began one last.
+    """
+
+    __slots__ = ("ends_at",)
+
+    def __init__(self) -> None:
+        self.ends_at = math.inf
 
 
 class Frames(Protocol):
@@ -64,6 +90,9 @@ class KafkaProducer:
         self._client: Client | None = None
         self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
+        self._caught_up = 0.0  # when the latest round began that served all that there was
+        #: The present round of reports.
+        self.round = Round()
         # Closed from the making of a client, which resolves a broker's name, to its first answers.
         self._fork_gate = ForkGate()
         #: Counts the clients of this process: who gives one up says which one it means.
@@ -74,8 +103,13 @@ class KafkaProducer:
         self.warm = False
         after_fork_in_child(self._after_fork)
 
-    def produce(self, record: KafkaRecord, on_report: OnReport) -> None:
+    def produce(self, record: KafkaRecord, on_report: OnReport, partition: int = -1) -> None:
         """Hand a record to librdkafka, and return at once.
+
+        Args:
+            record: it.
+            on_report: called with its report.
+            partition: where it goes; its key decides unless given.
 
         Raises:
             BufferError: the local queue is full.
@@ -93,9 +127,11 @@ class KafkaProducer:
             record.topic,
             value,
             record.key,
-            on_delivery=on_report,
-            timestamp=record.milliseconds,
-            headers=record.headers,
+            partition,
+            on_report,
+            None,
+            record.milliseconds,
+            record.headers,
         )
 
     def await_frame(self, record: KafkaRecord, seconds: float) -> None:
@@ -113,35 +149,61 @@ class KafkaProducer:
         Returns:
             Whether there is a client to wait for. One that fails in here is given up.
         """
-        return self._serve_reports(lambda client: client.flush(max(0.0, seconds)))
+        return self._serve_reports(lambda client: client.flush(max(0.0, seconds)), seconds)
+
+    def catch_up(self, seconds: float) -> bool:
+        """Serve the reports that are there, at most for so long; whether there are none left."""
+        deadline = time.monotonic() + seconds
+        while True:
+            client = self._client
+            if client is None or client.is_inside():
+                return client is None
+            begun = time.monotonic()
+            served = self._serve_reports(lambda client: client.poll(0.0), 0.0)
+            if not served or self._caught_up >= begun:
+                return served
+            if time.monotonic() >= deadline:
+                return False
 
     def poll(self, seconds: float) -> bool:
         """Serve delivery reports as they come, at most for so long; returns as `flush` does."""
-        return self._serve_reports(lambda client: client.poll(max(0.0, seconds)))
+        return self._serve_reports(lambda client: client.poll(max(0.0, seconds)), seconds)
 
-    def _serve_reports(self, serve: Callable[[Producer], object]) -> bool:
+    def is_inside(self) -> bool:
+        """Whether this thread is in a call to the client: in a report's callback, or a signal handler within one.
+
+        Another call would abort the process there.
+        """
+        client = self._client
+        return client is not None and client.is_inside()
+
+    def _serve_reports(self, serve: Callable[[Producer], object], seconds: float) -> bool:
         with self._lock:
             client, number = self._client, self.client_number
-        if client is None:
+        if client is None or client.is_inside():
             return False
+        begun = time.monotonic()
+        self.round.ends_at = begun + max(seconds, _LEAST_ROUND)
         try:
             with client.used() as producer:
                 serve(producer)
+        except EnoughServedError:
+            return True
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
             if self.client_number == number and not self._closed:
                 warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
             self.renew(number)
             return False
+        self._caught_up = begun
         return True
 
     def purge(self, number: int) -> None:
         """Take back every record of that client that has no report yet; their reports say so."""
         with self._lock:
             client = self._client if self.client_number == number else None
-        if client is not None:
+        if client is not None and not client.is_inside():
             with suppress(RuntimeError), client.used() as producer:
                 purge(producer)
-                self._serve(producer)
 
     def reachable(self, topic: str, seconds: float) -> bool:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
@@ -151,6 +213,8 @@ class KafkaProducer:
             seconds: how long to wait.
         """
         deadline = time.monotonic() + seconds
+        if self.is_inside():
+            return False
         for _ in range(_CLIENTS_TRIED):
             number, client = self.client_number, None
             try:
@@ -158,7 +222,7 @@ class KafkaProducer:
                 with client.used() as producer:
                     for _ in range(_ANSWERS_UNTIL_WARM):
                         producer.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
-                    producer.poll(0)
+                    self._serve(producer)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
                 if client is None:  # it could not be made
                     return False
@@ -175,10 +239,23 @@ class KafkaProducer:
                 return True
         return False
 
+    def partitions(self, topic: str, seconds: float) -> int:
+        """How many partitions a topic has, by the cluster's answer within so many seconds; 0 without one."""
+        client = self._client
+        if client is None or client.is_inside():
+            return 0
+        with suppress(KafkaException, RuntimeError, SystemError), client.used() as producer:
+            found = producer.list_topics(topic, timeout=seconds).topics.get(topic)
+            return 0 if found is None or found.error is not None else len(found.partitions)
+        return 0
+
     def _serve(self, producer: Producer) -> None:
         """Let librdkafka's errors and log lines out: they come with poll() only."""
+        self.round.ends_at = time.monotonic() + _LEAST_ROUND
         try:
             producer.poll(0)
+        except EnoughServedError:
+            pass
         except Exception as error:  # noqa: BLE001 - as above
             self.last_error = str(error)
 
@@ -221,7 +298,7 @@ class KafkaProducer:
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """librdkafka's log lines, as it hands them to a logger: without the secrets of its configuration."""
-        librdkafka_log.log(level, message, *(mask(str(argument), self._config) for argument in arguments))
+        note_librdkafka(level, message, *(mask(str(argument), self._config) for argument in arguments))
 
     def _on_error(self, error: KafkaError) -> None:
         # That all brokers are down follows a line on each of them that says why.

@@ -77,8 +77,11 @@ _USUAL = (
     "topic.metadata.refresh.interval.ms",
 )  # fmt: skip
 
-# librdkafka's default.
-_MESSAGE_TIMEOUT_MS = 300_000
+# How long librdkafka tries to deliver a record that waits in the outbox as well.
+_LONG_SECONDS = 600
+# How long it tries at least. After a record that it gave up an idempotent producer asks for a new ID, which takes up
+# to a second: with less for the next record it would never get to send one.
+_LEAST_SECONDS = 2.0
 
 # What librdkafka counts of a record beyond key, headers and value.
 _RECORD_OVERHEAD = 1_024
@@ -105,22 +108,28 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         _check_same(name, passed, setting, settings, from_settings[name])
     config = {**_DEFAULTS, **from_settings, **passed}
     _check_acks(config)
-    if message_timeout(config) <= settings.delivery_wait:
+    given_up_after = _seconds(config.get("message.timeout.ms", 0))
+    if not given_up_after:
+        # With an outbox a late record is safe, and librdkafka may try for long, in order and without duplicates.
+        # Without one it is to say when a record is lost.
+        lingers = _seconds(config["linger.ms"])
+        seconds = _LONG_SECONDS if settings.outbox else max(settings.delivery_wait, _LEAST_SECONDS, 2 * lingers)
+        config["message.timeout.ms"] = math.ceil(1000 * seconds)
+    elif settings.outbox and given_up_after <= settings.delivery_wait:
         raise SettingsError(
             f"producer_config: message.timeout.ms={config['message.timeout.ms']} contradicts"
-            f" delivery_wait={settings.delivery_wait:g} s: records have to be taken back in order before librdkafka"
-            " gives them up one by one. Set a longer message.timeout.ms or a shorter delivery_wait."
+            f" delivery_wait={settings.delivery_wait:g} s: a late record has to be in the outbox before librdkafka"
+            " gives it up. Set a longer message.timeout.ms or a shorter delivery_wait."
         )
     return config
 
 
-def message_timeout(config: Mapping[str, Any]) -> float:
-    """Seconds after which librdkafka gives a record up; infinite when it never does."""
+def _seconds(milliseconds: Any) -> float:
+    """A property in seconds; 0 where it is none, of which librdkafka's own check says what is wrong."""
     try:
-        milliseconds = float(config.get("message.timeout.ms", _MESSAGE_TIMEOUT_MS))
+        return float(milliseconds) / 1000
     except (TypeError, ValueError):
-        milliseconds = _MESSAGE_TIMEOUT_MS  # librdkafka's own check says what is wrong with it
-    return milliseconds / 1000 if milliseconds else math.inf
+        return 0.0
 
 
 def check_with_librdkafka(config: Mapping[str, Any]) -> None:

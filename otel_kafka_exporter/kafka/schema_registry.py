@@ -66,7 +66,7 @@ class SchemaRegistry:
 
     def _begin(self) -> None:
         """Nobody asks yet, in this process."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self._topics: deque[str] = deque()
         self._ask_at: dict[str, float] = {}
         self._asks = False

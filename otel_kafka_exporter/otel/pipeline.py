@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.delivery import Delivery
-from otel_kafka_exporter.kafka import KafkaProducer, message_timeout
+from otel_kafka_exporter.kafka import KafkaProducer, partitioner
 from otel_kafka_exporter.outbox import OnLoss, Outbox
 from otel_kafka_exporter.process import Metrics
 from otel_kafka_exporter.records import JSON, Cleaner, Encoding, KafkaRecordBuilder, KeyRedaction, redact_patterns
@@ -90,7 +90,7 @@ def delivery_of(
         producer_of(config, registry),
         Metrics(settings.bootstrap_servers),
         delivery_wait=settings.delivery_wait,
-        message_timeout=message_timeout(config),
+        partition_of=partitioner(str(config["partitioner"])),
         full_queue_wait=settings.full_queue_wait,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,

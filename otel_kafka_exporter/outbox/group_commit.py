@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from threading import Condition
+from threading import Condition, get_ident
 
 # macOS has none; its fsync() leaves more to the drive.
 _flush = getattr(os, "fdatasync", os.fsync)
@@ -29,6 +29,7 @@ class GroupCommit:
         self._begun = 0  # the number of the flush that began last
         self._ended = 0
         self._flushing = False
+        self._flusher = 0  # the thread that does
         self._closed = False
         self._error: OSError | None = None
 
@@ -39,6 +40,10 @@ class GroupCommit:
             OSError: it could not be written. The kernel may have dropped what it could not write, so a later flush
                 would prove nothing: every call raises from now on.
         """
+        if self._flushing and self._flusher == get_ident():
+            # A signal handler within the flush: nobody else will do it, and it goes on only after this.
+            _flush(self._descriptor)
+            return
         with self._changed:
             needed = self._begun + 1  # the one under way may have begun too early for us
         while not self._over(needed):
@@ -60,6 +65,7 @@ class GroupCommit:
                     return
                 number = self._begun + 1
                 self._begun = number
+                self._flusher = get_ident()
                 self._flushing = True
             self._flush()
             ended = True

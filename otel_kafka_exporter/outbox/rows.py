@@ -43,8 +43,8 @@ def encode_row(record: KafkaRecord, reason: str = "", nanoseconds: int = 0) -> b
     names = [name.encode() for name, _ in headers]
     values = [text for _, text in headers]
     topic_bytes = topic.encode()
-    event_id_bytes = event_id.encode()
-    # A reason may quote what an application gave, lone surrogates included.
+    # The ID and the reason may quote what an application gave, lone surrogates included.
+    event_id_bytes = event_id.encode("utf-8", "backslashreplace")
     reason_bytes = reason.encode("utf-8", "backslashreplace") if reason else b""
     try:
         # All are bytes, as in every record of our own; what is not is a TypeError in here.

@@ -4,16 +4,18 @@ The lowest folder: everything may import it, and it imports nothing of ours.
 Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
 """
 
+from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
-from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, tell, warn
+from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
     "QUIET_LOGGER",
     "DeliveryStats",
     "Disposition",
+    "Flag",
     "ForkGate",
     "Metrics",
     "OutboxUsage",
@@ -25,6 +27,7 @@ __all__ = [
     "log",
     "making_locks",
     "note",
+    "note_librdkafka",
     "tell",
     "warn",
 ]

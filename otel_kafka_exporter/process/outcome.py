@@ -24,6 +24,7 @@ class Disposition(Enum):
     """What a failed delivery says about the cluster, the topic, or the record."""
 
     AWAY = "away"  # the cluster is not there or not willing: every record waits
+    LATER = "later"  # one partition takes nothing at present: its records wait, the others flow
     BLOCKED = "blocked"  # one topic is closed until an operator mends it: its records wait, the others flow
     DEAD_LETTER = "dead letter"  # no broker will ever take this record
 

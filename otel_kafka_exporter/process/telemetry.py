@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
@@ -109,8 +111,22 @@ def note(kind: str, message: str, *args: object) -> None:
     _noted.setdefault(kind, (message, args))
 
 
+#: librdkafka's lines that wait for the same.
+_lines: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=1_000)
+os.register_at_fork(after_in_child=_lines.clear)
+
+
+def note_librdkafka(level: int, message: str, *args: object) -> None:
+    """Have a line of librdkafka's logged soon: it comes in a call to the client, which may be within a log call."""
+    _lines.append((level, message, args))
+
+
 def tell() -> None:
     """Log what was noted. No lock may be held."""
+    while _lines:
+        with suppress(IndexError):  # another thread was quicker
+            level, message, args = _lines.popleft()
+            librdkafka_log.log(level, message, *args)
     while _noted:
         for kind in tuple(_noted):
             message, args = _noted.pop(kind, ("", ()))

@@ -61,12 +61,12 @@ class Connection:
             source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
         )
         self._inboxes: tuple[Inbox, ...] = ()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         self.delivery = delivery_of(settings, config, self._registry, self._announce)
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._inboxes = ()  # the parent's tasks
 
     def connect(self, seconds: float) -> None:

@@ -31,11 +31,11 @@ class Lifecycle:
         self.route: Route | None = None
         self._latest: Route | None = None
         self._starting: Future[None] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._starting = None  # its thread is the parent's
 
     async def start(self) -> None:

@@ -94,7 +94,7 @@ class OtelRoute:
         except asyncio.TimeoutError:
             return False
         finally:
-            receipts.waiting.pop(envelope.event_id, None)
+            receipts.forget(envelope.event_id)
 
     def hand_over(self, publication: Publication) -> bool:
         """Emit."""

@@ -29,7 +29,6 @@ class KafkaRecord(NamedTuple):
         category: decides how it is kept when it cannot be delivered at once.
         event_id: the envelope's; who waits for a receipt knows it.
         cuts: how many values were too large and replaced.
-        uncut: the value as it was, of an audit or security event that was cut.
     """
 
     topic: str
@@ -40,7 +39,6 @@ class KafkaRecord(NamedTuple):
     category: Category = "application"
     event_id: str = ""
     cuts: int = 0
-    uncut: bytes | None = None
 
 
 def lacks_frame(record: KafkaRecord) -> bool:
@@ -91,15 +89,11 @@ class KafkaRecordBuilder:
         key = self._key(category, envelope)
         headers = self._headers(category, envelope, traceparent)
         value = self._encode(envelope)
-        cuts, uncut = 0, None
+        cuts = 0
         if len(value) > self._surely_fits:
             overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
-            whole = value
             value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encoding)
-            uncut = whole if cuts and category != "application" else None
-        return KafkaRecord(
-            self._topics[category], key, value, headers, milliseconds, category, envelope.event_id, cuts, uncut
-        )
+        return KafkaRecord(self._topics[category], key, value, headers, milliseconds, category, envelope.event_id, cuts)
 
     def topic(self, category: Category) -> str:
         """The topic of a category."""

@@ -122,8 +122,8 @@ def test_retry_goes_on_behind_what_is_refused_again(embedded_kafka: EmbeddedKafk
         state = delivery_of(exporter)._state
         with state.lock:
             for value in (b"x" * 1_500_000, *(b"%d" % n for n in range(50))):
-                state.ledger.accepted += 1
-                state.refuse(KafkaRecord(TOPIC, b"shop", value, [], 0), "record_too_large")
+                entry = state.outside(KafkaRecord(TOPIC, b"shop", value, [], 0), None)
+                state.dead_letter(state.lanes["application"], entry, "record_too_large")
         run = otel_kafka(embedded_kafka, "retry", OTEL_EXPORTER_KAFKA_QUEUE_MAX_RECORDS="10")
         assert run.returncode == 1
         assert run.stdout == "50 delivered, 1 refused again (1 MSG_SIZE_TOO_LARGE), 0 cannot be sent as they are\n"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_kafka_exporter.delivery.accounting import Ledger
+from otel_kafka_exporter.delivery.steps import COUNTED_AS, TABLE, Event, State
 from otel_kafka_exporter.process.outcome import DeliveryStats
 from tests.strategies import QUICK
 
@@ -29,11 +30,17 @@ def test_stats_are_of_their_moment() -> None:
 
 
 @QUICK
-@given(st.lists(st.integers(0, 5), min_size=5, max_size=5), st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)))
-def test_what_is_in_no_other_state_is_in_flight(counts: list[int], dropped: dict[str, int]) -> None:
-    """Accepted is the sum of the states."""
+@given(st.lists(st.tuples(st.sampled_from(sorted(TABLE)), st.integers(1, 5)), max_size=20))
+def test_each_count_is_counted_for_itself(steps: list[tuple[tuple[State, Event], int]]) -> None:
+    """Records that enter in a state, and leave it, leave the other counts alone; accepted is the sum."""
     ledger = Ledger()
-    in_flight, ledger.delivered, ledger.spooled, ledger.dead_lettered, ledger.truncated = counts
-    ledger.dropped.update(dropped)
-    ledger.accepted = sum(counts[:4]) + sum(dropped.values())
-    assert ledger.stats().in_flight == in_flight
+    for (state, _), records in steps:
+        before = dict(ledger.counts)
+        ledger.enter(state, records)
+        ledger.enter(state, 1)
+        ledger.leave(state, "reason", 1)
+        before[COUNTED_AS[state]] += records
+        assert ledger.counts == before
+    stats = ledger.stats()
+    assert stats.accepted == sum(ledger.counts.values()) + sum(stats.dropped.values())
+    assert stats.dropped.get("reason", 0) == len(steps)

@@ -8,30 +8,35 @@ from confluent_kafka import KafkaError
 from otel_kafka_exporter.kafka.errors import NO_SCHEMA_ID, TABLE, verdict
 from otel_kafka_exporter.process.outcome import Disposition
 
-AWAY, BLOCKED, DEAD_LETTER = Disposition.AWAY, Disposition.BLOCKED, Disposition.DEAD_LETTER
+AWAY, BLOCKED, DEAD_LETTER, LATER = (
+    Disposition.AWAY,
+    Disposition.BLOCKED,
+    Disposition.DEAD_LETTER,
+    Disposition.LATER,
+)
 
 EXPECTED = {
-    "_MSG_TIMED_OUT": (AWAY, "delivery_timeout"),
-    "_TIMED_OUT": (AWAY, "delivery_timeout"),
-    "_TIMED_OUT_QUEUE": (AWAY, "delivery_timeout"),
-    "_PURGE_QUEUE": (AWAY, "delivery_timeout"),
-    "_PURGE_INFLIGHT": (AWAY, "delivery_timeout"),
-    "REQUEST_TIMED_OUT": (AWAY, "delivery_timeout"),
-    "_TRANSPORT": (AWAY, "broker_unavailable"),
-    "_ALL_BROKERS_DOWN": (AWAY, "broker_unavailable"),
-    "_RESOLVE": (AWAY, "broker_unavailable"),
-    "_DESTROY": (AWAY, "broker_unavailable"),
-    "_BAD_MSG": (AWAY, "broker_unavailable"),
-    "NETWORK_EXCEPTION": (AWAY, "broker_unavailable"),
-    "BROKER_NOT_AVAILABLE": (AWAY, "broker_unavailable"),
-    "LEADER_NOT_AVAILABLE": (AWAY, "broker_unavailable"),
-    "NOT_LEADER_FOR_PARTITION": (AWAY, "broker_unavailable"),
-    "REPLICA_NOT_AVAILABLE": (AWAY, "broker_unavailable"),
-    "KAFKA_STORAGE_ERROR": (AWAY, "broker_unavailable"),
-    "NOT_ENOUGH_REPLICAS": (AWAY, "not_enough_replicas"),
-    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": (AWAY, "not_enough_replicas"),
-    "THROTTLING_QUOTA_EXCEEDED": (AWAY, "throttled"),
-    "_QUEUE_FULL": (AWAY, "queue_full"),
+    "_MSG_TIMED_OUT": (LATER, "delivery_timeout"),
+    "_TIMED_OUT": (LATER, "delivery_timeout"),
+    "_TIMED_OUT_QUEUE": (LATER, "delivery_timeout"),
+    "_PURGE_QUEUE": (LATER, "delivery_timeout"),
+    "_PURGE_INFLIGHT": (LATER, "delivery_timeout"),
+    "REQUEST_TIMED_OUT": (LATER, "delivery_timeout"),
+    "_TRANSPORT": (LATER, "broker_unavailable"),
+    "_ALL_BROKERS_DOWN": (LATER, "broker_unavailable"),
+    "_RESOLVE": (LATER, "broker_unavailable"),
+    "_DESTROY": (LATER, "broker_unavailable"),
+    "_BAD_MSG": (LATER, "broker_unavailable"),
+    "NETWORK_EXCEPTION": (LATER, "broker_unavailable"),
+    "BROKER_NOT_AVAILABLE": (LATER, "broker_unavailable"),
+    "LEADER_NOT_AVAILABLE": (LATER, "broker_unavailable"),
+    "NOT_LEADER_FOR_PARTITION": (LATER, "broker_unavailable"),
+    "REPLICA_NOT_AVAILABLE": (LATER, "broker_unavailable"),
+    "KAFKA_STORAGE_ERROR": (LATER, "broker_unavailable"),
+    "NOT_ENOUGH_REPLICAS": (LATER, "not_enough_replicas"),
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": (LATER, "not_enough_replicas"),
+    "THROTTLING_QUOTA_EXCEEDED": (LATER, "throttled"),
+    "_QUEUE_FULL": (LATER, "queue_full"),
     "_FATAL": (AWAY, "producer_fatal"),
     "_FENCED": (AWAY, "producer_fatal"),
     "_GAPLESS_GUARANTEE": (AWAY, "producer_fatal"),
@@ -81,7 +86,7 @@ def test_no_other_rows() -> None:
 )
 def test_what_is_not_in_the_table(code: int) -> None:
     """An error that nobody has thought of is tried again, because a record too often costs less than one lost."""
-    assert verdict(code) == (AWAY, "broker_error")
+    assert verdict(code) == (LATER, "broker_error")
 
 
 def test_reasons_are_labels() -> None:

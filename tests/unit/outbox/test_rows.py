@@ -26,7 +26,6 @@ records = st.builds(
     category=st.sampled_from(CATEGORIES),
     event_id=clean_text,
     cuts=st.just(0),
-    uncut=st.none(),
 )
 
 
@@ -58,8 +57,8 @@ def test_reason_that_is_no_unicode() -> None:
 
 def test_what_is_not_kept() -> None:
     """The number of cuts, and what was cut, are not part of a row."""
-    record = KafkaRecord("t", None, b"v", [], 0, cuts=3, uncut=b"whole")
-    assert decode_row(encode_row(record)).record == record._replace(cuts=0, uncut=None)
+    record = KafkaRecord("t", None, b"v", [], 0, cuts=3)
+    assert decode_row(encode_row(record)).record == record._replace(cuts=0)
 
 
 @QUICK
