@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_kafka_exporter.delivery.steps import picture
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "otel_kafka_exporter"
 MAP = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -27,6 +29,12 @@ def test_a_test_that_it_names_is_there(test: str) -> None:
         node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)
     }
     assert not name or name in functions
+
+
+def test_the_states_are_drawn_as_they_are() -> None:
+    """The picture of a record's states is the table that the code executes, here and in docs/delivery.md."""
+    assert picture() in MAP
+    assert picture() in (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
 
 
 def test_every_folder_is_on_it() -> None:

@@ -1,0 +1,53 @@
+"""Logs through an outage and its end, while a signal handler audits every two milliseconds; prints what became of it.
+
+argv: the bootstrap servers, the durability. A line on stdin says that the cluster is away, the next that it is back.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.resources import Resource
+
+from otel_kafka_exporter import KafkaLogRecordProcessor, emit_audit_event
+
+processor = KafkaLogRecordProcessor(bootstrap_servers=sys.argv[1], durability=sys.argv[2], delivery_wait=0.3)
+provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+provider.add_log_record_processor(processor)
+logger = provider.get_logger("storm")
+audited = 0
+
+
+def audit(*_: object) -> None:
+    global audited  # noqa: PLW0603 - a handler has nowhere else
+    audited += 1
+    emit_audit_event("tick", actor="timer", resource=str(audited), outcome="success", logger=logger)
+
+
+def log(records: int) -> None:
+    for number in range(records):
+        logger.emit(LogRecord(timestamp=time.time_ns(), body=f"line {number}"))
+
+
+log(1)
+print("ready", flush=True)  # noqa: T201 - what the test reads
+sys.stdin.readline()
+log(5_000)
+print("logged", flush=True)  # noqa: T201 - as above
+sys.stdin.readline()
+signal.signal(signal.SIGALRM, audit)
+signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+deadline = time.monotonic() + 40
+while processor.stats().spooled + processor.stats().in_flight > 50 and time.monotonic() < deadline:
+    log(1)
+    provider.force_flush(500)
+signal.setitimer(signal.ITIMER_REAL, 0)
+provider.shutdown()
+stats = processor.stats()
+said = {"audited": audited, "delivered": stats.delivered, "accepted": stats.accepted, "dropped": dict(stats.dropped)}
+print(json.dumps(said))  # noqa: T201 - as above

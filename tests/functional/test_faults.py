@@ -1,0 +1,147 @@
+"""What services do to their processes: signals, freezes, shutdowns under load, records that nobody would write."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+
+from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.waiting import until
+
+from .pipelines import arrived, audit_records, delivery_of, exporting, records
+
+AUDIT_TOPIC = "omninode.logging.audit.v1"
+APPS = Path(__file__).with_name("apps")
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_a_storm_of_signals_neither_aborts_nor_hangs_nor_loses(durability: str, embedded_kafka: EmbeddedKafka) -> None:
+    """A handler that audits, within delivery reports, flushes and log calls, while an outage ends: all arrive."""
+    with subprocess.Popen(
+        [sys.executable, str(APPS / "storm.py"), embedded_kafka.bootstrap_servers, durability],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            embedded_kafka.down()
+            process.stdin.write("away\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "logged\n"
+            embedded_kafka.up()
+            process.stdin.write("back\n")
+            process.stdin.flush()
+            output = process.stdout.read()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    said = json.loads(output)
+    assert said["dropped"] == {}
+    assert said["delivered"] == said["accepted"] > 5_000
+    assert said["audited"] > 20
+    found = embedded_kafka.consume(AUDIT_TOPIC, said["audited"])
+    assert len({json.loads(message.value() or b"")["payload"]["resource"] for message in found}) == said["audited"]
+
+
+def test_a_frozen_process_takes_nothing_for_lost(embedded_kafka: EmbeddedKafka) -> None:
+    """Stopped for longer than `delivery_wait`, it goes on without a word and without a duplicate."""
+    program = (
+        "import sys, time\n"
+        "from opentelemetry._logs import LogRecord\n"
+        "from opentelemetry.sdk._logs import LoggerProvider\n"
+        "from otel_kafka_exporter import KafkaLogRecordProcessor\n"
+        "processor = KafkaLogRecordProcessor(bootstrap_servers=sys.argv[1], delivery_wait=1)\n"
+        "provider = LoggerProvider(shutdown_on_exit=False)\n"
+        "provider.add_log_record_processor(processor)\n"
+        "logger = provider.get_logger('x')\n"
+        "until, n = time.monotonic() + 8, 0\n"
+        "while time.monotonic() < until:\n"
+        "    logger.emit(LogRecord(timestamp=time.time_ns(), body=str(n)))\n"
+        "    n += 1\n"
+        "    if n == 200: print('running', flush=True)\n"
+        "    time.sleep(0.002)\n"
+        "provider.shutdown()\n"
+        "print(n, processor.stats().delivered)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, embedded_kafka.bootstrap_servers],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(3)  # the fault itself
+            os.kill(process.pid, signal.SIGCONT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    emitted, delivered = map(int, output.split())
+    assert (delivered, errors) == (emitted, "")
+    assert arrived(embedded_kafka) == [str(n) for n in range(emitted)]
+
+
+def test_a_record_that_breaks_the_exporter_costs_only_itself(embedded_kafka: EmbeddedKafka) -> None:
+    """An event that cannot be converted, with an ID that cannot be written, is a dead letter; the others arrive."""
+    attributes = {"omni.category": "audit", "omni.audit.outcome": "maybe", "log.record.uid": json.loads('"\\ud800"')}
+    [poison] = records(["poison"], **attributes)
+    with exporting(embedded_kafka) as exporter:
+        exporter.export([*audit_records(["one"]), poison, *audit_records(["two"]), *records(["three"])])
+        assert exporter.stats()[:5] == (4, 3, 0, 1, 0)
+    assert arrived(embedded_kafka, AUDIT_TOPIC) == ["one", "two"]
+
+
+def test_what_is_logged_during_a_shutdown_is_kept(embedded_kafka: EmbeddedKafka) -> None:
+    """While another thread shuts down, an event goes to the outbox, which is open; after it, it is dropped and said."""
+    with exporting(embedded_kafka, delivery_wait=30) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        exporter.hand_over(records(["on its way"])[0])
+        closing = threading.Thread(target=exporter.shutdown, args=(2_000,))
+        closing.start()
+        until(lambda: delivery_of(exporter)._state.closed)
+        for record in audit_records([f"during {n}" for n in range(5)]):
+            exporter.hand_over(record)
+        assert exporter.stats().spooled >= 5
+        closing.join()
+        assert exporter.stats()[:5] == (7, 1, 6, 0, 0)
+    embedded_kafka.up()
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["next process"]))
+        until(lambda: exporter.stats().delivered == 7)
+    assert arrived(embedded_kafka, AUDIT_TOPIC) == [f"during {n}" for n in range(5)]
+
+
+def test_a_receipt_is_not_refused_by_another_clusters_exporter(embedded_kafka: EmbeddedKafka) -> None:
+    """With two exporters, an event that one of them drops and the other one delivers has its receipt."""
+    dropping = KafkaLogRecordProcessor(bootstrap_servers="127.0.0.1:1", outbox=False, delivery_wait=0.1)
+    delivering = KafkaLogRecordProcessor(KafkaLogExporter(bootstrap_servers=embedded_kafka.bootstrap_servers))
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(dropping)
+    provider.add_log_record_processor(delivering)
+    logger = provider.get_logger("x")
+    try:
+        emit_audit_event("a", actor="b", resource="warm", outcome="success", logger=logger)
+        until(lambda: dropping.stats().dropped and delivering.stats().delivered)
+        embedded_kafka.slow(500)  # so that the other one is done with it first
+        receipt = emit_audit_event("a", actor="b", resource="c", outcome="success", logger=logger, wait=20)
+        assert receipt is not None
+        assert receipt.topic == AUDIT_TOPIC
+        embedded_kafka.slow(0)
+    finally:
+        provider.shutdown()
