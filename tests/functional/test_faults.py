@@ -72,7 +72,7 @@ def test_a_frozen_process_takes_nothing_for_lost(embedded_kafka: EmbeddedKafka) 
         "    logger.emit(LogRecord(timestamp=time.time_ns(), body=str(n)))\n"
         "    n += 1\n"
         "    if n == 200: print('running', flush=True)\n"
-        "    time.sleep(0.002)\n"
+        "    time.sleep(0.002)  # the pace of the load\n"
         "provider.shutdown()\n"
         "print(n, processor.stats().delivered)\n"
     )
