@@ -65,6 +65,7 @@ def test_a_hung_broker_holds_up_its_own_partitions_only(
     kafka = start_kafka(3)
     admin = kafka.admin_client()
     admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result()
+    kafka.wait_in_sync(TOPIC, replicas=1)  # a node that has not heard of it yet would say that there is none
     view = kafka.nodes[0].metadata()
     assert view is not None
     hung = kafka.nodes[-1]
