@@ -32,6 +32,8 @@ _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
 _TURN_SECONDS, _END_SECONDS = 1.0, 0.3
 #: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
 _PATIENCE = 5
+#: After which part of `delivery_wait` a batch goes on without records that are missing while all others are there.
+_LONE_SHARE = 0.5
 #: Who logs without a pause serves reports in one call of so many, when more than so many records are open: the
 #: interpreter is given to one report at a time, so that the background thread alone would never catch up.
 _SELDOM, _LET_BE = 128, 512
@@ -219,8 +221,11 @@ class Delivery:
 
     def _wait(self, batch: Batch, deadline: float) -> None:
         longest = deadline + (_PATIENCE - 1) * self._delivery_wait
+        open_, since = batch.open, time.monotonic()
         while batch.open:
             now = time.monotonic()
+            if batch.open != open_:
+                open_, since = batch.open, now
             left = deadline - now
             if left <= 0:
                 # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
@@ -228,17 +233,24 @@ class Delivery:
             if left <= 0:
                 self._expire(batch)
                 return
+            if open_ < batch.taken and now - since > self._delivery_wait * _LONE_SHARE:
+                # All else was settled long ago: what is missing holds up nothing behind this batch.
+                self._lateness.let_go(batch)
+                return
             self._serve(left)
             frozen = time.monotonic() - now - SLICE_SECONDS
             if frozen > LONGEST_LOOK:  # this process did not run, and the reports may be there already
                 deadline += frozen
 
     def _expire(self, batch: Batch) -> None:
-        """A batch has waited for as long as it may: what is open of it is written down, or given up by librdkafka."""
+        """A batch has waited for as long as it may: what is open of it is written down, or given up by librdkafka.
+
+        Where nothing is acknowledged at all, its caller may as well wait for that.
+        """
         self._recovery.step()  # what came back by now has a reason of its own
         self._lateness.expire(batch)
-        if self._make_outbox is not None:
-            return
+        if self._make_outbox is not None or not self._state.away:
+            return  # others are delivered meanwhile, and more may wait behind this batch
         deadline = time.monotonic() + max(0.0, _GIVEN_UP_AFTER - self._delivery_wait) + _LONGEST_REPORT
         while batch.open and (left := deadline - time.monotonic()) > 0:
             self._serve(left)

@@ -33,6 +33,14 @@ class Batch:
         self.open -= 1
         self.failed += outcome is Outcome.DROPPED
 
+    def goes_on_without_probe(self) -> bool:
+        """One of them tells whether its partition is back, which may take long; whether its caller goes on without it.
+
+        Then it has failed, as far as that caller knows.
+        """
+        self.settle(Outcome.DROPPED)
+        return True
+
 
 class Entry:
     """A record on its way, from the call that hands it over, or from the outbox, to where it comes to rest.

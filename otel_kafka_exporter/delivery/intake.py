@@ -210,6 +210,8 @@ class Intake:
         elif found.open or found.failed or found.again or found.rests_until:
             state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
             return True
+        if state.outbox is None and entry.batch is not None and not entry.settled:
+            entry.settled = entry.batch.goes_on_without_probe()
         state.depart(lane, entry)  # without an outbox, this one tells whether the partition is back
         return self._sending.send(lane, entry)
 

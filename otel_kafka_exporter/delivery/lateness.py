@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from itertools import takewhile
 
 from otel_kafka_exporter.kafka import KafkaProducer
+from otel_kafka_exporter.outbox import Front
 from otel_kafka_exporter.process import note
 
 from .entry import Batch, Entry
@@ -70,6 +72,13 @@ class Lateness:
         for lane in self._state.lanes.values():
             self._write_down(lane, lambda entry: entry.batch is batch, now, of_batch=True)
 
+    def let_go(self, batch: Batch) -> None:
+        """The caller of a batch goes on: what is open of it is written down, and no partition is judged by it yet."""
+        for lane in self._state.lanes.values():
+            with self._state.lock:
+                pending = [entry for entry in lane.recent.values() if entry.batch is batch]
+            self._keep(lane, pending, frozenset(), None)
+
     def _may_be_overdue(self, latest: float) -> bool:
         with self._state.lock:
             lanes = self._state.lanes.values()
@@ -89,15 +98,19 @@ class Lateness:
             front = state.outbox.front(lane.stream) if late and state.outbox is not None else None
         # Of a partition that is only slow, what somebody waits for is written down, and nothing is held back.
         pending = sorted({*overdue, *beside, *(late if of_batch else ())}, key=lambda entry: entry.number)
+        self._keep(lane, pending, overdue, front)
+
+    def _keep(self, lane: Lane, pending: list[Entry], overdue: AbstractSet[Entry], front: Front | None) -> None:
+        """Write down what librdkafka has not reported on meanwhile, a few under one lock."""
         for start in range(0, len(pending), _CHUNK):
-            with state.lock:
+            with self._state.lock:
                 for entry in pending[start : start + _CHUNK]:
                     if entry.number not in lane.recent:
-                        continue  # it was reported on meanwhile
+                        continue
                     if entry in overdue:
-                        state.overdue(lane, entry, front)
+                        self._state.overdue(lane, entry, front)
                     else:
-                        state.write_down(lane, entry, front)
+                        self._state.write_down(lane, entry, front)
             time.sleep(0)  # let others have the lock, which would not get it by themselves
 
     def _hold_back(self, lane: Lane, overdue: set[Entry]) -> list[Entry]:

@@ -242,6 +242,7 @@ class Recovery:
             self._retreat.put_back(lane, number, reason, hold=hold)
         elif blocked:
             if state.outbox is None:
+                lane.told = True
                 note(
                     f"blocked:{lane.topic}:{blocked}",
                     "%s records are dropped, because of %s at the topic %s, and because there is no outbox",

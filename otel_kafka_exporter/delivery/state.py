@@ -252,24 +252,22 @@ class DeliveryState:
         if entry.trial:
             lane.trial = False
             if lane.blocked not in ("", verdict(NO_SCHEMA_ID).reason):
-                note("back", "Kafka takes %s records again; %d wait in the outbox and follow", *self._follow(lane))
+                note("back", "Kafka takes %s records again%s", lane.category, self._follow(lane))
             lane.blocked = ""
         if self.away:
             self.away = ""
             for each in self.lanes.values():
                 each.cursor = None
-            note("back", "Kafka takes records again; %d wait in the outbox and follow", self.ledger.counts["spooled"])
+            note("back", "Kafka takes records again%s", self._follow(*self.lanes.values()))
         elif lane.told and not lane.partitions:
-            note(
-                f"back:{lane.topic}",
-                "all partitions of %s take records again; %d of its records wait in the outbox and follow",
-                *(lane.topic, self._follow(lane)[1]),
-            )
+            note(f"back:{lane.topic}", "all partitions of %s take records again%s", lane.topic, self._follow(lane))
         lane.told = lane.told and bool(lane.partitions)
         self.attention.set()
 
-    def _follow(self, lane: Lane) -> tuple[Category, int]:
-        return lane.category, self.outbox.waiting(lane.stream) if self.outbox is not None else 0
+    def _follow(self, *lanes: Lane) -> str:
+        if self.outbox is None:
+            return ""
+        return f"; {sum(self.outbox.waiting(lane.stream) for lane in lanes)} wait in the outbox and follow"
 
     def open(self, lane: Lane, number: int) -> None:
         """Nothing is in the way of a partition any more; what waits for it may follow."""

@@ -28,6 +28,10 @@ _DEFAULTS: dict[str, Any] = {
     "partitioner": "murmur2_random",
     # A hung broker holds up its partitions for this long; the default is a minute.
     "socket.timeout.ms": 10_000,
+    # A broker answers the requests of a connection one after the other. One for a partition whose replicas are missing
+    # holds up those for its other partitions for this long; the default is half a minute. It is sent again, which an
+    # idempotent producer may do.
+    "request.timeout.ms": 1_000,
     # An outage is over for us at most this long after it is over for the cluster; the default is ten seconds.
     "reconnect.backoff.max.ms": 1_000,
     # A topic that does not exist is reported within `delivery_wait`; the default is half a minute.
@@ -108,6 +112,8 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         _check_same(name, passed, setting, settings, from_settings[name])
     config = {**_DEFAULTS, **from_settings, **passed}
     _check_acks(config)
+    if not _is_idempotent(config) and "request.timeout.ms" not in passed:
+        del config["request.timeout.ms"]  # to send it again could make duplicates
     given_up_after = _seconds(config.get("message.timeout.ms", 0))
     if not given_up_after:
         # With an outbox a late record is safe, and librdkafka may try for long, in order and without duplicates.
@@ -184,15 +190,18 @@ def _check_same(name: str, passed: Mapping[str, Any], setting: str, settings: Se
         raise SettingsError(f"producer_config: {name}={passed[name]} contradicts {setting}={chosen}. Set one of them.")
 
 
+def _is_idempotent(config: Mapping[str, Any]) -> bool:
+    return str(config["enable.idempotence"]).lower() == "true"
+
+
 def _check_acks(config: Mapping[str, Any]) -> None:
     acks = str(config["acks"]).lower()
-    idempotent = str(config["enable.idempotence"]).lower() == "true"
     if acks == "0":
         raise SettingsError(
             "producer_config: acks=0 contradicts the accounting, which counts what a broker acknowledged."
             " Set acks=all, or acks=1 with enable.idempotence=false."
         )
-    if idempotent and acks not in ("all", "-1"):
+    if _is_idempotent(config) and acks not in ("all", "-1"):
         raise SettingsError(
             f"producer_config: acks={config['acks']} contradicts enable.idempotence=true, which needs acks=all."
             " Set acks=all, or enable.idempotence=false too."

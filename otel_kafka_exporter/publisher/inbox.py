@@ -39,6 +39,10 @@ class Awaited(Batch):
         self.outcome = outcome
         self._settled.append(self)
 
+    def goes_on_without_probe(self) -> bool:
+        """It holds up no other task."""
+        return False
+
 
 class Inbox:
     """The outcomes that tasks of one event loop await. All but `announce` is for the loop's own thread.

@@ -30,6 +30,7 @@ def test_defaults() -> None:
     }
     assert made["partitioner"] == "murmur2_random"
     assert made["socket.timeout.ms"] == 10_000
+    assert made["request.timeout.ms"] == 1_000
     assert made["bootstrap.servers"] == "localhost:9092"
     assert made["queue.buffering.max.messages"] == 100_000
     assert made["queue.buffering.max.kbytes"] == 64 * 1024
@@ -68,6 +69,15 @@ def test_settings_reach_librdkafka(settings: dict[str, Any], name: str, value: A
 def test_librdkafka_takes_what_the_settings_allow(settings: dict[str, Any]) -> None:
     """A value within a setting's bounds is within librdkafka's."""
     check_with_librdkafka(config(**settings))
+
+
+def test_what_could_be_sent_twice_is_not_sent_again_soon() -> None:
+    """Without idempotence a request that no broker has answered yet is given librdkafka's own half a minute."""
+    made = config(producer_config={"enable.idempotence": "false"})
+    assert "request.timeout.ms" not in made
+    assert (
+        config(producer_config={"enable.idempotence": "false", "request.timeout.ms": "7"})["request.timeout.ms"] == "7"
+    )
 
 
 @pytest.mark.parametrize("name", ["linger.ms", "client.id", "partitioner", "socket.timeout.ms", "log.connection.close"])
