@@ -332,10 +332,11 @@ class Delivery:
         self._look_after()
         self._producer.close()
         with state.lock:
+            self._intake.start_deferred()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None
             if outbox is not None:
                 outbox.close()
-        tell()
+        self._look_after()
 
     def _warn_of_losses(self) -> None:
         with self._state.lock:

@@ -192,26 +192,29 @@ class Intake:
     def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
         """A record must not be sent at once; whether it has its place. Expects the lock to be held."""
         state = self._state
+        if entry.record.key is None and entry.partition < 0 and lane.count:
+            entry.partition = lane.choose()
         found = lane.partitions.get(lane.partition(entry))
         if state.outbox is not None:
             lost = state.try_to_keep(lane, entry, row)
             if not lost:
                 return True
+        else:
+            lost = lane.blocked or "queue_full"
+        if found is not None and (found.failed or found.again) and len(found.again) < _LONGEST_AGAIN:
+            found.wait_again(entry)
+            return True
+        if state.outbox is not None:
             if lane.blocked or lane.backlog.holds(entry.record.key):
                 state.drop(entry, lost)
                 return True
             # librdkafka's queue is better than nothing, and nothing waits that it would overtake.
         elif found is None:
-            state.drop(entry, lane.blocked or "queue_full")
-            return True
-        elif (found.failed or found.again) and len(found.again) < _LONGEST_AGAIN:
-            found.wait_again(entry)
+            state.drop(entry, lost)
             return True
         elif found.open or found.failed or found.again or found.rests_until:
             state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
             return True
-        if state.outbox is None and entry.batch is not None and not entry.settled:
-            entry.settled = entry.batch.goes_on_without_probe()
         state.depart(lane, entry)  # without an outbox, this one tells whether the partition is back
         return self._sending.send(lane, entry)
 

@@ -71,7 +71,7 @@ class Partition:
         overdue: those of them that have waited for too long.
         failed: what came back, and with which of Kafka's error codes; its fate is open.
         again: what is to be sent again before anything else, one group after the other.
-        group: of those on their way that were sent again.
+        group: of those on their way that were sent again; 0 for none.
         silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
         rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
     """
@@ -94,8 +94,13 @@ class Partition:
             self.again = deque(sorted(self.again, key=lambda each: each.number))
 
     def is_sorted_out(self) -> bool:
-        """Whether nothing of it is overdue, or has an open fate."""
-        return not (self.overdue or self.failed or self.again or self.rests_until)
+        """Whether nothing of it is overdue, is sent again, or has an open fate."""
+        is_tried = bool(self.group and self.open)
+        return not (self.overdue or is_tried or self.failed or self.again or self.rests_until)
+
+    def wants_probe(self) -> bool:
+        """Whether it was silent, and nothing of it is on its way, or about to be, that tells whether it is back."""
+        return self.silent and not (self.open or self.failed or self.again or self.rests_until)
 
 
 class Lane:
@@ -115,7 +120,7 @@ class Lane:
         probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
         trial: whether a record is on its way that tells whether the topic is open again.
         told: whether it was said that partitions of it take no records.
-        probed: while the cluster is away, the partitions of which librdkafka has something.
+        probed: the partitions of which librdkafka has something, while the cluster is away; none otherwise.
         backlog: the keys that wait.
         cursor: up to where the outbox was read for this topic; None for from its start.
     """
@@ -165,11 +170,17 @@ class Lane:
         return -2 - hash(key) % _BUCKETS
 
     def choose(self) -> int:
-        """A partition for a record without a key, for some records the same: one with which nothing is wrong."""
+        """A partition for a record without a key, for some records the same: one with which nothing is wrong.
+
+        Now and then one that was silent, to see whether it is back.
+        """
         left, chosen = self._chosen
-        if not left or chosen in self.partitions or chosen >= self.count:
-            fine = [number for number in range(self.count) if number not in self.partitions]
-            left, chosen = _SAME_PARTITION, random.choice(fine or range(self.count))  # noqa: S311 - no secret
+        for number, each in self.partitions.items():
+            if each.wants_probe() and number not in self.probed:
+                return number
+        if not left or not self.takes(chosen) or chosen >= self.count:
+            open_ = self.open_partitions() or range(self.count)
+            left, chosen = _SAME_PARTITION, random.choice(open_)  # noqa: S311 - no secret
         self._chosen = (left - 1, chosen)
         return chosen
 
@@ -191,9 +202,19 @@ class Lane:
         """Whether a new record must not be sent at once."""
         if self.blocked or self.backlog.holds(key):
             return True
-        if not self.partitions or (key is None and self.count):  # which is sent to one with which nothing is wrong
+        if not self.partitions:
             return False
+        if key is None and self.count:  # it is sent to one with which nothing is wrong
+            return len(self.partitions) >= self.count
         return self.partition_of(key) in self.partitions
+
+    def takes(self, number: int) -> bool:
+        """Whether a partition takes records, as far as is known; while the cluster is away, one to see."""
+        return number not in self.partitions and number not in self.probed
+
+    def open_partitions(self) -> list[int]:
+        """Those of the topic that take records; none while their number is not known."""
+        return [number for number in range(self.count) if self.takes(number)]
 
     def pause(self, number: int, first: float, longest: float) -> float:
         """Seconds until what came back from a partition is tried again: more each time, until it acknowledges."""
@@ -210,9 +231,6 @@ class Lane:
             found.overdue = sum(self.partition(entry) == number for entry in self.overdue.values())
             found.open = found.overdue + sum(self.partition(entry) == number for entry in self.recent.values())
 
-    def expects(self, entry: Entry) -> bool:
-        """Whether an entry is among those whose fate is open."""
-        return any(
-            entry in each.again or any(entry is failed for failed, _ in each.failed)
-            for each in self.partitions.values()
-        )
+    def expected(self) -> list[Entry]:
+        """What is at hand, and whose fate is open."""
+        return [entry for each in self.partitions.values() for entry in (*each.again, *(one for one, _ in each.failed))]

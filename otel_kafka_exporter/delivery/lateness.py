@@ -137,9 +137,7 @@ class Lateness:
         if state.away:
             return
         if all(state.acknowledged < entry.since for entry in overdue):
-            state.away = "delivery_timeout"
-            for each in state.lanes.values():
-                each.probed = {each.partition(entry) for entry in each.with_client()}
+            state.go_away("delivery_timeout")
             note("away", "Kafka takes no records at present, because of %s; %s", state.away, self._what_becomes(lane))
         else:
             lane.told = True

@@ -72,11 +72,11 @@ class Recovery:
 
     def step(self) -> None:
         """Do whatever is due now, unless another thread is at it. Takes the lock itself, and never for long."""
-        if self._turn.acquire(blocking=False):
-            try:
-                self._step()
-            finally:
-                self._turn.release()
+        if self._turn.locked():
+            return
+        # Not by `acquire`, behind which Ctrl-C could come before a `try`, and nobody would have a turn again.
+        with self._turn:
+            self._step()
 
     def retreat(self, seconds: float) -> bool:
         """Take everything back at a shutdown; whether the turn to do so came in so many seconds."""
@@ -208,8 +208,11 @@ class Recovery:
         with state.lock:
             found = lane.partitions.get(number)
             again = found is not None and bool(found.again) and not found.failed
+            is_stuck = found is not None and not found.open
         if again and not lane.blocked:
             self._sending.send_again(lane, number)
+        elif again and is_stuck:  # one of them may be the one by whose trial the topic opens
+            self._retreat.put_back(lane, number, lane.blocked)
         with state.lock:
             found = lane.partitions.get(number)
             if found is None:
@@ -264,7 +267,7 @@ class Recovery:
         cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
         where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
         if away:
-            state.away = reason
+            state.go_away(reason)
             note("away", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
         else:
             lane.told = True

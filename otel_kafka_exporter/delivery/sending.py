@@ -13,7 +13,6 @@ from otel_kafka_exporter.process import note
 from .entry import Entry
 from .lane import Lane
 from .state import DeliveryState
-from .steps import State
 
 #: Records of the outbox that are on their way at the same time, and how many are sent under one lock.
 _WINDOW = 5_000
@@ -37,7 +36,10 @@ class Sending:
         self._producer = producer
 
     def send(self, lane: Lane, entry: Entry) -> bool:
-        """Give an entry to librdkafka; whether there was room. Expects the lock to be held."""
+        """Give an entry to librdkafka; whether there was room. Without it the entry is at hand again.
+
+        Expects the lock to be held.
+        """
         state = self._state
         number = self._producer.client_number
         try:
@@ -45,8 +47,6 @@ class Sending:
             entry.client = number
         except BufferError:
             state.no_room(lane, entry)
-            if entry.state is State.RECALLED:
-                state.keep(lane, entry, "queue_full")
             return False
         except KafkaException as error:
             self._refused(lane, entry, number, error.args[0].code())
@@ -89,10 +89,9 @@ class Sending:
 
     def _may_go(self, lane: Lane, key: bytes | None) -> bool:
         """Whether the partition of a waiting record takes records, as far as is known."""
-        number = lane.partition_of(key)
-        if number == -1 and lane.count:
-            return True  # it may go to any
-        return number not in lane.partitions and not (self._state.away and number in lane.probed)
+        if key is None and lane.count:
+            return bool(lane.open_partitions())
+        return lane.takes(lane.partition_of(key))
 
     def waits(self, lane: Lane) -> bool:
         """Whether anything of a lane waits in the outbox. Expects the lock to be held."""
@@ -123,12 +122,33 @@ class Sending:
             if lane.blocked or len(lane.recent) >= _WINDOW:
                 return False
             before = lane.cursor
-            entry = self.load(lane)
+            entry, room = self._send_next(lane)
             if entry is None:
                 return lane.cursor is not before  # there may be more behind what was passed over
-            if not self.send(lane, entry):
+            if not room:
                 return False
         return True
+
+    def _send_next(self, lane: Lane, *, trial: bool = False) -> tuple[Entry | None, bool]:
+        """Send the next waiting record that may be sent, if there is one; whether there was room.
+
+        Expects the lock to be held.
+        """
+        try:
+            entry = self.load(lane)
+            if entry is None:
+                return None, True
+            if trial:
+                entry.alone = entry.trial = lane.trial = True
+            room = self.send(lane, entry)
+            if not room:
+                entry.trial = lane.trial = False
+                self._state.keep(lane, entry, "queue_full")
+        except BaseException:  # Ctrl-C, in a thread of the application's
+            if lane.cursor is not None:
+                self._state.not_sent(lane, lane.cursor)
+            raise
+        return entry, room
 
     def send_again(self, lane: Lane, number: int) -> None:
         """Send what is to be sent once more to a partition, as far as those before it have been reported on."""
@@ -146,6 +166,8 @@ class Sending:
             if found is None or not found.again or found.failed or (found.open and found.again[0].group != found.group):
                 return False
             entry = found.again.popleft()
+            if entry.client != self._producer.client_number:
+                entry = entry.successor()
             again = found.again
             entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
             entry.since = time.monotonic()
@@ -158,11 +180,14 @@ class Sending:
 
     def try_oldest(self, lane: Lane) -> None:
         """Send the oldest waiting record of a blocked lane alone; its report tells whether the way is open."""
-        with self._state.lock:
-            lane.cursor = None
-            entry = self.load(lane)
-            if entry is not None:
-                entry.alone = entry.trial = lane.trial = True
-                self.send(lane, entry)
-            elif not self.waits(lane):
-                lane.blocked = ""  # the next record will tell
+        lane.cursor = None
+        entry, is_more = None, True
+        while is_more:
+            with self._state.lock:
+                before = lane.cursor
+                entry, room = self._send_next(lane, trial=True)
+                is_more = entry is None and lane.cursor is not before  # behind what was passed over
+                if not room:
+                    lane.probe_at = time.monotonic() + lane.backoff
+                elif not is_more and not self.waits(lane):
+                    lane.blocked = ""  # the next record will tell

@@ -139,9 +139,12 @@ class DeliveryState:
         lane.topic = entry.record.topic
         if lane.partitions or self.away:
             number = lane.partition(entry)
-            lane.probed.add(number)
-            if number in lane.partitions:
-                lane.partitions[number].open += 1
+            if self.away:
+                lane.probed.add(number)
+            if found := lane.partitions.get(number):
+                found.open += 1
+                if found.silent and self.outbox is None and entry.batch is not None and not entry.settled:
+                    entry.settled = entry.batch.goes_on_without_probe()
 
     def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
         """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
@@ -194,6 +197,9 @@ class DeliveryState:
             if found is not None:
                 found.open -= was_recent or was_overdue
                 found.overdue -= was_overdue
+                found.group = found.group if found.open else 0
+        if lane.probed:
+            lane.probed.discard(lane.partition(entry))
 
     def _reported(self, entry: Entry, error: KafkaError | None, message: Message) -> None:
         """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
@@ -258,6 +264,7 @@ class DeliveryState:
             self.away = ""
             for each in self.lanes.values():
                 each.cursor = None
+                each.probed.clear()
             note("back", "Kafka takes records again%s", self._follow(*self.lanes.values()))
         elif lane.told and not lane.partitions:
             note(f"back:{lane.topic}", "all partitions of %s take records again%s", lane.topic, self._follow(lane))
@@ -269,10 +276,15 @@ class DeliveryState:
             return ""
         return f"; {sum(self.outbox.waiting(lane.stream) for lane in lanes)} wait in the outbox and follow"
 
+    def go_away(self, reason: str) -> None:
+        """Nothing is acknowledged; what librdkafka has tells when that is over, and one more for each partition."""
+        self.away = reason
+        for lane in self.lanes.values():
+            lane.probed = {lane.partition(entry) for entry in lane.with_client()}
+
     def open(self, lane: Lane, number: int) -> None:
         """Nothing is in the way of a partition any more; what waits for it may follow."""
         del lane.partitions[number]
-        lane.probed.discard(number)
         lane.cursor = None
         self.attention.set()
 
@@ -315,7 +327,8 @@ class DeliveryState:
         else:
             row = row or encode_row(entry.record, "", time.time_ns())
             try:
-                entry.place = front.append(row) if front else self.outbox.append(lane.stream, row, WAITING)
+                # It waits from the moment on that it is known where: Ctrl-C may come in between.
+                entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
                 note(error.reason, "the outbox cannot keep log records: %s", error)
                 if before is None or not self.outbox.exists(before):
@@ -323,6 +336,7 @@ class DeliveryState:
                 entry.place = before  # it stays there: better out of order than lost
                 self.outbox.set_state(before, WAITING)
             else:
+                self.outbox.set_state(entry.place, WAITING)
                 if before is not None:
                     self.outbox.set_state(before, DONE)
             lane.cursor = None if front else lane.cursor
@@ -372,8 +386,22 @@ class DeliveryState:
             self._leave_client(lane, entry)
             self._step(entry, Event.RETURNED)
             self.keep(lane, entry, reason)
-        elif entry.state is State.AT_HAND and not lane.expects(entry):
+        elif entry.state is State.AT_HAND and entry not in lane.expected():
             self.drop(entry, reason)
+
+    def not_sent(self, lane: Lane, place: Place) -> None:
+        """Ctrl-C came while a waiting record was sent: it waits again, unless librdkafka is known to have it."""
+        lane.recount()
+        owners = [entry for entry in [*lane.with_client(), *lane.expected()] if entry.place == place]
+        for entry in owners:
+            if entry.state is State.LATE and not entry.client:  # as in `broken_off`
+                self._leave_client(lane, entry)
+                self._step(entry, Event.RETURNED)
+                self.keep(lane, entry, "interrupted")
+        if not owners and self.outbox is not None and self.outbox.is_sent(place):
+            self.outbox.set_state(place, WAITING)
+        lane.cursor = None
+        lane.trial = any(entry.trial for entry in lane.recent.values())
 
     def _tell_waiter(self, event_id: str, outcome: Outcome, reason: str) -> None:
         if event_id and receipts.waiting:
@@ -385,7 +413,8 @@ class DeliveryState:
         if reason == "outbox_damaged":  # found in what a dead process left, which was not counted here yet
             self.ledger.lose(reason, rows)
         else:
-            self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
+            if rows:
+                self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
             for entry in self.lanes[stream.category].with_client():
                 if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
                     self._step(entry, Event.EVICTED)  # librdkafka has it still

@@ -148,6 +148,10 @@ class Outbox:
         """Whether a row's segment is still there: it goes when it has to give way, or all its rows are DONE."""
         return not place.segment.closed
 
+    def is_sent(self, place: Place) -> bool:
+        """Whether a row is there, and SENT."""
+        return self.exists(place) and place.segment.is_sent(place.offset)
+
     def waiting(self, stream: Stream) -> int:
         """How many rows of a stream are WAITING."""
         return self._queues[stream].waiting()

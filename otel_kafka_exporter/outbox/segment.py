@@ -175,6 +175,10 @@ class Segment:
             self._scan(self.size)
             raise
 
+    def is_sent(self, offset: int) -> bool:
+        """Whether a row is SENT."""
+        return self._memory[offset + STATE_AT] == SENT
+
     def settled_by_others(self) -> int:
         """How many rows that were WAITING somebody else has settled, since this was asked last.
 

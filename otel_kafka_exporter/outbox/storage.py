@@ -164,12 +164,12 @@ class Storage:
         if not may:
             return False
         queue, segment = min(may, key=lambda pair: (pair[1].created, pair[1].order))
-        lost = segment.waiting
+        lost, live = segment.waiting, segment.live
         try:
             segment.delete()
         finally:
             queue.remove(segment)
-            if lost:
+            if live:  # what is on its way has no row from here on, too
                 self.on_loss(queue.stream, lost, "outbox_full")
         return True
 
