@@ -20,6 +20,8 @@ _HURRY_SECONDS = 0.001
 _WARM_SECONDS, _WARM_TRIES = 0.25, 4
 #: How often the outbox's files are looked after, and those of dead processes looked for.
 _CHECK_SECONDS = 1.0
+#: How often partitions are counted once they have been: librdkafka learns of new ones within five minutes.
+_COUNT_SECONDS = 60.0
 #: How often a thread is tried to be started, where there is none to be had.
 _START_SECONDS = 1.0
 _ADOPT_SECONDS = 10.0
@@ -157,8 +159,9 @@ class Background:
     def _count_partitions(self) -> None:
         """Find out how many partitions the topics have, so that a key's is known before it is late."""
         for lane in self._state.lanes.values():
-            if lane.topic and not lane.count and not lane.partitions and not self._state.away:
+            now = time.monotonic()
+            if lane.topic and now >= lane.count_at and not (lane.partitions or lane.blocked or self._state.away):
                 count = self._producer.partitions(lane.topic, _WARM_SECONDS)
                 with self._state.lock:
-                    if not lane.partitions:
-                        lane.count = count
+                    if count and not lane.partitions:
+                        lane.count, lane.count_at = count, now + _COUNT_SECONDS

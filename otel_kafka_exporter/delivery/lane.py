@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from .entry import Entry
 _BUCKETS = 256
 #: How many records without a key go to one partition before the next one is chosen: a batch's worth.
 _SAME_PARTITION = 64
+#: The pauses after which a blocked topic is tried: an operator is slower than an election.
+_FIRST_BLOCK, _LONGEST_BLOCK = 0.1, 5.0
 
 
 class Backlog:
@@ -116,6 +119,7 @@ class Lane:
         partitions: those with which something is wrong; the others have no object. By their number; what has a key
             whose partition is not known is counted with others of its key, by a negative number.
         count: how many partitions the topic has; 0 while that is not known.
+        count_at: when they are to be counted, by the monotonic clock.
         blocked: why the topic takes no records until an operator mends that; empty when it does.
         probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
         trial: whether a record is on its way that tells whether the topic is open again.
@@ -127,7 +131,7 @@ class Lane:
 
     __slots__ = (
         "_chosen", "_partition_of", "_pauses", "acknowledged", "backlog", "backoff", "blocked",
-        "category", "count", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed", "recent",
+        "category", "count", "count_at", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed", "recent",
         "stream", "told", "topic", "trial",
     )  # fmt: skip
 
@@ -144,6 +148,7 @@ class Lane:
         self.acknowledged: dict[int, float] = {}
         self.partitions: dict[int, Partition] = {}
         self.count = 0
+        self.count_at = 0.0
         self.blocked = ""
         self.probe_at = 0.0
         self.backoff = 0.0
@@ -216,6 +221,18 @@ class Lane:
         """Those of the topic that take records; none while their number is not known."""
         return [number for number in range(self.count) if self.takes(number)]
 
+    def block(self, reason: str) -> None:
+        """The topic takes no records until an operator mends that."""
+        self.blocked = reason
+        self.backoff = 0.0
+        self.count_at = 0.0  # it may be made anew, with another number of partitions
+        self.try_later()
+
+    def try_later(self) -> None:
+        """The topic is tried when some time has passed, and more of it each time."""
+        self.backoff = min(2 * self.backoff, _LONGEST_BLOCK) or _FIRST_BLOCK
+        self.probe_at = time.monotonic() + self.backoff
+
     def pause(self, number: int, first: float, longest: float) -> float:
         """Seconds until what came back from a partition is tried again: more each time, until it acknowledges."""
         seconds = self._pauses[number] = min(2 * self._pauses.get(number, first / 2), longest)
@@ -233,4 +250,5 @@ class Lane:
 
     def expected(self) -> list[Entry]:
         """What is at hand, and whose fate is open."""
-        return [entry for each in self.partitions.values() for entry in (*each.again, *(one for one, _ in each.failed))]
+        troubled = self.partitions.values()
+        return [entry for each in troubled for entry in (*each.again, *(failed for failed, _ in each.failed))]

@@ -33,8 +33,6 @@ from .state import DeliveryState
 
 #: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-#: The same for a blocked topic: an operator is slower than an election.
-_LONGEST_BLOCK = 5.0
 #: A client with a fatal error purges what it has, and may report that first.
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
@@ -200,9 +198,10 @@ class Recovery:
             codes = [code for _, code in found.failed]
             verdicts = [verdict(code) for code in codes]
             blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
-            if blocked and state.outbox is not None and not lane.trial:
+            if blocked and state.outbox is not None and not lane.blocked:
                 self._block(lane, blocked)  # at once, so that nothing is sent in vain
-            is_complete = bool(codes) and not found.open
+            # What is late may stay so for long; what came back is written down, too.
+            is_complete = bool(codes) and found.open == (found.overdue if state.outbox is not None else 0)
         if is_complete:
             self._dispose(lane, number, found, codes)
         with state.lock:
@@ -253,6 +252,8 @@ class Recovery:
                 )
             # All of them: what is a dead letter for itself is found to be one when the topic is open again.
             self._retreat.put_back(lane, number, blocked)
+        elif found.overdue:  # which of them is refused can be found out when nothing else is on its way
+            self._retreat.put_back(lane, number, verdicts[0].reason)
         else:
             with state.lock:
                 state.answered = time.monotonic()
@@ -299,15 +300,10 @@ class Recovery:
 
     def _block(self, lane: Lane, reason: str) -> None:
         """A topic is closed. Expects the lock to be held."""
-        now = time.monotonic()
-        if lane.blocked and now < lane.probe_at:
-            return
-        lane.backoff = min(2 * lane.backoff, _LONGEST_BLOCK) if lane.blocked else _FIRST_PAUSE
-        lane.probe_at = now + lane.backoff
-        if not lane.blocked and reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
+        lane.block(reason)
+        if reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
             note(
                 f"blocked:{lane.topic}:{reason}",
                 "%s records wait in the outbox, because of %s at the topic %s; it is tried again and again",
                 *(lane.category, reason, lane.topic),
             )
-        lane.blocked = reason

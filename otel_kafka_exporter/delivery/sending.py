@@ -188,6 +188,6 @@ class Sending:
                 entry, room = self._send_next(lane, trial=True)
                 is_more = entry is None and lane.cursor is not before  # behind what was passed over
                 if not room:
-                    lane.probe_at = time.monotonic() + lane.backoff
+                    lane.try_later()
                 elif not is_more and not self.waits(lane):
                     lane.blocked = ""  # the next record will tell

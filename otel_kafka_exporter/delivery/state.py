@@ -170,6 +170,8 @@ class DeliveryState:
         if lane.recent.pop(entry.number, None) is not None:
             lane.overdue[entry.number] = entry
             lane.trouble(lane.partition(entry)).overdue += 1
+            if entry.trial:
+                lane.trial = False  # another partition's record may be tried beside it
         self.write_down(lane, entry, front)
 
     def write_down(self, lane: Lane, entry: Entry, front: Front | None) -> None:
@@ -296,6 +298,7 @@ class DeliveryState:
         found.failed.append((entry, code))
         if entry.trial:
             entry.trial = lane.trial = False
+            lane.try_later()
         self.attention.set()
 
     # To rest

@@ -50,8 +50,8 @@ class Opentelemetry:
             self._logger.emit(LogRecord(body=text, attributes={"omni.correlation_id": key}))
             return
         attributes = {
-            "omni.category": "audit", "omni.tenant_id": key, "omni.audit.action": "log", "omni.audit.actor": "load", "omni.audit.resource": text,
-            "omni.audit.outcome": "success",
+            "omni.category": "audit", "omni.tenant_id": key, "omni.audit.action": "log", "omni.audit.actor": "load",
+            "omni.audit.resource": text, "omni.audit.outcome": "success",
         }  # fmt: skip
         self._logger.emit(LogRecord(event_name="load", attributes=attributes))
 
