@@ -22,8 +22,9 @@ class Losses(Counter[tuple[Stream, str]]):
     """What an outbox has told of losses: rows, by stream and reason."""
 
     def __call__(self, stream: Stream, rows: int, reason: str) -> None:
-        assert rows > 0
-        self[stream, reason] += rows
+        assert rows >= 0  # 0: only such as were on their way
+        if rows:
+            self[stream, reason] += rows
 
 
 def make_outbox(directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None) -> Outbox:

@@ -233,7 +233,8 @@ class Delivery:
             if left <= 0:
                 self._expire(batch)
                 return
-            if open_ < batch.taken and now - since > self._delivery_wait * _LONE_SHARE:
+            is_alone = open_ < batch.taken and now - since > self._delivery_wait * _LONE_SHARE
+            if is_alone and not self._recovery.is_sorting_out():
                 # All else was settled long ago: what is missing holds up nothing behind this batch.
                 self._lateness.let_go(batch)
                 return

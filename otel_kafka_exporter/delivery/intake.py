@@ -215,7 +215,7 @@ class Intake:
         elif found.open or found.failed or found.again or found.rests_until:
             state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
             return True
-        state.depart(lane, entry)  # without an outbox, this one tells whether the partition is back
+        state.enter(lane, entry, None)  # without an outbox, this one tells whether the partition is back
         return self._sending.send(lane, entry)
 
     def _wait_for_room(self, entry: Entry, seconds: float) -> None:

@@ -98,8 +98,11 @@ class Partition:
 
     def is_sorted_out(self) -> bool:
         """Whether nothing of it is overdue, is sent again, or has an open fate."""
-        is_tried = bool(self.group and self.open)
-        return not (self.overdue or is_tried or self.failed or self.again or self.rests_until)
+        return not (self.overdue or self.is_tried() or self.failed or self.again or self.rests_until)
+
+    def is_tried(self) -> bool:
+        """Whether something is on its way that was refused in other company."""
+        return bool(self.group and self.open)
 
     def wants_probe(self) -> bool:
         """Whether it was silent, and nothing of it is on its way, or about to be, that tells whether it is back."""
@@ -131,8 +134,8 @@ class Lane:
 
     __slots__ = (
         "_chosen", "_partition_of", "_pauses", "acknowledged", "backlog", "backoff", "blocked",
-        "category", "count", "count_at", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed", "recent",
-        "stream", "told", "topic", "trial",
+        "category", "count", "count_at", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed",
+        "recent", "stream", "told", "topic", "trial",
     )  # fmt: skip
 
     def __init__(

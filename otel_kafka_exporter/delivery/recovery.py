@@ -94,9 +94,8 @@ class Recovery:
         """Whether brokers answer, and refuse some of what they are sent. Takes the lock itself."""
         state = self._state
         with state.lock:
-            refused = any(
-                each.failed or each.again for lane in state.lanes.values() for each in lane.partitions.values()
-            )
+            troubled = (each for lane in state.lanes.values() for each in lane.partitions.values())
+            refused = any(each.failed or each.again or each.is_tried() for each in troubled)
             return refused and time.monotonic() - state.answered < self._delivery_wait
 
     def waits_for_frames(self) -> list[Lane]:

@@ -121,7 +121,7 @@ class DeliveryState:
         return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
 
     def enter(self, lane: Lane, entry: Entry, row: bytes | None) -> None:
-        """An entry is in flight from here on; with a row, it is in the outbox first."""
+        """A new entry is given to librdkafka next; with a row, it is in the outbox first."""
         if row is not None and self.outbox is not None:
             try:
                 entry.place = self.outbox.append(lane.stream, row, SENT)
@@ -129,6 +129,9 @@ class DeliveryState:
                 # It goes its way without the net: better than not at all.
                 note(error.reason, "records are sent without being kept in the outbox first: %s", error)
         self.depart(lane, entry)
+        if self.outbox is None and entry.batch is not None and lane.partitions and not entry.settled:
+            found = lane.partitions.get(lane.partition(entry))
+            entry.settled = found is not None and found.silent and entry.batch.goes_on_without_probe()
 
     def depart(self, lane: Lane, entry: Entry) -> None:
         """An entry is given to librdkafka next."""
@@ -141,10 +144,9 @@ class DeliveryState:
             number = lane.partition(entry)
             if self.away:
                 lane.probed.add(number)
-            if found := lane.partitions.get(number):
+            found = lane.partitions.get(number)
+            if found is not None:
                 found.open += 1
-                if found.silent and self.outbox is None and entry.batch is not None and not entry.settled:
-                    entry.settled = entry.batch.goes_on_without_probe()
 
     def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
         """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""

@@ -29,6 +29,7 @@ _GROWTH = 4
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
+#: Told of a stream, of how many rows were lost that waited in it, and why. 0: only such as are on their way.
 OnLoss = Callable[[Stream, int, str], None]
 
 

@@ -158,30 +158,32 @@ def test_what_came_back_is_decided_over_while_the_application_logs_on(key: str, 
 
 def test_a_silent_partition_is_used_again_by_records_without_a_key() -> None:
     """Without an outbox one of them now and then tells whether it is back; then it takes its share again."""
-    with partitioned(2) as kafka:
-        with exporting(kafka, delivery_wait=0.3, outbox=False, application_key="none") as exporter:
-            exporter.export(records(["warm"]))
-            until(lambda: lane_of(exporter).count)
-            hang(kafka, 1)
-            [record] = records(["more"])
+    with (
+        partitioned(2) as kafka,
+        exporting(kafka, delivery_wait=0.3, outbox=False, application_key="none") as exporter,
+    ):
+        exporter.export(records(["warm"]))
+        until(lambda: lane_of(exporter).count)
+        hang(kafka, 1)
+        [record] = records(["more"])
 
-            def logging_until(condition: Callable[[], object]) -> None:
-                def log_and_look() -> object:
-                    exporter.hand_over(record)
-                    return condition()
-
-                until(log_and_look, 30)
-
-            logging_until(lambda: lane_of(exporter).partitions and exporter.stats().dropped)
-            go_on(kafka, 1)
-            logging_until(lambda: not lane_of(exporter).partitions)
-            exporter.force_flush(10_000)
-            before = Counter(message.partition() for message in kafka.messages(TOPIC))
-            for _ in range(1_000):
+        def logging_until(condition: Callable[[], object]) -> None:
+            def log_and_look() -> object:
                 exporter.hand_over(record)
-            assert exporter.force_flush(10_000)
-            after = Counter(message.partition() for message in kafka.messages(TOPIC))
-            assert {number for number in after if after[number] > before[number]} == {0, 1}
+                return condition()
+
+            until(log_and_look, 30)
+
+        logging_until(lambda: lane_of(exporter).partitions and exporter.stats().dropped)
+        go_on(kafka, 1)
+        logging_until(lambda: not lane_of(exporter).partitions)
+        exporter.force_flush(10_000)
+        before = Counter(message.partition() for message in kafka.messages(TOPIC))
+        for _ in range(1_000):
+            exporter.hand_over(record)
+        assert exporter.force_flush(10_000)
+        after = Counter(message.partition() for message in kafka.messages(TOPIC))
+        assert {number for number in after if after[number] > before[number]} == {0, 1}
 
 
 def test_brokers_that_answer_are_not_held_up_when_the_cluster_was_away_for_one_report() -> None:
