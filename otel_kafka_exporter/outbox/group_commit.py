@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from _thread import TIMEOUT_MAX
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from otel_kafka_exporter.process import Flag, RLock, get_ident, in_greenlet, make_thread
+from otel_kafka_exporter.process import Flag, RLock, in_greenlet, make_thread
 
 # macOS has none; its fsync() leaves more to the drive.
 _flush = getattr(os, "fdatasync", os.fsync)
@@ -32,7 +33,7 @@ class GroupCommit:
         self._begun = 0  # the number of the flush that began last
         self._ended = 0
         self._under_way: Flag | None = None  # set at the end of the flush that is
-        self._flusher = 0  # the thread that does
+        self._flusher = 0  # the thread that does; under gevent, the greenlet
         self._closed = False
         self._error: OSError | None = None
 
@@ -43,7 +44,7 @@ class GroupCommit:
             OSError: it could not be written. The kernel may have dropped what it could not write, so a later flush
                 would prove nothing: every call raises from now on.
         """
-        if self._under_way is not None and self._flusher == get_ident():
+        if self._under_way is not None and self._flusher == threading.get_ident():
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
             _flush(self._descriptor)
             return
@@ -68,7 +69,7 @@ class GroupCommit:
                 if under_way is None:
                     number = self._begun + 1
                     self._begun = number
-                    self._flusher = get_ident()
+                    self._flusher = threading.get_ident()
                     under_way = self._under_way = ours
             if number and in_greenlet():  # others go on meanwhile, and what they write shares the next flush
                 with suppress(RuntimeError):  # there is no thread to be had
@@ -86,7 +87,7 @@ class GroupCommit:
         ended = False
         error = None
         try:
-            self._flusher = get_ident()
+            self._flusher = threading.get_ident()
             self._flush()
             ended = True
         except OSError as caught:
