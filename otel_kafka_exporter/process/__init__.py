@@ -1,4 +1,4 @@
-"""What belongs to one operating-system process: forks, interruptions, our own log lines and metrics, outcomes' names.
+"""What belongs to one operating-system process: forks, threads, interruptions, log lines and metrics, outcomes' names.
 
 The lowest folder: everything may import it, and it imports nothing of ours.
 Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
