@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import at_worker_exit, log, note
+from otel_kafka_exporter.process import OsThread, at_worker_exit, get_ident, log, make_thread, note
 
 from .recovery import Recovery
 from .state import DeliveryState
@@ -49,7 +48,8 @@ class Background:
         self._on_round = on_round
         self._look_after = look_after
         self._at_worker_exit = at_worker_exit
-        self._thread: threading.Thread | None = None
+        self._thread: OsThread | None = None
+        self._ident = 0  # its own
         self._start_at = 0.0
         self._idle = False
         self._stopped = False
@@ -89,7 +89,7 @@ class Background:
             if self._thread is not None or self._stopped or now < self._start_at:
                 return
             self._start_at = now + _START_SECONDS
-            thread = threading.Thread(target=self._run, name="otel-kafka-exporter", daemon=True)
+            thread = make_thread(self._run, "otel-kafka-exporter")
             try:
                 thread.start()
             except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads
@@ -102,10 +102,11 @@ class Background:
         """Have the thread end; waits for it at most for so long."""
         self._stopped = True
         self._state.attention.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._ident != get_ident():
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        self._ident = get_ident()
         # Two answers of the cluster spare the first record of an idempotent producer half a second.
         topic = next((lane.topic for lane in self._state.lanes.values() if lane.topic), "")
         for _ in range(_WARM_TRIES):

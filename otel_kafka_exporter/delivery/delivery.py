@@ -14,7 +14,17 @@ from collections.abc import Callable, Collection, Sequence
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import DeliveryStats, Metrics, OutboxUsage, after_fork_in_child, tell, warn
+from otel_kafka_exporter.process import (
+    DeliveryStats,
+    Flag,
+    Metrics,
+    OutboxUsage,
+    after_fork_in_child,
+    in_greenlet,
+    pause,
+    tell,
+    warn,
+)
 from otel_kafka_exporter.records import Category
 
 from .background import Background
@@ -108,7 +118,7 @@ class Delivery:
         self._warned: Counter[str] = Counter()
         self._calls = 0
         self._closer = 0
-        self._ended = threading.Event()
+        self._ended = Flag()
         if state.closed:
             self._ended.set()
 
@@ -220,6 +230,7 @@ class Delivery:
     # The wait for outcomes
 
     def _wait(self, batch: Batch, deadline: float) -> None:
+        started = time.monotonic()
         longest = deadline + (_PATIENCE - 1) * self._delivery_wait
         open_, since = batch.open, time.monotonic()
         while batch.open:
@@ -238,7 +249,7 @@ class Delivery:
                 # All else was settled long ago: what is missing holds up nothing behind this batch.
                 self._lateness.let_go(batch)
                 return
-            self._serve(left)
+            self._serve(left, started)
             frozen = time.monotonic() - now - SLICE_SECONDS
             if frozen > LONGEST_LOOK:  # this process did not run, and the reports may be there already
                 deadline += frozen
@@ -252,16 +263,26 @@ class Delivery:
         self._lateness.expire(batch)
         if self._make_outbox is not None or not self._state.away:
             return  # others are delivered meanwhile, and more may wait behind this batch
-        deadline = time.monotonic() + max(0.0, _GIVEN_UP_AFTER - self._delivery_wait) + _LONGEST_REPORT
+        started = time.monotonic()
+        deadline = started + max(0.0, _GIVEN_UP_AFTER - self._delivery_wait) + _LONGEST_REPORT
         while batch.open and (left := deadline - time.monotonic()) > 0:
-            self._serve(left)
+            self._serve(left, started)
 
-    def _serve(self, seconds: float) -> None:
-        """Serve reports for a moment, and decide over what has failed."""
-        if self._state.attention.is_set() or not self._background.runs:
-            self._recovery.step()
-        if not self._producer.flush(min(seconds, SLICE_SECONDS)):
-            self._state.attention.wait(min(seconds, SLICE_SECONDS))
+    def _serve(self, seconds: float, since: float) -> None:
+        """Serve reports for a moment, and decide over what has failed.
+
+        Args:
+            seconds: how long at most.
+            since: when the wait began that this is a part of.
+        """
+        if in_greenlet() and self._background.runs:
+            self._background.hurry()  # that thread does all of it: all greenlets would wait for a call to the client
+            pause(min(seconds, SLICE_SECONDS), since)
+        else:
+            if self._state.attention.is_set() or not self._background.runs:
+                self._recovery.step()
+            if not self._producer.flush(min(seconds, SLICE_SECONDS)):
+                self._state.attention.wait(min(seconds, SLICE_SECONDS))
         self._look_after()
 
     def _look_after(self) -> None:
@@ -274,11 +295,11 @@ class Delivery:
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
-        deadline = time.monotonic() + seconds
+        started = time.monotonic()
         while self.stats().in_flight:
-            if (left := deadline - time.monotonic()) <= 0:
+            if (left := started + seconds - time.monotonic()) <= 0:
                 return False
-            self._serve(left)
+            self._serve(left, started)
         return True
 
     def _at_worker_exit(self) -> None:
@@ -316,12 +337,12 @@ class Delivery:
             self._ended.set()
 
     def _close(self, deadline: float) -> None:
-        state = self._state
+        state, started = self._state, time.monotonic()
         to_frame = set(self._recovery.waits_for_frames())
         while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
             if (left := deadline - time.monotonic()) <= 0:
                 break
-            self._serve(left)
+            self._serve(left, started)
             to_frame.update(self._recovery.waits_for_frames())
         self._background.stop(_END_SECONDS)
         if not self._recovery.retreat(_END_SECONDS):

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import Outcome, note, tell
+from otel_kafka_exporter.process import Outcome, in_greenlet, note, pause, tell
 from otel_kafka_exporter.records import KafkaRecord
 
 from . import receipts
@@ -224,7 +224,10 @@ class Intake:
         settled = False
         try:
             while not settled and time.monotonic() < deadline:
-                self._producer.poll(_ROOM_SECONDS)
+                if in_greenlet():
+                    pause(_ROOM_SECONDS)  # the background thread serves reports
+                else:
+                    self._producer.poll(_ROOM_SECONDS)
                 settled = self.try_again(entry)
         finally:
             if not settled:

@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import Front
-from otel_kafka_exporter.process import note
+from otel_kafka_exporter.process import note, sleep
 
 from .entry import Batch, Entry
 from .lane import Lane
@@ -111,7 +111,7 @@ class Lateness:
                         self._state.overdue(lane, entry, front)
                     else:
                         self._state.write_down(lane, entry, front)
-            time.sleep(0)  # let others have the lock, which would not get it by themselves
+            sleep(0)  # let others have the lock, which would not get it by themselves
 
     def _hold_back(self, lane: Lane, overdue: set[Entry]) -> list[Entry]:
         """Hold the partitions of overdue records back; what else librdkafka has for those that were not yet.

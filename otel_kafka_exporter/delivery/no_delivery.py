@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import RLock
 
-from otel_kafka_exporter.process import DeliveryStats, Metrics
+from otel_kafka_exporter.process import DeliveryStats, Metrics, RLock
 
 from .accounting import Ledger
 

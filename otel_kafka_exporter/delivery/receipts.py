@@ -7,14 +7,13 @@ waiter and delivery need nothing but that ID in common.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
-from otel_kafka_exporter.process import Outcome
+from otel_kafka_exporter.process import Flag, Outcome
 
 
 class Receipt(NamedTuple):
@@ -43,7 +42,7 @@ class _Waiter:
     __slots__ = ("outcome", "settled")
 
     def __init__(self) -> None:
-        self.settled = threading.Event()
+        self.settled = Flag()
         self.outcome: Result | None = None
 
     def settle(self, outcome: Result) -> None:

@@ -16,14 +16,13 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
-from otel_kafka_exporter.process import Disposition, note
+from otel_kafka_exporter.process import Disposition, allocate_lock, note, sleep
 
 from .lane import Lane, Partition
 from .lateness import Lateness
@@ -66,7 +65,7 @@ class Recovery:
         self._delivery_wait = delivery_wait
         self._client_number = producer.client_number
         #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
-        self._turn = threading.Lock()
+        self._turn = allocate_lock()
 
     def step(self) -> None:
         """Do whatever is due now, unless another thread is at it. Takes the lock itself, and never for long."""
@@ -129,7 +128,7 @@ class Recovery:
                         state.adopted(*found)
                         records += found[1]
                     is_more = found is not None
-                time.sleep(0)  # let others have the lock, which would not get it by themselves
+                sleep(0)  # let others have the lock, which would not get it by themselves
         finally:
             steps.close()
         return records

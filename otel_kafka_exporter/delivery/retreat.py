@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import Front
+from otel_kafka_exporter.process import in_greenlet, pause, sleep
 
 from .entry import Entry
 from .lane import Lane, Partition
@@ -39,13 +40,21 @@ class Retreat:
     def take_back(self, client_number: int) -> None:
         """Have everything come back that is on its way; afterwards librdkafka has nothing of it."""
         self._producer.purge(client_number)
-        deadline = time.monotonic() + _PURGE_SECONDS
-        while self._is_on_its_way() and time.monotonic() < deadline and self._producer.flush(SLICE_SECONDS):
+        started = time.monotonic()
+        while self._is_on_its_way() and time.monotonic() < started + _PURGE_SECONDS and self._serve(started):
             pass
         if self._is_on_its_way():  # its client swallowed reports, as one with a fatal error does, or is gone
             self._producer.renew(client_number)
         with self._state.lock:
             self._return_all()
+
+    def _serve(self, since: float) -> bool:
+        """Serve reports for a moment; whether there is a client to wait for."""
+        if not in_greenlet():
+            return self._producer.flush(SLICE_SECONDS)
+        is_client = self._producer.flush(0)  # all greenlets wait for a call to the client
+        pause(SLICE_SECONDS, since)
+        return is_client
 
     def _is_on_its_way(self) -> bool:
         return any(lane.recent or lane.overdue for lane in self._state.lanes.values())
@@ -97,7 +106,7 @@ class Retreat:
         while is_more:
             with self._state.lock:
                 is_more = self._put_back_some(lane, found, reason, front, hold=hold)
-            time.sleep(0)  # let others have the lock, which would not get it by themselves
+            sleep(0)  # let others have the lock, which would not get it by themselves
 
     def _put_back_some(self, lane: Lane, found: Partition, reason: str, front: Front | None, *, hold: bool) -> bool:
         """Put some of what came back where it belongs; whether there is more. Expects the lock to be held."""

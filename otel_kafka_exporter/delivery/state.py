@@ -8,7 +8,6 @@ Which step is due is decided elsewhere: by `intake` for new records, by `latenes
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 
@@ -17,7 +16,7 @@ from confluent_kafka import KafkaError, Message
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, EnoughServedError, Round, verdict
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import Disposition, Flag, Outcome, note
+from otel_kafka_exporter.process import Disposition, Flag, Outcome, RLock, note, sleep
 from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
 
 from . import receipts
@@ -50,7 +49,7 @@ class DeliveryState:
         serving: Round | None = None,
     ) -> None:
         self._serving = serving or Round()
-        self.lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self.lock = RLock()  # a signal handler may log while its own thread is in here
         self.outbox = make_outbox(self._lost) if make_outbox is not None else None
         self.ledger = Ledger()
         self.lanes = {
@@ -78,7 +77,7 @@ class DeliveryState:
         nobody else can have it: threads that log without a pause would end up with one record in each such turn.
         """
         for _ in range(_TURNS):
-            time.sleep(0)  # gives the interpreter away once; waiting for the lock is what this avoids
+            sleep(0)  # gives the interpreter away once; waiting for the lock is what this avoids
             if not self.busy:
                 return
 

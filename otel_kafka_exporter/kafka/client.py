@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
+from _thread import TIMEOUT_MAX
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 # would make a span of every log record.
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import librdkafka_log
+from otel_kafka_exporter.process import Flag, RLock, get_ident, librdkafka_log, make_thread
 
 
 class Client:
@@ -36,11 +36,11 @@ class Client:
         # With one reference too many it is not destroyed by chance: that, too, would wait, be it for threads that are
         # not there in a forked child, or at the interpreter's end while the close is under way.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.producer))
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._inside: list[int] = []  # the threads that are in a call to it
         self._given_up = False
-        self._unused = threading.Event()
-        self._thread = threading.Thread(target=self._close, name="otel-kafka-exporter-close", daemon=True)
+        self._unused = Flag()
+        self._thread = make_thread(self._close, "otel-kafka-exporter-close")
         with suppress(RuntimeError):  # the interpreter is about to end
             self._thread.start()
 
@@ -54,12 +54,12 @@ class Client:
         with self._lock:
             if self._given_up and not self._inside:
                 raise RuntimeError("the client was given up")
-            self._inside.append(threading.get_ident())
+            self._inside.append(get_ident())
         try:
             yield self.producer
         finally:
             with self._lock:
-                self._inside.remove(threading.get_ident())
+                self._inside.remove(get_ident())
                 is_last = self._given_up and not self._inside
             if is_last:
                 self._unused.set()
@@ -69,7 +69,7 @@ class Client:
 
         confluent-kafka aborts the process when one is entered again there.
         """
-        return bool(self._inside) and threading.get_ident() in self._inside
+        return bool(self._inside) and get_ident() in self._inside
 
     def give_up(self) -> None:
         """Take back what is on its way, and have it closed. Whoever is in a call to it gets out of it first."""
@@ -93,7 +93,7 @@ class Client:
             self._thread.join(seconds)
 
     def _close(self) -> None:
-        self._unused.wait()
+        self._unused.wait(TIMEOUT_MAX)
         try:
             purge(self.producer)  # what was given to it since, or by whoever gave it up from within a call
             self.producer.close()

@@ -8,7 +8,6 @@ a record at once, and everything else arrives in the delivery report.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import ForkGate, after_fork_in_child, note_librdkafka, warn
+from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, note_librdkafka, warn
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
@@ -88,7 +87,7 @@ class KafkaProducer:
         self._config = config
         self._frames = frames
         self._client: Client | None = None
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
         self._caught_up = 0.0  # when the latest round began that served all that there was
         #: The present round of reports.
@@ -306,7 +305,7 @@ class KafkaProducer:
             self.last_error = mask(error.str(), self._config)
 
     def _after_fork(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.warm = False

@@ -12,7 +12,6 @@ import base64
 import math
 import re
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import after_fork_in_child, note
+from otel_kafka_exporter.process import RLock, after_fork_in_child, make_thread, note, pause
 from otel_kafka_exporter.records import envelope_pb2 as pb
 
 #: How long one question takes at most, unless the client's `timeout` says.
@@ -66,7 +65,7 @@ class SchemaRegistry:
 
     def _begin(self) -> None:
         """Nobody asks yet, in this process."""
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._topics: deque[str] = deque()
         self._ask_at: dict[str, float] = {}
         self._asks = False
@@ -104,7 +103,7 @@ class SchemaRegistry:
         while self.frame(topic) is None:
             if not self.pending(topic) or time.monotonic() >= deadline:
                 return self._problems.get(topic, "no answer")
-            time.sleep(_LOOK_SECONDS)  # between two looks: any of several topics may be answered
+            pause(_LOOK_SECONDS)  # between two looks: any of several topics may be answered
         return None
 
     def _ask(self, topic: str) -> None:
@@ -118,7 +117,7 @@ class SchemaRegistry:
                 return
             self._asks = True
             try:
-                threading.Thread(target=self._look_up, name="schema-registry", daemon=True).start()
+                make_thread(self._look_up, "schema-registry").start()
             except RuntimeError:  # the interpreter is about to end, or the system has no more threads
                 self._begin()
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from _thread import TIMEOUT_MAX
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from threading import Condition, get_ident
+
+from otel_kafka_exporter.process import Flag, RLock, in_greenlet, make_thread
 
 # macOS has none; its fsync() leaves more to the drive.
 _flush = getattr(os, "fdatasync", os.fsync)
@@ -25,11 +29,11 @@ class GroupCommit:
     def __init__(self, descriptor: int, directories: tuple[Path, ...]) -> None:
         self._descriptor = descriptor
         self._directories = directories
-        self._changed = Condition()
+        self._lock = RLock()
         self._begun = 0  # the number of the flush that began last
         self._ended = 0
-        self._flushing = False
-        self._flusher = 0  # the thread that does
+        self._under_way: Flag | None = None  # set at the end of the flush that is
+        self._flusher = 0  # the thread that does; under gevent, the greenlet
         self._closed = False
         self._error: OSError | None = None
 
@@ -40,11 +44,11 @@ class GroupCommit:
             OSError: it could not be written. The kernel may have dropped what it could not write, so a later flush
                 would prove nothing: every call raises from now on.
         """
-        if self._flushing and self._flusher == get_ident():
+        if self._under_way is not None and self._flusher == threading.get_ident():
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
             _flush(self._descriptor)
             return
-        with self._changed:
+        with self._lock:
             needed = self._begun + 1  # the one under way may have begun too early for us
         while not self._over(needed):
             self._flush_or_wait(needed)
@@ -55,32 +59,53 @@ class GroupCommit:
         return self._ended >= needed or self._error is not None or self._closed
 
     def _flush_or_wait(self, needed: int) -> None:
-        number = 0  # of the flush that is ours to do
+        ours = Flag()  # set at the end of the flush, if it is ours to do
+        number = 0
+        try:
+            with self._lock:
+                if self._over(needed):
+                    return
+                under_way = self._under_way
+                if under_way is None:
+                    number = self._begun + 1
+                    self._begun = number
+                    self._flusher = threading.get_ident()
+                    under_way = self._under_way = ours
+            if number and in_greenlet():  # others go on meanwhile, and what they write shares the next flush
+                with suppress(RuntimeError):  # there is no thread to be had
+                    make_thread(partial(self._flush_as, number, ours), "otel-kafka-exporter-flush").start()
+                    number = 0
+            if number:
+                self._flush_as(number, ours)
+            else:
+                under_way.wait(TIMEOUT_MAX)
+        finally:  # on a Ctrl-C too: the next thread that waits does it then
+            if number:
+                self._end(number, ours, ended=False)
+
+    def _flush_as(self, number: int, ours: Flag) -> None:
         ended = False
         error = None
         try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._over(needed) or not self._flushing)
-                if self._over(needed):
-                    return
-                number = self._begun + 1
-                self._begun = number
-                self._flusher = get_ident()
-                self._flushing = True
+            self._flusher = threading.get_ident()
             self._flush()
             ended = True
         except OSError as caught:
             error = caught
-        finally:  # on a Ctrl-C too: the next thread that waits does it then
-            if number:
-                with self._changed:
-                    self._flushing = False
-                    self._error = error
-                    if ended:
-                        self._ended = number
-                    if self._closed:
-                        os.close(self._descriptor)
-                    self._changed.notify_all()
+        finally:
+            self._end(number, ours, ended=ended, error=error)
+
+    def _end(self, number: int, ours: Flag, *, ended: bool, error: OSError | None = None) -> None:
+        """A flush is over; nothing the second time."""
+        with self._lock:
+            if ended:
+                self._ended = max(self._ended, number)
+            if self._under_way is ours:
+                self._under_way = None
+                self._error = error
+                if self._closed:
+                    os.close(self._descriptor)
+        ours.set()
 
     def _flush(self) -> None:
         _flush(self._descriptor)
@@ -95,12 +120,13 @@ class GroupCommit:
 
     def close(self) -> None:
         """Close the file, at the end of the flush that is under way if there is one; who waits returns."""
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._closed = True
-                if not self._flushing:
+                if self._under_way is None:
                     os.close(self._descriptor)
-                self._changed.notify_all()
+                else:
+                    self._under_way.set()
 
     def abandon(self) -> None:
         """Close the file in a forked child, where the lock may be held by a thread that is not there."""

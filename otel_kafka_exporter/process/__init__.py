@@ -1,4 +1,4 @@
-"""What belongs to one operating-system process: forks, interruptions, our own log lines and metrics, outcomes' names.
+"""What belongs to one operating-system process: forks, threads, interruptions, log lines and metrics, outcomes' names.
 
 The lowest folder: everything may import it, and it imports nothing of ours.
 Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
@@ -7,6 +7,7 @@ Held here: a forked child starts from nothing, and no line or metric of ours com
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
+from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, make_thread, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
@@ -18,16 +19,24 @@ __all__ = [
     "Flag",
     "ForkGate",
     "Metrics",
+    "OsThread",
     "OutboxUsage",
     "Outcome",
+    "RLock",
     "after_fork_in_child",
+    "allocate_lock",
     "at_worker_exit",
+    "get_ident",
+    "in_greenlet",
     "is_interruption",
     "librdkafka_log",
     "log",
+    "make_thread",
     "making_locks",
     "note",
     "note_librdkafka",
+    "pause",
+    "sleep",
     "tell",
     "warn",
 ]

@@ -6,21 +6,23 @@ to wait for it, waits for ever.
 
 from __future__ import annotations
 
-import _thread
+import time
 from contextlib import suppress
+
+from .os_threads import allocate_lock, in_greenlet, pause
 
 
 class Flag:
     """As `threading.Event`, of one lock of the interpreter's whose every operation is a single step.
 
     The lock is held while the flag is not set. It is the real one of the operating system's threads, whatever gevent
-    or another library has put into `threading`.
+    has put into `threading`; a greenlet that waits lets the others go on.
     """
 
     __slots__ = ("_unset",)
 
     def __init__(self) -> None:
-        self._unset = _thread.allocate_lock()
+        self._unset = allocate_lock()
         self._unset.acquire()
 
     def set(self) -> None:
@@ -37,7 +39,18 @@ class Flag:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is set, at most for so long; whether it is. One that is set stays so."""
+        if in_greenlet():
+            return self._look_until_set(seconds)
         if not self._unset.acquire(timeout=max(0.0, seconds)):
             return False
         self.set()  # for the others
+        return True
+
+    def _look_until_set(self, seconds: float) -> bool:
+        began = time.monotonic()
+        while not self.is_set():
+            left = began + seconds - time.monotonic()
+            if left <= 0:
+                return False
+            pause(left, began)
         return True

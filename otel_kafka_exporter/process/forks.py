@@ -6,11 +6,12 @@ import importlib
 import itertools
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakMethod
+
+from .os_threads import RLock, sleep
 
 #: How long a fork waits at most, and how long between two looks.
 _LONGEST_WAIT, _LOOK_SECONDS = 0.5, 0.001
@@ -51,7 +52,7 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
 
 
 #: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
-making_locks = threading.RLock()
+making_locks = RLock()
 os.register_at_fork(
     before=making_locks.acquire, after_in_parent=making_locks.release, after_in_child=making_locks.release
 )
@@ -80,7 +81,7 @@ class ForkGate:
     def _wait(self) -> None:
         deadline = time.monotonic() + _LONGEST_WAIT
         while time.monotonic() < min(self._opens_at, deadline):
-            time.sleep(_LOOK_SECONDS)  # between two looks: an event has a lock, and this thread may be who opens
+            sleep(_LOOK_SECONDS)  # between two looks: an event has a lock, and this thread may be who opens
 
 
 def at_worker_exit(method: Callable[[], None]) -> None:

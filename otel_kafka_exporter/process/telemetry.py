@@ -11,7 +11,6 @@ import itertools
 import logging
 import os
 import sys
-import threading
 import time
 import weakref
 from collections import deque
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
+from .os_threads import RLock
 from .outcome import DeliveryStats, OutboxUsage
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class _StderrHandler(StreamHandler):
         self.setLevel(logging.WARNING)
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
+    def createLock(self) -> None:  # noqa: N802 - its base class has it so
+        """A real one: threads of ours log that gevent knows nothing of."""
+        super().createLock()  # which also sees to forks
+        self.lock = RLock()
+
     def emit(self, record: logging.LogRecord) -> None:
         if sys.__stderr__ is not None:  # as in a process without a console
             self.stream = sys.__stderr__
@@ -60,11 +65,11 @@ class OncePerMinute(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[object, tuple[float, int]] = {}
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg

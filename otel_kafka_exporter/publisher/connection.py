@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 
 from opentelemetry.sdk.resources import Resource
@@ -11,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
-from otel_kafka_exporter.process import DeliveryStats, Outcome, after_fork_in_child
+from otel_kafka_exporter.process import DeliveryStats, Outcome, RLock, after_fork_in_child
 from otel_kafka_exporter.records import (
     CATEGORIES,
     MAX_SERVICE_NAME_LENGTH,
@@ -61,12 +60,12 @@ class Connection:
             source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
         )
         self._inboxes: tuple[Inbox, ...] = ()
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         self.delivery = delivery_of(settings, config, self._registry, self._announce)
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._inboxes = ()  # the parent's tasks
 
     def connect(self, seconds: float) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from otel_kafka_exporter.process import DeliveryStats, after_fork_in_child
+from otel_kafka_exporter.process import DeliveryStats, RLock, after_fork_in_child, make_thread
 
 from .route import Route
 
@@ -31,11 +30,11 @@ class Lifecycle:
         self.route: Route | None = None
         self._latest: Route | None = None
         self._starting: Future[None] | None = None
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is in here
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._starting = None  # its thread is the parent's
 
     async def start(self) -> None:
@@ -110,7 +109,7 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
 
     future.set_running_or_notify_cancel()  # so that no one who waits can cancel it for the others
     try:
-        threading.Thread(target=run, name="otel-kafka-publisher", daemon=True).start()
+        make_thread(run, "otel-kafka-publisher").start()
     except RuntimeError:  # the interpreter is about to end
         run()
     return future

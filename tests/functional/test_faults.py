@@ -18,17 +18,28 @@ from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, emit_
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
+from .greenlets import needs_gevent
 from .pipelines import arrived, audit_records, delivery_of, exporting, records
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
 APPS = Path(__file__).with_name("apps")
 
 
-@pytest.mark.parametrize("durability", ["process", "power"])
-def test_a_storm_of_signals_neither_aborts_nor_hangs_nor_loses(durability: str, embedded_kafka: EmbeddedKafka) -> None:
+@pytest.mark.parametrize(
+    ("runs", "durability"),
+    [
+        ((), "process"),
+        ((), "power"),
+        pytest.param(("-m", "gevent.monkey"), "power", marks=needs_gevent),
+    ],
+    ids=["process", "power", "power under gevent"],
+)
+def test_a_storm_of_signals_neither_aborts_nor_hangs_nor_loses(
+    runs: tuple[str, ...], durability: str, embedded_kafka: EmbeddedKafka
+) -> None:
     """A handler that audits, within delivery reports, flushes and log calls, while an outage ends: all arrive."""
     with subprocess.Popen(
-        [sys.executable, str(APPS / "storm.py"), embedded_kafka.bootstrap_servers, durability],
+        [sys.executable, *runs, str(APPS / "storm.py"), embedded_kafka.bootstrap_servers, durability],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

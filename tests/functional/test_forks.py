@@ -20,6 +20,7 @@ from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT
 
+from .greenlets import needs_gevent
 from .pipelines import TOPIC
 
 APPS = "tests.functional.fork_apps"
@@ -108,12 +109,14 @@ def service(embedded_kafka: EmbeddedKafka, tmp_path: Path, way_in: str) -> Servi
 
 
 @every_way_in
+@pytest.mark.parametrize("worker_class", ["sync", pytest.param("gevent", marks=needs_gevent)])
 @pytest.mark.parametrize("preload", [False, True], ids=["workers import", "preload"])
-def test_gunicorn(service: Service, *, preload: bool) -> None:
+def test_gunicorn(service: Service, worker_class: str, *, preload: bool) -> None:
     """What a master and two workers say arrives once, be it that of the last request before a SIGTERM."""
     requests = 40
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(4) as pool:
         arguments = ["--bind", f"fd://{listening.fileno()}", "--workers", "2", "--timeout", "0"]
+        arguments += ["--worker-class", worker_class]
         arguments += ["--preload"] * preload
         # Newer versions have a socket for their own control, in the user's home directory unless told otherwise.
         (service.queue / "gunicorn.conf.py").write_text("control_socket_disable = True")
@@ -140,13 +143,17 @@ def get(port: int, number: int) -> int:
 
 
 @every_way_in
-def test_celery(service: Service) -> None:
-    """What a worker, its two processes and their tasks say arrives once, be it that of the last task before SIGTERM."""
+@pytest.mark.parametrize("celery_pool", ["prefork", pytest.param("gevent", marks=needs_gevent)])
+def test_celery(service: Service, celery_pool: str) -> None:
+    """What a worker, its processes if it has any, and their tasks say arrives once, be it that of the last task."""
+    if celery_pool == "gevent":
+        del service.environment["MEETING"]  # a single process, which would wait for itself
     # Celery's processes end a second after their last task: what is sent within that was flushed.
     service.environment["OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG"] = "linger.ms=20000"
     tasks = 20
     sender = service.run("-m", f"{APPS}.tasks", str(tasks))
-    options = ["--pool", "prefork", "--concurrency", "2", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    options = ["--pool", celery_pool, "--concurrency", "2"]
+    options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with service.running("-m", "celery", "--app", f"{APPS}.tasks", "worker", *options) as worker:
         wait_until(lambda: len(list(service.done.iterdir())) == tasks, service.output)
         worker.terminate()
