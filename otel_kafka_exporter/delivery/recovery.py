@@ -94,7 +94,7 @@ class Recovery:
         state = self._state
         with state.lock:
             troubled = (each for lane in state.lanes.values() for each in lane.partitions.values())
-            refused = any(each.failed or each.again or each.is_tried() for each in troubled)
+            refused = any(_is_refused(each) for each in troubled)
             return refused and time.monotonic() - state.answered < self._delivery_wait
 
     def waits_for_frames(self) -> list[Lane]:
@@ -305,3 +305,10 @@ class Recovery:
                 "%s records wait in the outbox, because of %s at the topic %s; it is tried again and again",
                 *(lane.category, reason, lane.topic),
             )
+
+
+def _is_refused(partition: Partition) -> bool:
+    """Whether it is being found out which of its records is at fault."""
+    if partition.failed:
+        return verdict(partition.failed[0][1]).disposition is Disposition.DEAD_LETTER
+    return bool(partition.again) or partition.is_tried()

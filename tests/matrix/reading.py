@@ -42,6 +42,7 @@ class Reader:
                 "reconnect.backoff.max.ms": 500,
                 "topic.metadata.refresh.interval.ms": 1000,
                 "fetch.wait.max.ms": 50,
+                "socket.timeout.ms": 3000,
                 "log_level": 0,
             }
         )

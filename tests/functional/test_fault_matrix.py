@@ -1,0 +1,59 @@
+"""A fault of a part of three embedded brokers costs what it touches, and nothing else: each beside each way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.matrix.load import TOPICS
+from tests.matrix.matrix import WAYS, Parts, judge, run
+
+SECONDS, PARTITIONS = 6.0, 6
+THIRD = {(name, number) for name in TOPICS.values() for number in range(PARTITIONS) if number % 3 == 2}
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@contextmanager
+def hangs(kafka: EmbeddedKafka) -> Iterator[Parts]:
+    """It answers after a minute."""
+    kafka._running().command("broker_set_rtt", 3, 60_000)
+    yield THIRD
+    kafka._running().command("broker_set_rtt", 3, 0)
+
+
+@contextmanager
+def refuses(kafka: EmbeddedKafka) -> Iterator[Parts]:
+    """Nobody is at its port."""
+    kafka._running().command("broker_set_down", 3)
+    yield THIRD
+    kafka._running().command("broker_set_up", 3)
+
+
+@pytest.mark.parametrize("fault", [hangs, refuses], ids=lambda each: each.__name__)
+def test_a_fault_costs_what_it_touches(
+    fault: Callable[[EmbeddedKafka], AbstractContextManager[Parts]], tmp_path: Path
+) -> None:
+    """The rest is delivered meanwhile, at once; afterwards all is there, or counted, in the order of its key."""
+    with EmbeddedKafka(brokers=3) as kafka:
+        for name in TOPICS.values():
+            kafka.create_topic(name, PARTITIONS)
+            for number in range(PARTITIONS):
+                kafka._running().command("partition_set_leader", name.encode(), number, number % 3 + 1)
+        ours = [way for way in WAYS if way != "plain"]
+        judge(
+            run(
+                kafka.bootstrap_servers,
+                "",
+                PARTITIONS,
+                partial(fault, kafka),
+                tmp_path,
+                seconds=SECONDS,
+                names=ours,
+            )
+        )
