@@ -4,7 +4,7 @@
 VENV = .venv
 DEV = $(VENV)/dev/bin
 
-.PHONY: demo test test-quick test-lowest test-all check proto bench readme surface clean
+.PHONY: demo test test-quick test-lowest test-all soak check proto bench readme surface clean
 
 demo: $(VENV)/demo/made
 	$(VENV)/demo/bin/otel-kafka demo $(ARGS)
@@ -20,11 +20,16 @@ test-quick: $(VENV)/dev/made
 # The oldest release of each dependency that is supported; without what strikes at our own code only, step by step.
 test-lowest: $(VENV)/lowest/made
 	$(VENV)/lowest/bin/python -m pytest -m "not integration" tests/unit tests/functional \
-	    --ignore tests/functional/test_interruptions.py --ignore tests/functional/test_crash_steps.py
+	    --ignore tests/functional/test_interruptions.py --ignore tests/functional/test_crash_steps.py \
+	    --ignore tests/functional/test_fault_matrix.py --ignore tests/functional/test_recovery_beside_load.py
 
 # Every tier on every Python from 3.10 to 3.14 that is found; says which these are.
 test-all:
 	scripts/test_all $(ARGS)
+
+# The fault matrix in its long form: an hour beside real brokers. Prints a table. ARGS: seconds, faults.
+soak: $(VENV)/dev/made
+	$(DEV)/python -m tests.matrix.soak $(ARGS)
 
 check: $(VENV)/dev/made
 	$(DEV)/ruff check

@@ -167,7 +167,7 @@ class Intake:
                 row = encode_row(record, "", time.time_ns()) if lane.durable else None
                 if state.closed:
                     state.keep(lane, entry, SHUTDOWN, row=row)
-                elif (state.away and state.outbox is not None) or lane.diverts(record.key):
+                elif state.keeps_all() or lane.diverts(record.key):
                     room = self._divert(lane, entry, row)
                     is_crowded = self._sending.take_along(lane)
                 else:
@@ -241,7 +241,7 @@ class Intake:
             if state.closed:
                 state.keep(lane, entry, SHUTDOWN)
                 return True
-            if (state.away and state.outbox is not None) or lane.diverts(entry.record.key):
+            if state.keeps_all() or lane.diverts(entry.record.key):
                 return self._divert(lane, entry)
             state.depart(lane, entry)
             return self._sending.send(lane, entry)

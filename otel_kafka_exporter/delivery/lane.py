@@ -77,9 +77,10 @@ class Partition:
         group: of those on their way that were sent again; 0 for none.
         silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
         rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
+        too_large: bytes of the smallest company that was refused for its size, where no record was at fault; or 0.
     """
 
-    __slots__ = ("again", "failed", "group", "open", "overdue", "rests_until", "silent")
+    __slots__ = ("again", "failed", "group", "open", "overdue", "rests_until", "silent", "too_large")
 
     def __init__(self, open_: int) -> None:
         self.open = open_
@@ -89,6 +90,7 @@ class Partition:
         self.group = 0
         self.silent = False
         self.rests_until = 0.0
+        self.too_large = 0
 
     def wait_again(self, entry: Entry) -> None:
         """An entry waits in memory for those before it, in the order of hand-over."""

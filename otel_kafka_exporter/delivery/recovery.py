@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
 from otel_kafka_exporter.process import Disposition, allocate_lock, note, sleep
 
+from .batch_limit import BatchLimit
 from .lane import Lane, Partition
 from .lateness import Lateness
 from .retreat import SHUTDOWN, Retreat
@@ -33,6 +34,7 @@ from .state import DeliveryState
 #: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 #: A client with a fatal error purges what it has, and may report that first.
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
@@ -63,6 +65,7 @@ class Recovery:
         self._retreat = retreat
         self._lateness = lateness
         self._delivery_wait = delivery_wait
+        self._batch_limit = BatchLimit(state, producer, delivery_wait)
         self._client_number = producer.client_number
         #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
         self._turn = allocate_lock()
@@ -153,6 +156,7 @@ class Recovery:
         self._state.attention.clear()
         self._renew_client()
         self._lateness.look()
+        self._batch_limit.step()
         now = time.monotonic()
         for lane in self._state.lanes.values():
             for number in tuple(lane.partitions):
@@ -279,6 +283,9 @@ class Recovery:
     def _halve(self, lane: Lane, found: Partition) -> None:
         """Have both halves of the refused ones sent again; done with who was alone. Expects the lock to be held."""
         again = []
+        company = [entry for entry, code in found.failed if code in _TOO_LARGE and not entry.alone]
+        if company:
+            found.too_large = sum(len(entry.record.value) for entry in company)
         for entry, code in sorted(found.failed, key=lambda failure: failure[0].number):
             if not entry.alone:
                 again.append(entry)
@@ -286,6 +293,7 @@ class Recovery:
                 entry.record = entry.record._replace(milliseconds=0)  # librdkafka takes the time of sending
                 again.append(entry)
             else:
+                found.too_large = 0
                 reason = verdict(code).reason
                 self._state.dead_letter(lane, entry, reason)
                 note(reason, "a record for %s was refused for good: %s", entry.record.topic, reason)

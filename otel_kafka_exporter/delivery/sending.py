@@ -119,7 +119,7 @@ class Sending:
     def _send_waiting(self, lane: Lane, records: int) -> bool:
         """Send so many waiting records; whether there may be more. Expects the lock to be held."""
         for _ in range(records):
-            if lane.blocked or len(lane.recent) >= _WINDOW:
+            if lane.blocked or self._state.holds_up or len(lane.recent) >= _WINDOW:
                 return False
             before = lane.cursor
             entry, room = self._send_next(lane)

@@ -68,6 +68,10 @@ class DeliveryState:
         self.answered = 0.0
         #: Whether a caller holds the lock just now; a hint.
         self.busy = False
+        #: Bytes of a batch that a topic takes, where a larger one was refused just now; 0 otherwise.
+        self.batch_limit = 0
+        #: Whether all new records wait, in the outbox, until librdkafka has nothing.
+        self.holds_up = False
         self._number = 0
 
     def make_way(self) -> None:
@@ -263,7 +267,7 @@ class DeliveryState:
             if lane.blocked not in ("", verdict(NO_SCHEMA_ID).reason):
                 note("back", "Kafka takes %s records again%s", lane.category, self._follow(lane))
             lane.blocked = ""
-        if self.away:
+        if self.away and not self.closed:
             self.away = ""
             for each in self.lanes.values():
                 each.cursor = None
@@ -275,9 +279,8 @@ class DeliveryState:
         self.attention.set()
 
     def _follow(self, *lanes: Lane) -> str:
-        if self.outbox is None:
-            return ""
-        return f"; {sum(self.outbox.waiting(lane.stream) for lane in lanes)} wait in the outbox and follow"
+        waiting = sum(self.outbox.waiting(lane.stream) for lane in lanes) if self.outbox is not None else 0
+        return f"; {waiting} wait in the outbox and follow" if waiting else ""
 
     def go_away(self, reason: str) -> None:
         """Nothing is acknowledged; what librdkafka has tells when that is over, and one more for each partition."""
@@ -285,9 +288,21 @@ class DeliveryState:
         for lane in self.lanes.values():
             lane.probed = {lane.partition(entry) for entry in lane.with_client()}
 
+    def keeps_all(self) -> bool:
+        """Whether new records go to the outbox, wherever they belong."""
+        return bool(self.away or self.holds_up) and self.outbox is not None
+
+    def resume_all(self) -> None:
+        """New records are sent again, and what waits."""
+        self.holds_up = False
+        for lane in self.lanes.values():
+            lane.cursor = None
+        self.attention.set()
+
     def open(self, lane: Lane, number: int) -> None:
         """Nothing is in the way of a partition any more; what waits for it may follow."""
-        del lane.partitions[number]
+        found = lane.partitions.pop(number)
+        self.batch_limit = found.too_large // 2 or self.batch_limit
         lane.cursor = None
         self.attention.set()
 

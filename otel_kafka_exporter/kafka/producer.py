@@ -31,6 +31,8 @@ _ANSWERS_UNTIL_WARM = 2
 _CLIENTS_TRIED = 2
 #: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
 _CLOSE_SECONDS = 0.5
+#: librdkafka's own `batch.size`.
+_BATCH_BYTES = 1_000_000
 
 
 #: How long a round of reports lasts at least, if there are so many.
@@ -267,6 +269,16 @@ class KafkaProducer:
             self.client_number += 1
             self.warm = False
         client.give_up()
+
+    @property
+    def batch_bytes(self) -> int:
+        """How large librdkafka makes a batch, in bytes."""
+        return int(self._config.get("batch.size", _BATCH_BYTES))
+
+    def limit_batches(self, size: int) -> None:
+        """Have the next client make batches of at most so many bytes, and give the present one up."""
+        self._config = {**self._config, "batch.size": size}
+        self.renew(self.client_number)
 
     def close(self) -> None:
         """Take back what is on its way, and be of no further use; waits briefly for the client's end."""

@@ -8,6 +8,7 @@ from .events import SCOPE, context_attributes, emit_audit_event, emit_security_e
 from .exporter import KafkaLogExporter
 from .pipeline import cleaner_of, delivery_of, producer_of, record_builder_of, registry_of
 from .processor import KafkaLogRecordProcessor
+from .reach import may_reach_kafka
 
 __all__ = [
     "SCOPE",
@@ -18,6 +19,7 @@ __all__ = [
     "delivery_of",
     "emit_audit_event",
     "emit_security_event",
+    "may_reach_kafka",
     "producer_of",
     "record_builder_of",
     "registry_of",

@@ -10,9 +10,12 @@ from typing import Any, Literal
 from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
 
 from otel_kafka_exporter.delivery import Receipt, expected
+from otel_kafka_exporter.errors import NoPipelineError
 from otel_kafka_exporter.process import warn
 from otel_kafka_exporter.records import Cleaner, unused_name, uuid7
 from otel_kafka_exporter.records import attributes as names
+
+from .reach import may_reach_kafka
 
 SCOPE = "otel_kafka_exporter.events"
 
@@ -179,6 +182,11 @@ def _emit(
     if wait is None:
         logger.emit(event)
         return None
+    if not may_reach_kafka(logger):
+        raise NoPipelineError(
+            "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
+            " provider has other exporters only. Add one to it, or do not wait."
+        )
     with expected(event_id) as expectation:
         logger.emit(event)
         return expectation.result(wait)

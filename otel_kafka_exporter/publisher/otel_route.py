@@ -11,7 +11,7 @@ from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 
 from otel_kafka_exporter.delivery import Receipt, receipts
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.otel import SCOPE, cleaner_of, context_attributes, record_builder_of
+from otel_kafka_exporter.otel import SCOPE, cleaner_of, context_attributes, may_reach_kafka, record_builder_of
 from otel_kafka_exporter.process import DeliveryStats, warn
 from otel_kafka_exporter.records import OnexEnvelopeV1, Publication, PublicationBuilder, uuid7
 from otel_kafka_exporter.records import attributes as names
@@ -83,7 +83,7 @@ class OtelRoute:
         envelope = self._convert(publication)
         if envelope is None:
             return False
-        if not receipts.is_pipeline_open():
+        if not (receipts.is_pipeline_open() and may_reach_kafka(self._provider)):
             self._emit(publication, envelope)
             return True
         waiter = _Waiter()

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.matrix.load import TOPICS
-from tests.matrix.matrix import WAYS, Parts, judge, run
+from tests.matrix.matrix import WAYS, Parts, frozen, judge, judge_frozen, run
 
 SECONDS, PARTITIONS = 6.0, 6
 THIRD = {(name, number) for name in TOPICS.values() for number in range(PARTITIONS) if number % 3 == 2}
+OURS = [way for way in WAYS if way != "plain"]
 
 pytestmark = pytest.mark.timeout(180)
+
+
+@contextmanager
+def clusters() -> Iterator[EmbeddedKafka]:
+    """Three brokers, each of which leads each third partition."""
+    with EmbeddedKafka(brokers=3) as kafka:
+        for name in TOPICS.values():
+            kafka.create_topic(name, PARTITIONS)
+            for number in range(PARTITIONS):
+                kafka._running().command("partition_set_leader", name.encode(), number, number % 3 + 1)
+        yield kafka
 
 
 @contextmanager
@@ -40,20 +51,14 @@ def test_a_fault_costs_what_it_touches(
     fault: Callable[[EmbeddedKafka], AbstractContextManager[Parts]], tmp_path: Path
 ) -> None:
     """The rest is delivered meanwhile, at once; afterwards all is there, or counted, in the order of its key."""
-    with EmbeddedKafka(brokers=3) as kafka:
-        for name in TOPICS.values():
-            kafka.create_topic(name, PARTITIONS)
-            for number in range(PARTITIONS):
-                kafka._running().command("partition_set_leader", name.encode(), number, number % 3 + 1)
-        ours = [way for way in WAYS if way != "plain"]
+    with clusters() as kafka:
         judge(
-            run(
-                kafka.bootstrap_servers,
-                "",
-                PARTITIONS,
-                partial(fault, kafka),
-                tmp_path,
-                seconds=SECONDS,
-                names=ours,
-            )
+            run(kafka.bootstrap_servers, "", PARTITIONS, lambda _: fault(kafka), tmp_path, seconds=SECONDS, names=OURS)
         )
+
+
+@pytest.mark.parametrize("seconds", [1, 4])
+def test_a_frozen_service_takes_nothing_for_lost(seconds: float, tmp_path: Path) -> None:
+    """Stopped for longer or shorter than `delivery_wait`, it goes on without a loss, a duplicate, or a false word."""
+    with clusters() as kafka:
+        judge_frozen(run(kafka.bootstrap_servers, "", PARTITIONS, frozen, tmp_path, seconds=seconds, names=OURS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
 
-from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event
+from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, NoPipelineError, emit_audit_event
+from otel_kafka_exporter.publisher import LoggingEventPublisherContext
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
@@ -156,3 +159,26 @@ def test_a_receipt_is_not_refused_by_another_clusters_exporter(embedded_kafka: E
         embedded_kafka.slow(0)
     finally:
         provider.shutdown()
+
+
+def test_nobody_waits_for_a_receipt_that_cannot_come(embedded_kafka: EmbeddedKafka) -> None:
+    """A provider without an exporter of ours, beside one with: a publisher answers at once, `wait=` says why not."""
+    ours, other = LoggerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
+    ours.add_log_record_processor(KafkaLogRecordProcessor(bootstrap_servers=embedded_kafka.bootstrap_servers))
+    memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's omission
+    other.add_log_record_processor(BatchLogRecordProcessor(memory))
+
+    async def publish() -> bool:
+        async with LoggingEventPublisherContext(logger_provider=other, publish_timeout=600) as publisher:
+            return await publisher.publish_audit_log("t", "a", "b", "r", "success")
+
+    try:
+        assert asyncio.run(asyncio.wait_for(publish(), 60))
+        with pytest.raises(NoPipelineError, match="other exporters only"):
+            emit_audit_event("a", actor="b", resource="c", outcome="success", logger=other.get_logger("x"), wait=600)
+        logger = ours.get_logger("x")
+        assert emit_audit_event("a", actor="b", resource="c", outcome="success", logger=logger, wait=20)
+    finally:
+        ours.shutdown()
+        other.shutdown()
+    assert len(memory.get_finished_logs()) == 1

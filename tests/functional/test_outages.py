@@ -237,3 +237,20 @@ def test_the_sum_is_right_at_every_moment(embedded_kafka: EmbeddedKafka) -> None
 def broken_records() -> list[Any]:
     """Audit events without what they need."""
     return records(["broken"], **{"omni.category": "audit"})
+
+
+@pytest.mark.parametrize("milliseconds", [150, 800])
+def test_an_outage_ends_however_long_an_answer_takes(milliseconds: int, embedded_kafka: EmbeddedKafka) -> None:
+    """A cluster far away goes and comes back: what waits is delivered, whatever a question to it would take."""
+    with exporting(embedded_kafka, delivery_wait=1) as exporter:
+        exporter.export(records(["before"]))
+        embedded_kafka.slow(milliseconds)
+        embedded_kafka.down()
+        bodies = [f"{n}" for n in range(10)]
+        for record in records(bodies):
+            exporter.hand_over(record)
+        until(lambda: exporter.stats().spooled == 10)
+        embedded_kafka.up()
+        until(lambda: settled(exporter), 60)
+        embedded_kafka.slow(0)
+        assert set(arrived(embedded_kafka)) == {"before", *bodies}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def test_a_fault_costs_what_it_touches(fault: str, brokers: Brokers, tmp_path: P
     prefix = f"{fault}-{uuid.uuid4().hex[:6]}."
     prepare(brokers, fault, prefix)
     results = run(
-        brokers.servers, prefix, len(LEADERS), partial(FAULTS[fault], brokers, prefix), tmp_path, seconds=SECONDS
+        brokers.servers, prefix, len(LEADERS), lambda _: FAULTS[fault](brokers, prefix), tmp_path, seconds=SECONDS
     )
     forget(brokers, prefix)
     judge(results)

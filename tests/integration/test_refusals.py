@@ -13,7 +13,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from otel_kafka_exporter import KafkaLogExporter, LoggingEventPublisherContext, decode
 from otel_kafka_exporter.process import telemetry
-from tests.functional.pipelines import audit_records, records, settled
+from tests.functional.pipelines import audit_records, delivery_of, records, settled
 from tests.rig.kafka import KafkaCluster
 from tests.waiting import until
 from tests.ways_in.running import read
@@ -154,3 +154,24 @@ def test_a_wrong_password_spools_and_the_right_one_delivers(
             assert password.encode() not in on_disk
             assert password not in said + repr(vars(welcome)) + repr(welcome)
         assert "Authentication failed" in said
+
+
+def test_batches_become_as_small_as_a_topic_takes_them(kafka: KafkaCluster) -> None:
+    """A topic's limit is below librdkafka's size of a batch: after the first refusals no batch is refused any more."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    kafka.create_topics(prefix + APPLICATION, prefix + AUDIT, partitions=1, config={"max.message.bytes": "60000"})
+    exporter = exporter_to(kafka, prefix)
+    exporter.export(records(["before"]))
+    exporter.export(records([f"{n} {2_000 * 'x'}" for n in range(1_000)]))
+    until(lambda: settled(exporter), 30)
+    delivery = delivery_of(exporter)
+    until(lambda: delivery._producer.batch_bytes <= 60_000)
+    refused: list[int] = []
+    returned = delivery._state.returned
+    delivery._state.returned = lambda lane, entry, code: (refused.append(code), returned(lane, entry, code))[1]  # type: ignore[func-returns-value, method-assign]  # it looks on
+    exporter.export(records([f"later {n} {2_000 * 'x'}" for n in range(1_000)]))
+    until(lambda: settled(exporter), 30)
+    assert (exporter.stats()[:5], refused) == ((2_001, 2_001, 0, 0, 0), [])
+    found = bodies(kafka, prefix + APPLICATION, 2_001)
+    exporter.shutdown()
+    assert [text.split()[:2] for text in found[1001:]] == [["later", str(n)] for n in range(1_000)]

@@ -1,6 +1,7 @@
 """Emits records through the direct processor, and says of each that its call has returned, until it is killed.
 
 Usage: emitter.py <bootstrap servers> <category> <file for the numbers of what was emitted> [<setting>=<value> ...]
+Each record says that file's name, and its own number.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ def main() -> None:
     with Path(file).open("r+b") as opened:
         emitted = mmap.mmap(opened.fileno(), 8)  # survives SIGKILL as a write to a pipe would, at no cost
     for number in itertools.count(1):
+        text = f"{Path(file).name} {number}"
         if category == "audit":
-            emit_audit_event("order.delete", "bob", "order/17", "success", message=str(number), logger=logger)
+            emit_audit_event("order.delete", "bob", "order/17", "success", message=text, logger=logger)
         else:
-            logger.emit(LogRecord(body=str(number), severity_number=SeverityNumber.INFO))
+            logger.emit(LogRecord(body=text, severity_number=SeverityNumber.INFO))
         emitted[:] = number.to_bytes(8, "little")
 
 

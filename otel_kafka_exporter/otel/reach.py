@@ -1,0 +1,31 @@
+"""Whether what a provider is given can reach an exporter of ours: otherwise nobody should wait for a receipt."""
+
+from __future__ import annotations
+
+from .exporter import KafkaLogExporter
+from .processor import KafkaLogRecordProcessor
+
+
+def may_reach_kafka(source: object) -> bool:
+    """Whether an exporter of ours may get what is emitted there; only where it surely gets nothing, not.
+
+    Looks at what the SDK keeps to itself, since it tells nobody. Whatever looks different from the SDK's own, as a
+    processor or an exporter of somebody's that passes records on, may lead to ours.
+
+    Args:
+        source: a provider, or a logger of one.
+    """
+    processors = getattr(getattr(source, "_multi_log_record_processor", None), "_log_record_processors", None)
+    return processors is None or any(map(_may_lead_on, processors))
+
+
+def _may_lead_on(processor: object) -> bool:
+    if isinstance(processor, KafkaLogRecordProcessor):
+        return True
+    batch = getattr(processor, "_batch_processor", processor)
+    exporter = getattr(batch, "_exporter", None)
+    return isinstance(exporter, KafkaLogExporter) or not _is_opentelemetrys(exporter)
+
+
+def _is_opentelemetrys(exporter: object) -> bool:
+    return type(exporter).__module__.startswith("opentelemetry.")
