@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, get_ident, log, make_thread, note
+from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, make_thread, note
 
 from .recovery import Recovery
 from .state import DeliveryState
@@ -132,7 +131,7 @@ class Background:
                     self._count_partitions()
                 if now >= adopt_at and not self._state.away:
                     # Not all at the same moment, where many processes start together.
-                    adopt_at = now + _ADOPT_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
                     self._recovery.adopt()
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
                 log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})

@@ -88,13 +88,6 @@ class Entry:
         self.alone = False
         self.trial = False
 
-    def successor(self) -> Entry:
-        """It for another client, at hand: reports of a former client, which may come late, are not of this one."""
-        entry = Entry(self.record, self.number, self.since, self.place, self.batch, self.on_report)
-        entry.state, entry.settled = self.state, self.settled
-        entry.partition, entry.group = self.partition, self.group
-        return entry
-
     def report(self, error: KafkaError | None, message: Message) -> None:
         """What librdkafka calls with the delivery report."""
         self.on_report(self, error, message)

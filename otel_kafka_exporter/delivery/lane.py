@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 
 from otel_kafka_exporter.outbox import Place, Segment, Stream
+from otel_kafka_exporter.process import chance
 from otel_kafka_exporter.records import Category
 
 from .entry import Entry
@@ -77,10 +77,11 @@ class Partition:
         group: of those on their way that were sent again; 0 for none.
         silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
         rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
+        is_parted: whether some of a company that was refused wait in the outbox already.
         too_large: bytes of the smallest company that was refused for its size, where no record was at fault; or 0.
     """
 
-    __slots__ = ("again", "failed", "group", "open", "overdue", "rests_until", "silent", "too_large")
+    __slots__ = ("again", "failed", "group", "is_parted", "open", "overdue", "rests_until", "silent", "too_large")
 
     def __init__(self, open_: int) -> None:
         self.open = open_
@@ -91,6 +92,7 @@ class Partition:
         self.silent = False
         self.rests_until = 0.0
         self.too_large = 0
+        self.is_parted = False
 
     def wait_again(self, entry: Entry) -> None:
         """An entry waits in memory for those before it, in the order of hand-over."""
@@ -186,11 +188,11 @@ class Lane:
         """
         left, chosen = self._chosen
         for number, each in self.partitions.items():
-            if each.wants_probe() and number not in self.probed:
+            if number >= 0 and each.wants_probe() and number not in self.probed:
                 return number
         if not left or not self.takes(chosen) or chosen >= self.count:
             open_ = self.open_partitions() or range(self.count)
-            left, chosen = _SAME_PARTITION, random.choice(open_)  # noqa: S311 - no secret
+            left, chosen = _SAME_PARTITION, chance.choice(open_)
         self._chosen = (left - 1, chosen)
         return chosen
 
@@ -221,6 +223,10 @@ class Lane:
     def takes(self, number: int) -> bool:
         """Whether a partition takes records, as far as is known; while the cluster is away, one to see."""
         return number not in self.partitions and number not in self.probed
+
+    def has_no_more(self, number: int) -> bool:
+        """Whether no new record counts as of this partition: those without a key have one of their own by now."""
+        return number == -1 and self.count > 0
 
     def open_partitions(self) -> list[int]:
         """Those of the topic that take records; none while their number is not known."""

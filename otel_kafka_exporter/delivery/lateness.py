@@ -120,7 +120,7 @@ class Lateness:
         """
         numbers = {lane.partition(entry) for entry in overdue}
         newly = numbers - lane.partitions.keys()
-        for number in numbers:
+        for number in sorted(numbers):  # the same course of things, the same order
             lane.trouble(number).silent = True
         if newly:
             self._judge(lane, overdue)

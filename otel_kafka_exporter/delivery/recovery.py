@@ -221,8 +221,8 @@ class Recovery:
             if found.rests_until and now >= found.rests_until:
                 found.rests_until = 0.0
                 lane.cursor = None
-            # Without an outbox its next record tells whether a silent one is back.
-            if found.is_sorted_out() and (state.outbox is not None or not found.silent):
+            # Without an outbox its next record tells whether a silent one is back, if there will be one.
+            if found.is_sorted_out() and (state.outbox is not None or not found.silent or lane.has_no_more(number)):
                 state.open(lane, number)
 
     def _dispose(self, lane: Lane, number: int, found: Partition, codes: list[int]) -> None:
@@ -254,7 +254,9 @@ class Recovery:
                 )
             # All of them: what is a dead letter for itself is found to be one when the topic is open again.
             self._retreat.put_back(lane, number, blocked)
-        elif found.overdue:  # which of them is refused can be found out when nothing else is on its way
+        elif found.overdue or found.is_parted:
+            # Which of them is refused is found out when nothing else is on its way. Until then all of them wait.
+            found.is_parted = True
             self._retreat.put_back(lane, number, verdicts[0].reason)
         else:
             with state.lock:

@@ -167,7 +167,7 @@ class Sending:
                 return False
             entry = found.again.popleft()
             if entry.client != self._producer.client_number:
-                entry = entry.successor()
+                entry = self._state.successor(entry)
             again = found.again
             entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
             entry.since = time.monotonic()

@@ -123,6 +123,16 @@ class DeliveryState:
         self._number += 1
         return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
 
+    def successor(self, entry: Entry) -> Entry:
+        """An entry that is at hand, for another client: a report that its former one has yet is none of its own."""
+        another = self._entry(entry.record, entry.place, entry.batch)
+        another.number = entry.number
+        another.state = entry.state
+        another.settled = entry.settled
+        another.partition = entry.partition
+        another.group = entry.group
+        return another
+
     def enter(self, lane: Lane, entry: Entry, row: bytes | None) -> None:
         """A new entry is given to librdkafka next; with a row, it is in the outbox first."""
         if row is not None and self.outbox is not None:
@@ -141,6 +151,8 @@ class DeliveryState:
         if entry.record.key is None and entry.partition < 0 and lane.count:
             entry.partition = lane.choose()
         self._step(entry, Event.SEND)
+        if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
+            self._step(entry, Event.EVICTED)  # while it was at hand
         lane.recent[entry.number] = entry
         lane.topic = entry.record.topic
         if lane.partitions or self.away:

@@ -9,6 +9,7 @@ from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
 from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, make_thread, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
+from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "after_fork_in_child",
     "allocate_lock",
     "at_worker_exit",
+    "chance",
     "get_ident",
     "in_greenlet",
     "is_interruption",

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
 import uuid
+
+from otel_kafka_exporter.process import chance
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 # 128 of its 130 bits count.
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _ULID_DIGITS = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
-
-# An ID has to be unique, not secret, so a generator that the system's randomness seeds will do. `os.urandom` for each
-# record would release the GIL each time, and let every other thread in between.
-_random = random.Random()  # noqa: S311
-# A child that went on with its parent's state would make the parent's IDs again.
-os.register_at_fork(after_in_child=_random.seed)
 
 
 def uuid7(milliseconds: int) -> str:
@@ -25,7 +19,7 @@ def uuid7(milliseconds: int) -> str:
     Args:
         milliseconds: Unix time, 0 to 2**48 - 1.
     """
-    bits = _random.getrandbits(74)
+    bits = chance.getrandbits(74)  # it has to be unique, not secret
     return (
         f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{bits & 0xFFF:03x}"
         f"-{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26:012x}"

@@ -1,0 +1,268 @@
+"""What the engine promises where several things go wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from otel_kafka_exporter.records import Category
+from tests.outboxes import SEGMENT_BYTES
+
+from .engine import PARTITIONS, Build, Clock, Engine, FakeKafka, Handed, at
+
+SILENT = frozenset((category, number) for category in ("application", "audit") for number in range(PARTITIONS))
+
+
+class Process:
+    """A process with an engine, whose time passes in steps."""
+
+    def __init__(self, clock: Clock, directory: Path | None, *, max_bytes: int = 1 << 20) -> None:
+        self.clock = clock
+        self.kafka = FakeKafka(clock)
+        self.engine = Engine(
+            self.kafka,
+            directory,
+            max_bytes=max_bytes,
+            durable=(),
+            knows_partitions=True,
+            taken=set(),
+            came_back={},
+        )
+        self.handed = 0
+        for lane in self.engine.lanes:
+            lane.count = PARTITIONS
+
+    def hand_over(self, category: Category, *keys: bytes | None, size: int = 0) -> None:
+        for key in keys:
+            self.engine.intake.take(Handed(self.handed, category, key, size), Build(), None, 0.0, 0.0)
+            self.handed += 1
+
+    def runs(self, steps: int, batch: int = 10) -> None:
+        for _ in range(steps):
+            self.kafka.works(batch)
+            self.kafka.poll(0.0)
+            self.clock.sleep(0.3)
+            self.engine.recovery.step()
+
+    def refuse(self, records: int, code: int) -> None:
+        target = next(target for target, queue in self.kafka.queues.items() if queue)
+        self.kafka.refuse(target, records, code)
+        self.kafka.poll(0.0)
+
+    def arrived(self) -> list[int]:
+        return [arrival.number for arrival in self.kafka.arrived]
+
+    def counts(self) -> tuple[int, ...]:
+        """As `stats`: accepted, delivered, spooled, dead lettered, in flight."""
+        return tuple(self.engine.state.ledger.stats()[:5])
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Makes a process."""
+    clock = Clock()
+    patches = at(clock, lambda *_: None)
+    made: list[Process] = []
+
+    def make(*, has_outbox: bool = True, **options: Any) -> Process:
+        made.append(Process(clock, tmp_path if has_outbox else None, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.engine.outbox is not None:
+            each.engine.outbox.close()
+    patches.undo()
+
+
+def test_records_without_a_key_find_out_that_a_partition_is_back(process: Callable[..., Process]) -> None:
+    """Without an outbox a partition that failed has records again when it is back, though none has a key."""
+    one = process(has_outbox=False)
+    one.hand_over("application", None)
+    failed = next(target for target, queue in one.kafka.queues.items() if queue)
+    one.refuse(1, KafkaError.NETWORK_EXCEPTION)
+    one.runs(2)
+    for _ in range(200):  # partitions are chosen at random
+        one.hand_over("application", None)
+        one.runs(1)
+    assert failed in {arrival.target for arrival in one.kafka.arrived}
+    assert one.engine.state.lanes["application"].partitions == {}
+
+
+def test_records_whose_partition_was_not_known_leave_nothing_behind(process: Callable[..., Process]) -> None:
+    """What was sent before the partitions were known, and failed, is the end of what has no partition."""
+    one = process(has_outbox=False)
+    lane = one.engine.state.lanes["application"]
+    lane.count = 0
+    one.hand_over("application", None)
+    lane.count = PARTITIONS
+    one.refuse(1, KafkaError.NETWORK_EXCEPTION)
+    one.runs(2)
+    assert lane.partitions == {}
+
+
+def test_late_records_whose_rows_give_way_are_in_flight(process: Callable[..., Process]) -> None:
+    """A late record whose row gave way counts as in flight again, be it that no other row there waited."""
+    one = process(max_bytes=2 * SEGMENT_BYTES)
+    one.kafka.silent = set(SILENT)
+    one.hand_over("application", b"k0")
+    one.runs(12)
+    assert one.counts() == (1, 0, 1, 0, 0)
+    one.hand_over("audit", b"k0", b"k0", size=60_000)
+    one.runs(1)
+    assert one.counts() == (3, 0, 2, 0, 1)
+    one.kafka.mend()
+    one.runs(10)
+    assert one.counts() == (3, 3, 0, 0, 0)
+    assert one.engine.state.ledger.dropped == {}
+
+
+def test_without_room_in_the_outbox_nothing_overtakes_what_came_back(process: Callable[..., Process]) -> None:
+    """A record that cannot be kept goes behind those of its partition that came back, and are to be decided over."""
+    one = process()
+    assert one.engine.outbox is not None
+    one.hand_over("audit", b"k0")
+    one.refuse(1, KafkaError.NETWORK_EXCEPTION)
+    one.engine.outbox.broken = True
+    one.hand_over("audit", b"k0")
+    one.engine.outbox.broken = False
+    one.runs(10)
+    assert one.arrived() == [0, 1]
+    assert one.counts() == (2, 2, 0, 0, 0)
+
+
+def test_a_late_record_that_goes_again_is_in_one_place_while_the_queue_is_full(process: Callable[..., Process]) -> None:
+    """What is sent once more, and finds no room, is neither sent nor counted twice."""
+    one = process()
+    one.kafka.silent = set(SILENT)
+    one.hand_over("audit", b"k0", b"k0")
+    one.runs(12)
+    assert one.counts() == (2, 0, 2, 0, 0)
+    one.refuse(2, KafkaError.INVALID_RECORD)
+    one.kafka.full_until = one.clock.now + 1.0
+    one.runs(2)
+    assert one.counts() == (2, 0, 2, 0, 0)
+    one.kafka.silent = set()
+    one.runs(10)
+    assert one.arrived() == [0, 1]
+    assert one.counts() == (2, 2, 0, 0, 0)
+
+
+def test_a_blocked_topic_is_tried_again_after_a_full_queue(process: Callable[..., Process]) -> None:
+    """That there was no room for the record that tries a blocked topic is not the last try."""
+    one = process()
+    one.hand_over("audit", b"k0")
+    one.refuse(1, KafkaError.UNKNOWN_TOPIC_OR_PART)
+    one.engine.recovery.step()
+    one.kafka.full_until = one.clock.now + 1.0
+    one.runs(20)
+    assert one.counts() == (1, 1, 0, 0, 0)
+    assert one.engine.state.lanes["audit"].blocked == ""
+
+
+def test_a_cluster_that_is_away_is_tried_again_after_a_full_queue(process: Callable[..., Process]) -> None:
+    """That there was no room for the record that tries a partition is not the last try."""
+    one = process()
+    one.hand_over("audit", b"k0")
+    one.refuse(1, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+    one.engine.recovery.step()
+    assert one.engine.state.away
+    one.kafka.full_until = one.clock.now + 1.0
+    one.runs(20)
+    assert one.counts() == (1, 1, 0, 0, 0)
+    assert one.engine.state.away == ""
+
+
+def test_a_report_of_a_former_client_is_none_of_the_present_ones(process: Callable[..., Process]) -> None:
+    """A record that a new client has is not taken back by a report that the old one had yet."""
+    one = process(has_outbox=False)
+    one.kafka.swallows = True
+    one.hand_over("audit", b"k0")
+    one.kafka.fail()
+    one.kafka.poll(0.0)
+    one.engine.recovery.step()
+    assert [len(queue) for queue in one.kafka.queues.values()] == [1]
+    one.kafka.report_stale()
+    one.engine.recovery.step()
+    assert one.kafka.client_number == 1
+    one.runs(2)
+    assert one.arrived() == [0]
+    assert one.counts() == (1, 1, 0, 0, 0)
+
+
+def test_a_late_record_whose_row_gave_way_at_hand_is_in_flight(process: Callable[..., Process]) -> None:
+    """A late record that came back, whose row gave way before it went again, counts as in flight."""
+    one = process(max_bytes=2 * SEGMENT_BYTES)
+    one.kafka.silent = set(SILENT)
+    one.hand_over("application", b"k0", b"k0")
+    one.runs(12)
+    one.refuse(2, KafkaError.INVALID_RECORD)
+    one.kafka.full_until = one.clock.now + 1.0
+    one.runs(1)
+    one.hand_over("audit", b"k0", b"k0", size=60_000)
+    assert one.counts() == (4, 0, 4, 0, 0)
+    one.runs(4)
+    assert [len(queue) for queue in one.kafka.queues.values()] == [1, 1]  # the second half comes after the first
+    assert one.counts() == (4, 0, 3, 0, 1)
+    one.kafka.mend()
+    one.runs(10)
+    assert one.counts() == (4, 4, 0, 0, 0)
+
+
+def test_what_goes_again_does_not_keep_a_blocked_topic_from_being_tried(process: Callable[..., Process]) -> None:
+    """A topic that is blocked while records are about to go again is tried all the same, and in order."""
+    one = process()
+    assert one.engine.outbox is not None
+    one.hand_over("audit", b"k0", b"k0")
+    one.refuse(2, KafkaError.INVALID_RECORD)
+    one.engine.recovery.step()
+    one.hand_over("audit", b"k8")
+    one.kafka.refuse(("audit", 2), 1, KafkaError.UNKNOWN_TOPIC_OR_PART)
+    one.kafka.poll(0.0)
+    one.engine.outbox.broken = True
+    one.engine.recovery.step()
+    one.engine.outbox.broken = False
+    one.hand_over("audit", b"k0")
+    one.runs(20)
+    assert one.arrived() == [0, 1, 3]
+    assert one.counts() == (4, 3, 0, 0, 0)
+    assert one.engine.state.ledger.dropped == {"outbox_unavailable": 1}
+
+
+def test_a_partition_is_tried_although_it_had_records_before_the_cluster_was_away(
+    process: Callable[..., Process],
+) -> None:
+    """While the cluster is away each partition has a record on its way, whatever it had in an earlier trouble."""
+    one = process()
+    one.hand_over("audit", b"k0")
+    one.refuse(1, KafkaError.NETWORK_EXCEPTION)
+    one.hand_over("audit", b"k8")
+    one.runs(5)
+    one.hand_over("audit", b"k3")
+    one.refuse(1, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+    one.engine.recovery.step()
+    one.kafka.silent = {("audit", 0)}
+    one.hand_over("audit", b"k8")
+    one.runs(5)
+    assert one.arrived() == [1, 0, 3]
+    assert one.engine.state.away == ""
+
+
+def test_nothing_is_sent_beside_the_last_one_that_goes_again_alone(process: Callable[..., Process]) -> None:
+    """A record that is sent alone, to find out whether it is refused for itself, is alone until its report."""
+    one = process()
+    one.hand_over("audit", b"k0", b"k0")
+    one.refuse(2, KafkaError.INVALID_RECORD)
+    one.engine.recovery.step()
+    one.refuse(1, KafkaError.INVALID_RECORD)
+    one.engine.recovery.step()
+    one.hand_over("audit", b"k0")
+    one.engine.recovery.step()
+    assert [[sent.number for sent in queue] for queue in one.kafka.queues.values()] == [[1]]
+    one.runs(5)
+    assert one.arrived() == [1, 2]
+    assert one.counts() == (3, 2, 0, 1, 0)
