@@ -47,6 +47,8 @@ while (processor.stats().spooled + processor.stats().in_flight > 50 or audited <
     log(1)
     provider.force_flush(500)
 signal.setitimer(signal.ITIMER_REAL, 0)
+while processor.stats().spooled + processor.stats().in_flight and time.monotonic() < deadline:
+    provider.force_flush(500)
 provider.shutdown()
 stats = processor.stats()
 said = {"audited": audited, "delivered": stats.delivered, "accepted": stats.accepted, "dropped": dict(stats.dropped)}
