@@ -84,6 +84,8 @@ class Adoption:
                     self._adopt_segment(dead, queue, segment)
             except NotASegmentError as error:
                 dead.set_aside(name, str(error))
+                if error.rows:
+                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
             except BlockingIOError:
                 break  # its owner lives, and somebody removed the lock
             else:
