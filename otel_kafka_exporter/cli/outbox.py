@@ -16,7 +16,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
+from otel_kafka_exporter.otel import delivery_of, judge_of, producer_of, registry_of
+from otel_kafka_exporter.outbox import Fate
 from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, stored_outboxes
 from otel_kafka_exporter.records import decode, encode_json
 
@@ -56,6 +57,8 @@ def status(*, as_json: bool) -> int:
         click.echo(f"  dead letters  {sum(each['dead_letters'].values())}")
         for reason, count in each["dead_letters"].items():
             click.echo(f"                {count} {reason}")
+        if each["problem"]:
+            click.echo(f"  not trusted   {each['problem']}; nothing of it is sent")
         click.echo(f"  size          {each['bytes']:,} bytes in {len(each['files'])} files")
         if each["oldest_seconds"] is not None:
             click.echo(f"  oldest        {each['oldest_seconds']:.0f} s")
@@ -79,6 +82,7 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
         "configuration": stored.configuration,
         "owner": stored.owner,
         "alive": stored.alive,
+        "problem": stored.problem,
         "files": [path.name for path in stored.segments],
         "bytes": stored.size(),
         "records": dict(records),
@@ -146,6 +150,7 @@ def retry() -> int:
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     producer = producer_of(config, registry_of(settings))
+    judge = judge_of(settings)
     refused: Counter[str] = Counter()
     sent = delivered = skipped = 0
 
@@ -157,8 +162,8 @@ def retry() -> int:
         else:
             refused[error.name()] += 1
 
-    for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration):
-        if each.row.reason.startswith("conversion:"):
+    for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration, trusted=True):
+        if each.row.reason.startswith("conversion:") or judge(each.stream, each.payload) is not Fate.TAKEN:
             skipped += 1
             continue
         sent += 1
@@ -210,8 +215,10 @@ def purge(*, records: bool, yes: bool) -> int:
 
 
 def _rows(
-    directory: Path, *, dead_letters: bool, living: bool = True, configuration: str | None = None
+    directory: Path, *, dead_letters: bool, living: bool = True, configuration: str | None = None, trusted: bool = False
 ) -> Iterator[StoredRow]:
     for stored in stored_outboxes(directory):
-        if (living or not stored.alive) and configuration in (None, stored.configuration):
+        if trusted and stored.problem:
+            click.echo(f"nothing is sent of {stored.path}: {stored.problem}", err=True)
+        elif (living or not stored.alive) and configuration in (None, stored.configuration):
             yield from (each for each in stored.rows() if each.stream.dead == dead_letters)

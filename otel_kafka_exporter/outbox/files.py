@@ -9,20 +9,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .box import OWNER, boxes
+from .box import OWNER, boxes, check_directories
 from .rows import Row, decode_row
 from .segment import NotASegmentError, Segment
 from .segment_format import settle_on_disk
 from .stream import Stream, parse_segment_name
+from .trust import UntrustedError, check_directory, check_file, read_file
+
+_MOST_OWNER_BYTES = 65_536
 
 
 class StoredRow(NamedTuple):
-    """A row, and where it is."""
+    """A row, and where it is.
+
+    Attributes:
+        path: its segment.
+        offset: where it is in there.
+        stream: whose it is.
+        row: what it holds.
+        payload: its bytes.
+    """
 
     path: Path
     offset: int
     stream: Stream
     row: Row
+    payload: bytes
 
 
 class StoredOutbox(NamedTuple):
@@ -34,6 +46,7 @@ class StoredOutbox(NamedTuple):
         owner: what its process said of itself.
         alive: whether that process lives.
         segments: its files.
+        problem: why nothing of it is sent, since somebody else may have written it; empty where it may be.
     """
 
     path: Path
@@ -41,6 +54,7 @@ class StoredOutbox(NamedTuple):
     owner: dict[str, Any]
     alive: bool
     segments: tuple[Path, ...]
+    problem: str
 
     def size(self) -> int:
         """Its bytes on the disk."""
@@ -57,7 +71,7 @@ class StoredOutbox(NamedTuple):
             if parsed is None:
                 continue
             for offset, payload in segment.live_rows():
-                yield StoredRow(path, offset, parsed[0], decode_row(payload, parsed[0].category))
+                yield StoredRow(path, offset, parsed[0], decode_row(payload, parsed[0].category), payload)
 
 
 def stored_outboxes(directory: Path) -> list[StoredOutbox]:
@@ -66,7 +80,7 @@ def stored_outboxes(directory: Path) -> list[StoredOutbox]:
     for configuration in sorted(path for path in directory.glob("*") if path.is_dir()):
         for path in boxes(configuration):
             segments = tuple(sorted(file for file in path.glob("*.segment") if parse_segment_name(file.name)))
-            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments))
+            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments, _problem(path)))
     return found
 
 
@@ -75,17 +89,34 @@ def settle(stored: StoredRow) -> None:
     settle_on_disk(stored.path, stored.offset)
 
 
+def _problem(path: Path) -> str:
+    try:
+        check_directories(path.parent)
+        check_directory(path)
+        for file in path.iterdir():
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                check_file(file, descriptor)
+            finally:
+                os.close(descriptor)
+    except UntrustedError as error:
+        return str(error)
+    except OSError as error:
+        return "" if isinstance(error, FileNotFoundError) else str(error)  # somebody is done with it
+    return ""
+
+
 def _owner(path: Path) -> dict[str, Any]:
     try:
-        owner = json.loads((path / OWNER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        owner = json.loads(read_file(path / OWNER, _MOST_OWNER_BYTES))
+    except (OSError, ValueError, RecursionError):  # the last by brackets in brackets
         return {}
     return owner if isinstance(owner, dict) else {}
 
 
 def _alive(path: Path) -> bool:
     try:
-        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

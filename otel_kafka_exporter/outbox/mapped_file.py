@@ -6,11 +6,11 @@ import errno
 import fcntl
 import mmap
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
 from .group_commit import GroupCommit
+from .trust import UntrustedError, check_file
 
 NEW = ".new"  # behind the name of a file that is being made
 
@@ -68,7 +68,8 @@ class MappedFile:
 
         Raises:
             BlockingIOError: another process has it open.
-            ValueError: there is nothing in it, or it is no file of ours.
+            UntrustedError: it is no file, or not of this user, or others may write to it.
+            ValueError: there is nothing in it, or the disk cannot read it.
             OSError: it cannot be opened now.
         """
         try:
@@ -76,11 +77,10 @@ class MappedFile:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             if error.errno in _NOT_OURS:
-                raise ValueError(f"expected a file of this user, got: {error.strerror}") from error
+                raise UntrustedError(f"expected a file of this user, got: {error.strerror}") from error
             raise
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("expected a file, got something else")  # noqa: TRY301 - the descriptor is closed below
+            check_file(path, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _read_through(descriptor)
             return cls(mmap.mmap(descriptor, 0), path, descriptor)

@@ -31,6 +31,7 @@ from .segment_format import (
     unpack_row,
 )
 from .segment_scan import count_rows, scan
+from .trust import UntrustedError, read_file
 
 __all__ = ["DONE", "SENT", "WAITING", "NotASegmentError", "Segment"]
 
@@ -93,6 +94,8 @@ class Segment:
             file = MappedFile.open(path)
         except ValueError as error:
             raise NotASegmentError(str(error), 1) from error
+        except UntrustedError as error:
+            raise NotASegmentError(str(error)) from error
         try:
             allocated, created, salt = read_header(file.memory[:HEADER_BYTES])
             segment = cls(file, order, min(len(file.memory), allocated), created, salt)
@@ -113,9 +116,9 @@ class Segment:
 
         Raises:
             NotASegmentError: it is no segment of this version.
-            OSError: the file cannot be read.
+            OSError: it cannot be read, or is no file.
         """
-        content = path.read_bytes()
+        content = read_file(path)
         allocated, created, salt = read_header(content[:HEADER_BYTES])
         content = content[:allocated]
         segment = cls(MappedFile.create(None, len(content), content), 0, len(content), created, salt)

@@ -8,7 +8,7 @@ from . import attributes
 from .codes import AuditAction, LogCode, SecurityEventType
 from .conversion import UNKNOWN_SERVICE, Converter, event_type
 from .decoding import decode
-from .encoding import JSON, Encoding, encode_json
+from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier
 from .ids import uuid7
@@ -21,6 +21,7 @@ from .values import Cleaner, unused_name
 
 __all__ = [
     "CATEGORIES",
+    "CONTENT_TYPE_FRAMED",
     "JSON",
     "MAX_SERVICE_NAME_LENGTH",
     "REDACTED",
