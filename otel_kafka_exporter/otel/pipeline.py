@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import KafkaProducer, partitioner
 from otel_kafka_exporter.outbox import Fate, Judge, OnLoss, Outbox, Stream, decode_row, topic_of
-from otel_kafka_exporter.process import Metrics
+from otel_kafka_exporter.process import Metrics, warn
 from otel_kafka_exporter.records import (
     CATEGORIES,
     CONTENT_TYPE_FRAMED,
@@ -120,6 +121,9 @@ def delivery_of(
         config: librdkafka's part of them.
         registry: as of `registry_of`.
         on_round: as of `Delivery`.
+
+    Raises:
+        SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
     """
 
     def outbox(on_loss: OnLoss) -> Outbox:
@@ -127,6 +131,12 @@ def delivery_of(
         directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
         return Outbox(directory, settings.configuration, most, owner, on_loss, judge_of(settings))
 
+    problem = outbox(lambda *_: None).problem() if settings.outbox else ""
+    if problem and settings.outbox_required:
+        raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
+    if problem:
+        line = "there is no outbox, and records that cannot be delivered are dropped: %s; set outbox_dir"
+        warn(problem, line, problem)
     return Delivery(
         producer_of(config, registry),
         Metrics(settings.bootstrap_servers),

@@ -14,8 +14,9 @@ from otel_kafka_exporter.errors import OutboxError
 
 from .adoption import Adoption, Fate, Judge
 from .segment import WAITING, Segment
-from .storage import OnLoss, Storage
+from .storage import LEAST_BYTES, OnLoss, Storage
 from .stream import Place, SegmentQueue, Stream
+from .trust import problem_of
 
 __all__ = ["Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
 
@@ -97,6 +98,12 @@ class Outbox:
         self._storage = Storage(self._configuration, self._max_bytes, self._owner, self._on_loss)
         self._adoption = Adoption(self._storage, self._judge)
         self._queues = self._storage.queues
+
+    def problem(self) -> str:
+        """Why there cannot be an outbox, as far as can be told without making one; empty where nothing is known."""
+        if self._configuration is None:
+            return ""
+        return problem_of(self._configuration.parent, self._configuration.name, LEAST_BYTES)
 
     def append(self, stream: Stream, payload: bytes, state: int = WAITING) -> Place:
         """Put a row behind all others of its stream; once this returns it survives the process.

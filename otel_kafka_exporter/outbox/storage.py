@@ -24,7 +24,7 @@ RETRY_FULL_SECONDS = 1.0  # after the disk was full
 
 # Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
 MOST_SEGMENTS = 256
-_LEAST_BYTES = 64 * 1024
+LEAST_BYTES = 64 * 1024
 _MOST_BYTES = 4 * 1024 * 1024
 _GROWTH = 4
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -62,7 +62,7 @@ class Storage:
         self._box: Box | None = None
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in time.monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
-        self._most_bytes = max(_LEAST_BYTES, most // PAGESIZE * PAGESIZE)
+        self._most_bytes = max(LEAST_BYTES, most // PAGESIZE * PAGESIZE)
 
     def segments(self) -> list[tuple[SegmentQueue, Segment]]:
         """All of them, each with its queue."""
@@ -111,7 +111,7 @@ class Storage:
         Raises:
             OutboxError: there is no room, or no directory.
         """
-        least = max(_LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
+        least = max(LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
         size = least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
         self._check_refusal()
         self._make_room(least)

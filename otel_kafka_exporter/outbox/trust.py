@@ -39,6 +39,37 @@ def check_file(path: Path, descriptor: int) -> None:
     _check(path, os.fstat(descriptor), "a file", stat.S_ISREG, may_be_roots=False)
 
 
+def problem_of(directory: Path, configuration: str, least_bytes: int) -> str:
+    """Why no outbox can be made in a directory; empty where nothing speaks against it. Nothing is made to find out.
+
+    Args:
+        directory: that of all outboxes.
+        configuration: the name of the directory in it.
+        least_bytes: what has to be free on its disk.
+    """
+    path = directory / configuration
+    try:
+        check_directory(directory, may_be_roots=True)
+        check_directory(path)
+    except UntrustedError as error:
+        return str(error)
+    except OSError:
+        pass  # it is not there, and made when it is needed
+    try:
+        while not os.path.lexists(path):
+            path = path.parent
+        if not path.is_dir():
+            return f"expected a directory, got something else: {path}"
+        if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            return f"expected a directory that can be written to, got one that cannot: {path}"
+        disk = os.statvfs(path)
+    except OSError as error:
+        return f"expected a directory that can be written to, got {error.strerror}: {path}"
+    if disk.f_bavail * disk.f_frsize < least_bytes:
+        return f"expected {least_bytes} bytes that are free on the disk, got fewer: {path}"
+    return ""
+
+
 def read_file(path: Path, most: int = -1) -> bytes:
     """What is in a file, whosever it is, for operators to look at. No link is followed, and no pipe waited for.
 
