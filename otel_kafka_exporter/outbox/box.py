@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from otel_kafka_exporter.process import note
 
+from .descriptor import Descriptor
 from .mapped_file import NEW
 from .segment import NotASegmentError, Segment
 from .segment_format import HEADER_BYTES, VERSION, row_bytes
@@ -43,9 +44,7 @@ class Box:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self._identity = (status.st_dev, status.st_ino)
+        self._descriptor = Descriptor(descriptor)
 
     @classmethod
     def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
@@ -96,7 +95,7 @@ class Box:
         """
         try:
             text = json.dumps({"version": VERSION, **owner}, default=str)
-            os.pwrite(self._descriptor, text.encode(), 0)
+            os.pwrite(self._descriptor.number, text.encode(), 0)
         except BaseException:  # Ctrl-C too; it goes on from here
             try:
                 self.remove()
@@ -105,12 +104,15 @@ class Box:
             raise
 
     def intact(self) -> bool:
-        """Whether the directory and its lock are still there."""
+        """Whether the directory and its lock are still there, and still held."""
+        return self._is_there() and self._descriptor.intact()
+
+    def _is_there(self) -> bool:
         try:
             status = (self.path / OWNER).lstat()
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return (status.st_dev, status.st_ino) == self._descriptor.identity
 
     def names(self) -> list[str]:
         """What is in it, sorted, but for its lock and for segments that are not finished.
@@ -200,13 +202,13 @@ class Box:
         """
         for name in self.names():
             self.set_aside(name, "expected nothing but segments in an outbox's directory")
-        if self.intact():
+        if self._is_there():
             (self.path / OWNER).unlink()
         self.path.rmdir()
 
     def release(self) -> None:
-        """Give the lock up."""
-        os.close(self._descriptor)
+        """Give the lock up. Never raises."""
+        self._descriptor.close()
 
 
 def check_directories(configuration: Path) -> None:
