@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .box import OWNER, boxes, check_directories
+from otel_kafka_exporter.records import Category
+
+from .box import OWNER, Box, boxes, check_directories
 from .rows import Row, decode_row
 from .segment import NotASegmentError, Segment
 from .segment_format import settle_on_disk
@@ -58,20 +61,48 @@ class StoredOutbox(NamedTuple):
 
     def size(self) -> int:
         """Its bytes on the disk."""
-        return sum(segment.stat().st_size for segment in self.segments if segment.exists())
+        found = 0
+        for segment in self.segments:
+            with suppress(OSError):
+                found += segment.lstat().st_size
+        return found
 
-    def rows(self) -> Iterator[StoredRow]:
-        """What is in it and not settled, in order within each stream."""
+    def rows(self, on_problem: Callable[[str], None] = lambda _: None) -> Iterator[StoredRow]:
+        """What is in it and not settled, in order within each stream.
+
+        Args:
+            on_problem: is told in a sentence of what cannot be read.
+        """
         for path in self.segments:
             parsed = parse_segment_name(path.name)
-            try:
-                segment = Segment.copy(path)
-            except (FileNotFoundError, NotASegmentError):
-                continue  # its process is done with it, or it will be set aside
             if parsed is None:
                 continue
+            try:
+                segment = Segment.copy(path)
+            except FileNotFoundError:
+                continue  # its process is done with it
+            except (OSError, NotASegmentError) as error:
+                on_problem(f"{path}: {error}")
+                continue
+            if segment.damaged:
+                on_problem(f"{path}: expected undamaged rows, got {segment.damaged} that are damaged")
             for offset, payload in segment.live_rows():
-                yield StoredRow(path, offset, parsed[0], decode_row(payload, parsed[0].category), payload)
+                row = _decoded(payload, parsed[0].category, f"{path}, byte {offset}", on_problem)
+                if row is not None:
+                    yield StoredRow(path, offset, parsed[0], row, payload)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Keep others from taking over a dead process's outbox; whether that is possible."""
+        try:
+            box = Box.take(self.path)
+        except (OSError, UntrustedError):
+            box = None
+        try:
+            yield box is not None
+        finally:
+            if box is not None:
+                box.release()
 
 
 def stored_outboxes(directory: Path) -> list[StoredOutbox]:
@@ -84,9 +115,20 @@ def stored_outboxes(directory: Path) -> list[StoredOutbox]:
     return found
 
 
-def settle(stored: StoredRow) -> None:
-    """Take a row out of its outbox."""
-    settle_on_disk(stored.path, stored.offset)
+def _decoded(payload: bytes, category: Category, where: str, on_problem: Callable[[str], None]) -> Row | None:
+    try:
+        return decode_row(payload, category)
+    except ValueError as error:
+        on_problem(f"{where}: {error}")
+        return None
+
+
+def settle(stored: StoredRow) -> bool:
+    """Take a row out of its outbox; whether it was there yet."""
+    try:
+        return settle_on_disk(stored.path, stored.offset, stored.payload)
+    except FileNotFoundError:
+        return False
 
 
 def _problem(path: Path) -> str:

@@ -304,8 +304,11 @@ class Segment:
         self._tail, self._first = found.tail, HEADER_BYTES
 
     def _send_again(self) -> None:
-        """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit."""
+        """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit.
+
+        One that waits already is not written to: an operator may settle a dead letter at this moment.
+        """
         for offset in self._offsets():
-            if self._memory[offset + STATE_AT] != DONE:
+            if self._memory[offset + STATE_AT] not in {DONE, WAITING}:
                 self._memory[offset + STATE_AT] = WAITING
         self.waiting, self.sent = self.waiting + self.sent, 0

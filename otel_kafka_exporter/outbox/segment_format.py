@@ -114,15 +114,26 @@ def is_right(memory: mmap, offset: int, row: Row, size: int, salt: int) -> bool:
     return end <= size and crc32(memory[start:end], salt) == row.crc
 
 
-def settle_on_disk(path: Path, offset: int) -> None:
+def settle_on_disk(path: Path, offset: int, payload: bytes = b"") -> bool:
     """Make a row of a file DONE; a process that has it open finds out by `settled_by_others`.
+
+    Args:
+        path: the file.
+        offset: where the row is.
+        payload: what it holds, or the beginning of that.
+
+    Returns:
+        Whether that row is there: whoever owns the file may have put another one in its place.
 
     Raises:
         OSError: the file is gone, or cannot be written to.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if os.pread(descriptor, len(payload), offset + ROW_BYTES) != payload:
+            return False
         os.pwrite(descriptor, bytes([DONE]), offset + STATE_AT)
         os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), TOUCHED_AT)
     finally:
         os.close(descriptor)
+    return True

@@ -8,6 +8,7 @@ from . import attributes
 from .codes import AuditAction, LogCode, SecurityEventType
 from .conversion import UNKNOWN_SERVICE, Converter, event_type
 from .decoding import decode
+from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier
@@ -44,11 +45,15 @@ __all__ = [
     "SecurityEventType",
     "attributes",
     "decode",
+    "describe",
     "encode_json",
     "event_type",
     "identifier",
     "lacks_frame",
+    "logger_of",
+    "printable",
     "redact_patterns",
+    "size_of",
     "to_otlp",
     "unused_name",
     "uuid7",
