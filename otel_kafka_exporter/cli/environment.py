@@ -11,14 +11,19 @@ from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.settings import Settings, variable
 
 
-def exporter_settings() -> Settings:
-    """The settings that an exporter in this environment would have; a wrong one is wrong usage."""
-    return _load({}, None)
+def exporter_settings(outbox_dir: str | None = None) -> Settings:
+    """The settings that an exporter in this environment would have; a wrong one is wrong usage.
+
+    Args:
+        outbox_dir: where its outbox is, instead of what the environment says.
+    """
+    return _load({"outbox_dir": outbox_dir}, None)
 
 
-def outbox_directory() -> Path:
+def outbox_directory(outbox_dir: str | None = None) -> Path:
     """Where such an exporter's outbox is; without the address of a cluster, which looking does not need."""
-    given = {"bootstrap_servers": "localhost:9092", "outbox_dir": os.environ.get(variable("outbox_dir"))}
+    outbox_dir = outbox_dir or os.environ.get(variable("outbox_dir"))
+    given = {"bootstrap_servers": "localhost:9092", "outbox_dir": outbox_dir}
     return Path(_load(given, {}).outbox_dir)
 
 

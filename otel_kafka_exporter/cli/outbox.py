@@ -16,9 +16,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
+from otel_kafka_exporter.otel import delivery_of, judge_of, producer_of, registry_of
+from otel_kafka_exporter.outbox import Fate
 from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, stored_outboxes
-from otel_kafka_exporter.records import decode, encode_json
+from otel_kafka_exporter.records import decode, encode_json, logger_of, printable, size_of
 
 from .environment import exporter_settings, outbox_directory
 
@@ -36,26 +37,39 @@ def outbox() -> None:
     """
 
 
+_directory_option = click.option(
+    "--outbox-dir", metavar="DIRECTORY", help="Where the outbox is, instead of OTEL_EXPORTER_KAFKA_OUTBOX_DIR."
+)
+
+
 @outbox.command()
+@_directory_option
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def status(*, as_json: bool) -> int:
+def status(*, outbox_dir: str | None, as_json: bool) -> int:
     """Each outbox: owner, files, records, bytes, age, dead letters."""
-    directory = outbox_directory()
+    directory = outbox_directory(outbox_dir)
     found = [_summary(stored) for stored in stored_outboxes(directory)]
     if as_json:
         click.echo(json.dumps(found))
         return 0
     for each in found:
         owner = each["owner"]
-        click.echo(f"{each['path']}")
+        click.echo(printable(each["path"]))
         state = "lives" if each["alive"] else "is dead: the next process of this configuration takes this over"
-        click.echo(f"  owner         pid {owner.get('pid', '?')}, {owner.get('command', '?')}; {state}")
-        click.echo(f"  for           {owner.get('bootstrap_servers', '?')}")
+        pid, command, servers = (
+            printable(str(owner.get(name, "?"))) for name in ("pid", "command", "bootstrap_servers")
+        )
+        click.echo(f"  owner         pid {pid}, {command}; {state}")
+        click.echo(f"  for           {servers}")
         records = ", ".join(f"{stream} {count}" for stream, count in each["records"].items()) or "none"
         click.echo(f"  records       {records}")
         click.echo(f"  dead letters  {sum(each['dead_letters'].values())}")
         for reason, count in each["dead_letters"].items():
-            click.echo(f"                {count} {reason}")
+            click.echo(f"                {count} {printable(reason)}")
+        if each["problem"]:
+            click.echo(f"  not trusted   {printable(each['problem'])}; nothing of it is sent")
+        for problem in each["unreadable"]:
+            click.echo(f"  unreadable    {printable(problem)}")
         click.echo(f"  size          {each['bytes']:,} bytes in {len(each['files'])} files")
         if each["oldest_seconds"] is not None:
             click.echo(f"  oldest        {each['oldest_seconds']:.0f} s")
@@ -68,7 +82,8 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
     records: Counter[str] = Counter()
     letters: Counter[str] = Counter()
     oldest = None
-    for each in stored.rows():
+    unreadable: list[str] = []
+    for each in stored.rows(unreadable.append):
         if each.stream.dead:
             letters[each.row.reason] += 1
         else:
@@ -79,8 +94,10 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
         "configuration": stored.configuration,
         "owner": stored.owner,
         "alive": stored.alive,
+        "problem": stored.problem,
         "files": [path.name for path in stored.segments],
         "bytes": stored.size(),
+        "unreadable": unreadable,
         "records": dict(records),
         "dead_letters": dict(letters),
         "oldest_seconds": None if oldest is None else max(0.0, time.time() - oldest / 1e9),
@@ -88,32 +105,85 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
 
 
 @outbox.command("list")
+@_directory_option
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
 @click.option("--limit", default=100, show_default=True, help="Show so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, with the whole value.")
-def list_(*, dead_letters: bool, limit: int, as_json: bool) -> int:
+def list_(*, outbox_dir: str | None, dead_letters: bool, limit: int, as_json: bool) -> int:
     """What is in the outboxes, oldest first within each file."""
-    for at, each in enumerate(_rows(outbox_directory(), dead_letters=dead_letters)):
+    for at, each in enumerate(_rows(outbox_directory(outbox_dir), dead_letters=dead_letters)):
         if at == limit:
             click.echo(f"... more; --limit {limit}", err=True)
             break
-        record = each.row.record
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.row.nanoseconds / 1e9)),
-            "stream": str(each.stream),
-            "topic": record.topic,
-            "key": None if record.key is None else record.key.decode(errors="replace"),
-            "event_id": record.event_id,
-            "reason": each.row.reason,
-            "value": _text(record.value),
-        }
+        line = _described(each)
         if as_json:
             click.echo(json.dumps(line))
         else:
             value = str(line.pop("value"))
+            size = f"{line.pop('bytes'):,} bytes"
             shown = value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}..."
-            click.echo("  ".join([*(str(part) for part in line.values() if part), shown]))
+            parts = [*(str(part) for part in line.values() if part), size, shown]
+            click.echo("  ".join(printable(part) for part in parts))
     return 0
+
+
+@outbox.command(epilog="Exit codes: 0 it is there, 1 it is not.")
+@_directory_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for each record of that ID.")
+@click.argument("event_id")
+def show(*, outbox_dir: str | None, as_json: bool, event_id: str) -> int:
+    """One record in full: where it is, its headers, its value."""
+    code = 1
+    for stored in stored_outboxes(outbox_directory(outbox_dir)):
+        for each in stored.rows():
+            if each.row.record.event_id != event_id:
+                continue
+            code = 0
+            record = each.row.record
+            headers = {name: None if text is None else _decoded(text) for name, text in record.headers}
+            found = {**_described(each), "file": str(each.path), "offset": each.offset, "headers": headers}
+            if as_json:
+                click.echo(json.dumps(found))
+                continue
+            value = str(found.pop("value"))
+            del found["headers"]
+            found["time of the record"] = _time(record.milliseconds / 1e3) if record.milliseconds else "when it is sent"
+            for name, part in found.items():
+                click.echo(f"{name:20}{printable(str(part))}")
+            for name, text in headers.items():
+                click.echo(f"header              {printable(f'{name}: {text}')}")
+            with suppress(ValueError, RecursionError):
+                value = json.dumps(json.loads(value), indent=2, ensure_ascii=False)
+            click.echo("\n".join(f"  {printable(line)}" for line in value.split("\n")))
+    if code:
+        click.echo(f"no event {printable(event_id)} in {outbox_directory(outbox_dir)}", err=True)
+    return code
+
+
+def _described(each: StoredRow) -> dict[str, Any]:
+    record = each.row.record
+    return {
+        "time": _time(each.row.nanoseconds / 1e9),
+        "stream": str(each.stream),
+        "topic": record.topic,
+        "key": None if record.key is None else record.key.decode(errors="replace"),
+        "event_id": record.event_id,
+        "logger": logger_of(record),
+        "reason": each.row.reason,
+        "bytes": size_of(record),
+        "value": _text(record.value),
+    }
+
+
+def _time(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, OSError, ValueError):  # of a row that somebody else has written
+        return "?"
+
+
+def _decoded(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode(errors="replace")
 
 
 def _text(value: bytes) -> str:
@@ -125,10 +195,11 @@ def _text(value: bytes) -> str:
 
 
 @outbox.command(epilog="Exit codes: 0 nothing is left, 1 something is.")
+@_directory_option
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to try.")
-def drain(timeout: float) -> int:
+def drain(timeout: float, outbox_dir: str | None) -> int:
     """Deliver what dead processes of this configuration have left."""
-    settings = exporter_settings()
+    settings = exporter_settings(outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings))
@@ -140,12 +211,14 @@ def drain(timeout: float) -> int:
 
 
 @outbox.command(epilog="Exit codes: 0 all of them were delivered, 1 not so.")
-def retry() -> int:
+@_directory_option
+def retry(outbox_dir: str | None) -> int:
     """Send dead letters again, once the reason is mended."""
-    settings = exporter_settings()
+    settings = exporter_settings(outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     producer = producer_of(config, registry_of(settings))
+    judge = judge_of(settings)
     refused: Counter[str] = Counter()
     sent = delivered = skipped = 0
 
@@ -157,8 +230,8 @@ def retry() -> int:
         else:
             refused[error.name()] += 1
 
-    for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration):
-        if each.row.reason.startswith("conversion:"):
+    for each in _rows(Path(settings.outbox_dir), dead_letters=True, configuration=settings.configuration, trusted=True):
+        if each.row.reason.startswith("conversion:") or judge(each.stream, each.payload) is not Fate.TAKEN:
             skipped += 1
             continue
         sent += 1
@@ -192,26 +265,38 @@ def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> 
 
 
 @outbox.command()
+@_directory_option
 @click.option("--records", is_flag=True, help="Records that wait, of dead processes, instead of dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(*, records: bool, yes: bool) -> int:
+def purge(*, outbox_dir: str | None, records: bool, yes: bool) -> int:
     """Delete dead letters for good."""
-    directory = outbox_directory()
+    directory = outbox_directory(outbox_dir)
     if not yes:
         what = "records that were never delivered" if records else "dead letters"
-        click.confirm(f"Delete all {what} in {directory}?", abort=True)
-    dead_letters = not records
+        click.confirm(f"Delete all {what} in {printable(str(directory))}?", abort=True)
     purged = 0
-    for each in _rows(directory, dead_letters=dead_letters, living=dead_letters):
-        settle(each)
-        purged += 1
+    for stored in stored_outboxes(directory):
+        if not records:
+            purged += sum(settle(each) for each in stored.rows() if each.stream.dead)
+        elif not stored.alive:
+            with stored.held() as is_held:  # so that nobody delivers them meanwhile
+                if is_held:
+                    purged += sum(settle(each) for each in stored.rows() if not each.stream.dead)
+                else:
+                    click.echo(f"nothing is deleted of {printable(str(stored.path))}: it is another's", err=True)
     click.echo(f"{purged} deleted")
     return 0
 
 
 def _rows(
-    directory: Path, *, dead_letters: bool, living: bool = True, configuration: str | None = None
+    directory: Path, *, dead_letters: bool, configuration: str | None = None, trusted: bool = False
 ) -> Iterator[StoredRow]:
     for stored in stored_outboxes(directory):
-        if (living or not stored.alive) and configuration in (None, stored.configuration):
-            yield from (each for each in stored.rows() if each.stream.dead == dead_letters)
+        if trusted and stored.problem:
+            click.echo(f"nothing is sent of {printable(f'{stored.path}: {stored.problem}')}", err=True)
+        elif configuration in (None, stored.configuration):
+            yield from (each for each in stored.rows(_say) if each.stream.dead == dead_letters)
+
+
+def _say(problem: str) -> None:
+    click.echo(f"unreadable: {printable(problem)}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -23,12 +24,18 @@ def run() -> int:
             stream.reconfigure(errors="replace")
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
         return _INTERRUPTED
+    except OSError as error:  # of a full disk below the output, say
+        # What was not written must not be tried again at the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"Error: expected to write what was found, got: {error.strerror or error}", err=True)
+        return 1
     return int(code or 0)
 
 

@@ -34,7 +34,7 @@ from .lateness import LONGEST_LOOK, Lateness
 from .recovery import Recovery
 from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
 from .sending import Sending
-from .state import DeliveryState
+from .state import SETTLED_BY_OPERATOR, DeliveryState
 
 #: How long those that wait for room may take at a shutdown to find their place in the outbox.
 _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
@@ -365,6 +365,6 @@ class Delivery:
             losses = self._state.ledger.dropped - self._warned
             self._warned += losses
         for reason, records in losses.items():
-            if not reason.startswith("conversion:"):
+            if not reason.startswith("conversion:") and reason != SETTLED_BY_OPERATOR:  # said, or no loss
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
                 warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)

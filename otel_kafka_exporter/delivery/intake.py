@@ -10,7 +10,7 @@ from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
 from otel_kafka_exporter.process import Outcome, in_greenlet, note, pause, tell
-from otel_kafka_exporter.records import KafkaRecord
+from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
 from .entry import Batch, Entry
@@ -110,9 +110,11 @@ class Intake:
             return builder.build(source), ""
         except ConversionError as error:
             reason = f"conversion:{error.field}"
-            note(reason, "%s: %s", _DEAD_LETTER if self._state.outbox else _NO_OUTBOX, error)
+            line = _DEAD_LETTER if self._state.outbox else _NO_OUTBOX
             try:
-                return builder.letter(source), reason
+                letter = builder.letter(source)
+                note(reason, "%s: %s (%s)", line, error, describe(letter))
+                return letter, reason  # noqa: TRY300 - whatever fails in here is below
             except Exception as fault:  # noqa: BLE001 - as below
                 error_of_ours: Exception = fault
         except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen

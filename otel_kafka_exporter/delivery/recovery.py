@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
 from otel_kafka_exporter.process import Disposition, allocate_lock, note, sleep
+from otel_kafka_exporter.records import KafkaRecord, describe
 
 from .batch_limit import BatchLimit
 from .lane import Lane, Partition
@@ -36,6 +37,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 #: A client with a fatal error purges what it has, and may report that first.
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+
+def _refusal(record: KafkaRecord, reason: str) -> tuple[str, str, str]:
+    limit = "; the limit is the topic's max.message.bytes" if reason == "record_too_large" else ""
+    return record.topic, reason, describe(record) + limit
 
 
 class Recovery:
@@ -298,7 +304,7 @@ class Recovery:
                 found.too_large = 0
                 reason = verdict(code).reason
                 self._state.dead_letter(lane, entry, reason)
-                note(reason, "a record for %s was refused for good: %s", entry.record.topic, reason)
+                note(reason, "a record for %s was refused for good: %s; %s", *_refusal(entry.record, reason))
         found.failed.clear()
         middle = (len(again) + 1) // 2
         for half in (again[middle:], again[:middle]):

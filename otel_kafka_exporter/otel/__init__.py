@@ -6,7 +6,7 @@ Held here: nothing raises into the application's log calls or its telemetry's se
 
 from .events import SCOPE, context_attributes, emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
-from .pipeline import cleaner_of, delivery_of, producer_of, record_builder_of, registry_of
+from .pipeline import cleaner_of, delivery_of, judge_of, producer_of, record_builder_of, registry_of
 from .processor import KafkaLogRecordProcessor
 from .reach import may_reach_kafka
 
@@ -19,6 +19,7 @@ __all__ = [
     "delivery_of",
     "emit_audit_event",
     "emit_security_event",
+    "judge_of",
     "may_reach_kafka",
     "producer_of",
     "record_builder_of",

@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import KafkaProducer, partitioner
-from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import Metrics
-from otel_kafka_exporter.records import JSON, Cleaner, Encoding, KafkaRecordBuilder, KeyRedaction, redact_patterns
+from otel_kafka_exporter.outbox import Fate, Judge, OnLoss, Outbox, Stream, decode_row, topic_of
+from otel_kafka_exporter.process import Metrics, warn
+from otel_kafka_exporter.records import (
+    CATEGORIES,
+    CONTENT_TYPE_FRAMED,
+    JSON,
+    Category,
+    Cleaner,
+    Encoding,
+    KafkaRecordBuilder,
+    KeyRedaction,
+    lacks_frame,
+    redact_patterns,
+)
 from otel_kafka_exporter.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,6 +80,34 @@ def producer_of(config: Mapping[str, Any], registry: SchemaRegistry | None) -> K
     return KafkaProducer(config, registry)
 
 
+def judge_of(settings: Settings) -> Judge:
+    """What tells which records of dead processes are taken over: rows are files, which anybody may have written.
+
+    One for a topic that this process does not write is sent by nobody, whatever its credentials may. One that needs a
+    Schema Registry's frame waits for a process that has a registry: here it would block its topic for ever.
+    """
+    topics = topics_of(settings)
+    frames = settings.schema_registry_url is not None
+
+    def judge(stream: Stream, payload: bytes) -> Fate:
+        topic = topic_of(payload)
+        if topic is not None and topic != topics[stream.category]:
+            return Fate.SET_ASIDE
+        if not frames and not stream.dead and CONTENT_TYPE_FRAMED in payload:
+            with suppress(ValueError):  # it is no record, which is found when it is to be sent
+                if lacks_frame(decode_row(payload, stream.category).record):
+                    return Fate.LEFT
+        return Fate.TAKEN
+
+    return judge
+
+
+def topics_of(settings: Settings) -> dict[Category, str]:
+    """The topic of each category."""
+    builder = record_builder_of(settings)
+    return {category: builder.topic(category) for category in CATEGORIES}
+
+
 def delivery_of(
     settings: Settings,
     config: Mapping[str, Any],
@@ -80,12 +121,22 @@ def delivery_of(
         config: librdkafka's part of them.
         registry: as of `registry_of`.
         on_round: as of `Delivery`.
+
+    Raises:
+        SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
     """
 
     def outbox(on_loss: OnLoss) -> Outbox:
         owner = {"pid": os.getpid(), "command": sys.argv[0], "bootstrap_servers": settings.bootstrap_servers}
-        return Outbox(Path(settings.outbox_dir), settings.configuration, settings.outbox_max_bytes, owner, on_loss)
+        directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
+        return Outbox(directory, settings.configuration, most, owner, on_loss, judge_of(settings))
 
+    problem = outbox(lambda *_: None).problem() if settings.outbox else ""
+    if problem and settings.outbox_required:
+        raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
+    if problem:
+        line = "there is no outbox, and records that cannot be delivered are dropped: %s; set outbox_dir"
+        warn(problem, line, problem)
     return Delivery(
         producer_of(config, registry),
         Metrics(settings.bootstrap_servers),

@@ -4,8 +4,8 @@ Delivery imports it; `files`, for operators, is imported by its name. It knows n
 Held here: a row whose append returned survives SIGKILL; what it loses (evicted, damaged) it counts.
 """
 
-from .outbox import Front, OnLoss, Outbox
-from .rows import decode_row, encode_row
+from .outbox import Fate, Front, Judge, OnLoss, Outbox
+from .rows import decode_row, encode_row, topic_of
 from .segment import DONE, SENT, WAITING, Segment
 from .stream import Place, Stream
 
@@ -13,7 +13,9 @@ __all__ = [
     "DONE",
     "SENT",
     "WAITING",
+    "Fate",
     "Front",
+    "Judge",
     "OnLoss",
     "Outbox",
     "Place",
@@ -21,4 +23,5 @@ __all__ = [
     "Stream",
     "decode_row",
     "encode_row",
+    "topic_of",
 ]

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from enum import Enum
 from pathlib import Path
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import making_locks, note
 
-from .box import Box, boxes
-from .segment import NotASegmentError, Segment
+from .box import Box, boxes, check_directories
+from .segment import DONE, NotASegmentError, Segment
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
+from .trust import UntrustedError
+
+
+class Fate(Enum):
+    """What a process does with a record that a dead one has left."""
+
+    TAKEN = "taken"
+    LEFT = "left"  # where it is, for a process that has a Schema Registry
+    SET_ASIDE = "set aside"  # for a person to look at: nobody sends it
+
+
+class _LeftError(Exception):
+    """A segment holds records that this process leaves where they are."""
+
+
+#: Tells that of a row of a stream, given its payload.
+Judge = Callable[[Stream, bytes], Fate]
 
 
 class Adoption:
@@ -21,10 +39,12 @@ class Adoption:
 
     Args:
         storage: where they go.
+        judge: what becomes of each row.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, judge: Judge) -> None:
         self._storage = storage
+        self._judge = judge
         # The orders kept for the rest of a dead process's segments, for which there was no room.
         self._reserved: dict[tuple[str, Stream], int] = {}
         self._dead: Box | None = None
@@ -36,9 +56,18 @@ class Adoption:
 
     def adopt(self) -> Generator[tuple[Stream, int], None, None]:
         """Take over what there is and has room; for each segment its stream, and how many rows wait now."""
-        if self._storage.configuration is not None:
+        configuration = self._storage.configuration
+        if configuration is None:
+            return
+        try:
+            check_directories(configuration)
+        except UntrustedError as error:
+            note("outbox_untrusted", "What other processes left in the outbox is not touched: %s", error)
+        except OSError:
+            pass  # it is not there, or whoever puts a row into the outbox is told
+        else:
             # The oldest last: each goes before those that came earlier.
-            for path in boxes(self._storage.configuration):
+            for path in boxes(configuration):
                 if not self._storage.owns(path):
                     yield from self._adopt_box(path)
 
@@ -64,6 +93,8 @@ class Adoption:
                 dead.release()
         except OutboxError:
             pass  # who puts a row into the outbox is told
+        except UntrustedError as error:
+            note("outbox_untrusted", "What another process left in the outbox is not touched: %s", error)
         except OSError as error:
             note("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
 
@@ -72,20 +103,22 @@ class Adoption:
         queue = self._storage.queues[stream]
         key = (dead.path.name, stream)
         order = self._reserved.pop(key, 0) or queue.orders_before(max(len(names), ORDERS_IN_FRONT))
+        complete = True
         for name in names:
             try:
-                size = (dead.path / name).lstat().st_size
-                if not self._has_room(size):
-                    self._storage.discard_done()
-                    if not self._has_room(size):
-                        break
+                if not self._make_room((dead.path / name).lstat().st_size):
+                    break
                 with making_locks:
                     segment = Segment.open(dead.path / name, order)
                     self._adopt_segment(dead, queue, segment)
             except NotASegmentError as error:
                 dead.set_aside(name, str(error))
+                if error.rows:
+                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
             except BlockingIOError:
                 break  # its owner lives, and somebody removed the lock
+            except _LeftError:
+                complete = False
             else:
                 order += 1
                 if segment.damaged:
@@ -93,9 +126,14 @@ class Adoption:
                 if segment.waiting:
                     yield stream, segment.waiting
         else:
-            return True
+            return complete
         self._reserved[key] = order
         return False
+
+    def _make_room(self, size: int) -> bool:
+        if not self._has_room(size):
+            self._storage.discard_done()
+        return self._has_room(size)
 
     def _has_room(self, size: int) -> bool:
         count = len(self._storage.segments())
@@ -106,6 +144,17 @@ class Adoption:
 
     def _adopt_segment(self, dead: Box, queue: SegmentQueue, segment: Segment) -> None:
         try:
+            fates = [(offset, payload, self._judge(queue.stream, payload)) for offset, payload in segment.live_rows()]
+            if any(fate is Fate.LEFT for _, _, fate in fates):
+                line = "Records of a dead process cannot be sent by this one, and stay in %s"
+                note("outbox_left", line, segment.path)
+                raise _LeftError  # noqa: TRY301 - closed below, as on any other error
+            aside = [(offset, payload) for offset, payload, fate in fates if fate is Fate.SET_ASIDE]
+            if aside and segment.path is not None:
+                problem = "expected the topics that this process writes to, got others"
+                dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
+                for offset, _ in aside:
+                    segment.set_state(offset, DONE)
             if segment.waiting:
                 queue.add(segment)
                 segment.move(self._storage.box().path / segment_name(queue.stream, segment.order))

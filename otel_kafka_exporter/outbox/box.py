@@ -15,16 +15,19 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from otel_kafka_exporter.process import note
 
+from .descriptor import Descriptor
 from .mapped_file import NEW
-from .segment_format import VERSION
+from .segment import NotASegmentError, Segment
+from .segment_format import HEADER_BYTES, VERSION, row_bytes
 from .stream import parse_segment_name
+from .trust import UntrustedError, check_directory, check_file
 
 OWNER = "owner"
 SET_ASIDE = "set-aside"
@@ -41,18 +44,20 @@ class Box:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self._identity = (status.st_dev, status.st_ino)
+        self._descriptor = Descriptor(descriptor)
 
     @classmethod
     def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
         """A new one, and the directories above it where there are none; all for this user only.
 
         Raises:
+            UntrustedError: one of them is not to be trusted.
             OSError: it cannot be made.
         """
+        _make_directories(configuration.parent)
+        check_directory(configuration.parent, may_be_roots=True)
         _make_directories(configuration)
+        check_directory(configuration)
         for _ in range(_ATTEMPTS):
             path = configuration / str(uuid4())
             path.mkdir(0o700)
@@ -68,6 +73,7 @@ class Box:
         """A dead process's; None while it lives, or when another process takes it.
 
         Raises:
+            UntrustedError: it is not to be trusted.
             OSError: it cannot be opened.
         """
         try:
@@ -77,6 +83,7 @@ class Box:
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
+            check_directory(path)
             return _lock(path, os.O_CREAT)  # if somebody removed it, the segments still know whether they are used
         return None
 
@@ -88,7 +95,7 @@ class Box:
         """
         try:
             text = json.dumps({"version": VERSION, **owner}, default=str)
-            os.pwrite(self._descriptor, text.encode(), 0)
+            os.pwrite(self._descriptor.number, text.encode(), 0)
         except BaseException:  # Ctrl-C too; it goes on from here
             try:
                 self.remove()
@@ -97,38 +104,95 @@ class Box:
             raise
 
     def intact(self) -> bool:
-        """Whether the directory and its lock are still there."""
+        """Whether the directory and its lock are still there, and still held."""
+        return self._is_there() and self._descriptor.intact()
+
+    def _is_there(self) -> bool:
         try:
             status = (self.path / OWNER).lstat()
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return (status.st_dev, status.st_ino) == self._descriptor.identity
 
     def names(self) -> list[str]:
-        """What is in it, sorted, but for its lock. Segments that were never finished are removed: no row is in them."""
-        found = []
-        for path in sorted(self.path.iterdir()):
-            if path.name.endswith(NEW) and parse_segment_name(path.name.removesuffix(NEW)):
+        """What is in it, sorted, but for its lock and for segments that are not finished.
+
+        One without rows is removed. One with rows was being written anew, in place of a file that somebody had removed:
+        it is finished.
+        """
+        found = set()
+        for path in self.path.iterdir():
+            name = path.name
+            if name.endswith(NEW) and parse_segment_name(name.removesuffix(NEW)):
+                name = self._finish(path)
+            found.add(name)
+        return sorted(found - {OWNER, ""})
+
+    def _finish(self, path: Path) -> str:
+        """The name from now on of a segment that was not finished; empty where it goes, or is another's to finish."""
+        try:
+            segment = Segment.open(path, 0)
+        except BlockingIOError:
+            return ""  # somebody is about to
+        except NotASegmentError:
+            try:
                 path.unlink(missing_ok=True)
-            elif path.name != OWNER:
-                found.append(path.name)
-        return found
+            except OSError:
+                return path.name  # a directory, which is set aside like whatever else is not ours
+            return ""
+        try:
+            if not segment.live and not segment.damaged:
+                segment.delete()
+                return ""
+            finished = path.with_name(path.name.removesuffix(NEW))
+            if os.path.lexists(finished):
+                return path.name
+            segment.move(finished)
+            return finished.name
+        finally:
+            segment.close()
 
     def set_aside(self, name: str, problem: str) -> None:
         """Move a file to where a person finds it.
 
         Raises:
+            UntrustedError: the place is not to be trusted.
             OSError: it cannot be moved.
         """
+        target = self._place_aside(name)
+        (self.path / name).rename(target)
+        note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
+
+    def set_rows_aside(self, name: str, payloads: Sequence[bytes], problem: str) -> None:
+        """Keep rows of a file, in a segment of their own, where a person finds them.
+
+        Raises:
+            UntrustedError: the place is not to be trusted.
+            OSError: it cannot be written to.
+        """
+        target = self._place_aside(name)
+        size = HEADER_BYTES + sum(row_bytes(len(payload)) for payload in payloads)
+        segment = Segment.create(target, size, 0)
+        try:
+            for payload in payloads:
+                segment.append(payload)
+        finally:
+            segment.close()
+        note(
+            "outbox_rows_set_aside", "%d records of the outbox were set aside as %s: %s", len(payloads), target, problem
+        )
+
+    def _place_aside(self, name: str) -> Path:
         directory = self.path.parent / SET_ASIDE
-        directory.mkdir(0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            directory.mkdir(0o700)
+        check_directory(directory)
         target = directory / f"{self.path.name}.{name}"
         number = 0
         while os.path.lexists(target):
             number += 1
             target = directory / f"{self.path.name}.{name}.{number}"
-        (self.path / name).rename(target)
-        note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
+        return target
 
     def remove(self) -> None:
         """Remove the directory, once no segment is in it; what is not ours is set aside.
@@ -138,13 +202,24 @@ class Box:
         """
         for name in self.names():
             self.set_aside(name, "expected nothing but segments in an outbox's directory")
-        if self.intact():
+        if self._is_there():
             (self.path / OWNER).unlink()
         self.path.rmdir()
 
     def release(self) -> None:
-        """Give the lock up."""
-        os.close(self._descriptor)
+        """Give the lock up. Never raises."""
+        self._descriptor.close()
+
+
+def check_directories(configuration: Path) -> None:
+    """Return if what holds the directories of all processes of a configuration is to be trusted.
+
+    Raises:
+        UntrustedError: it is not.
+        OSError: it is not there, or cannot be looked at.
+    """
+    check_directory(configuration.parent, may_be_roots=True)
+    check_directory(configuration)
 
 
 def boxes(configuration: Path) -> list[Path]:
@@ -155,17 +230,23 @@ def boxes(configuration: Path) -> list[Path]:
             if _BOX_NAME.fullmatch(path.name):
                 made = 0
                 with suppress(OSError):
-                    made = (path / OWNER).stat().st_mtime_ns
+                    made = (path / OWNER).lstat().st_mtime_ns
                 found.append((made, path))
     return [path for _, path in sorted(found, reverse=True)]
 
 
 def _lock(path: Path, flags: int) -> Box | None:
     try:
-        descriptor = os.open(path / OWNER, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path / OWNER, flags, 0o600)
     except (FileNotFoundError, FileExistsError):
         return None
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:  # a symbolic link, a directory, a socket
+            raise UntrustedError(f"expected a file, got something else: {path / OWNER}") from error
+        raise
     try:
+        check_file(path / OWNER, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         box = Box(path, descriptor)
         if box.intact():
@@ -180,9 +261,8 @@ def _lock(path: Path, flags: int) -> Box | None:
     return None
 
 
-def _make_directories(configuration: Path) -> None:
+def _make_directories(directory: Path) -> None:
     missing = []
-    directory = configuration
     while not os.path.lexists(directory):
         missing.append(directory)
         directory = directory.parent

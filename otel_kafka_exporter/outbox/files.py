@@ -5,24 +5,39 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .box import OWNER, boxes
+from otel_kafka_exporter.records import Category
+
+from .box import OWNER, Box, boxes, check_directories
 from .rows import Row, decode_row
 from .segment import NotASegmentError, Segment
 from .segment_format import settle_on_disk
 from .stream import Stream, parse_segment_name
+from .trust import UntrustedError, check_directory, check_file, read_file
+
+_MOST_OWNER_BYTES = 65_536
 
 
 class StoredRow(NamedTuple):
-    """A row, and where it is."""
+    """A row, and where it is.
+
+    Attributes:
+        path: its segment.
+        offset: where it is in there.
+        stream: whose it is.
+        row: what it holds.
+        payload: its bytes.
+    """
 
     path: Path
     offset: int
     stream: Stream
     row: Row
+    payload: bytes
 
 
 class StoredOutbox(NamedTuple):
@@ -34,6 +49,7 @@ class StoredOutbox(NamedTuple):
         owner: what its process said of itself.
         alive: whether that process lives.
         segments: its files.
+        problem: why nothing of it is sent, since somebody else may have written it; empty where it may be.
     """
 
     path: Path
@@ -41,23 +57,52 @@ class StoredOutbox(NamedTuple):
     owner: dict[str, Any]
     alive: bool
     segments: tuple[Path, ...]
+    problem: str
 
     def size(self) -> int:
         """Its bytes on the disk."""
-        return sum(segment.stat().st_size for segment in self.segments if segment.exists())
+        found = 0
+        for segment in self.segments:
+            with suppress(OSError):
+                found += segment.lstat().st_size
+        return found
 
-    def rows(self) -> Iterator[StoredRow]:
-        """What is in it and not settled, in order within each stream."""
+    def rows(self, on_problem: Callable[[str], None] = lambda _: None) -> Iterator[StoredRow]:
+        """What is in it and not settled, in order within each stream.
+
+        Args:
+            on_problem: is told in a sentence of what cannot be read.
+        """
         for path in self.segments:
             parsed = parse_segment_name(path.name)
-            try:
-                segment = Segment.copy(path)
-            except (FileNotFoundError, NotASegmentError):
-                continue  # its process is done with it, or it will be set aside
             if parsed is None:
                 continue
+            try:
+                segment = Segment.copy(path)
+            except FileNotFoundError:
+                continue  # its process is done with it
+            except (OSError, NotASegmentError) as error:
+                on_problem(f"{path}: {error}")
+                continue
+            if segment.damaged:
+                on_problem(f"{path}: expected undamaged rows, got {segment.damaged} that are damaged")
             for offset, payload in segment.live_rows():
-                yield StoredRow(path, offset, parsed[0], decode_row(payload, parsed[0].category))
+                row = _decoded(payload, parsed[0].category, f"{path}, byte {offset}", on_problem)
+                if row is not None:
+                    yield StoredRow(path, offset, parsed[0], row, payload)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Keep others from taking over a dead process's outbox; whether that is possible."""
+        try:
+            box = Box.take(self.path)
+        except (OSError, UntrustedError):
+            box = None
+        try:
+            yield box is not None
+        finally:
+            if box is not None:
+                box.release()
 
 
 def stored_outboxes(directory: Path) -> list[StoredOutbox]:
@@ -66,26 +111,54 @@ def stored_outboxes(directory: Path) -> list[StoredOutbox]:
     for configuration in sorted(path for path in directory.glob("*") if path.is_dir()):
         for path in boxes(configuration):
             segments = tuple(sorted(file for file in path.glob("*.segment") if parse_segment_name(file.name)))
-            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments))
+            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments, _problem(path)))
     return found
 
 
-def settle(stored: StoredRow) -> None:
-    """Take a row out of its outbox."""
-    settle_on_disk(stored.path, stored.offset)
+def _decoded(payload: bytes, category: Category, where: str, on_problem: Callable[[str], None]) -> Row | None:
+    try:
+        return decode_row(payload, category)
+    except ValueError as error:
+        on_problem(f"{where}: {error}")
+        return None
+
+
+def settle(stored: StoredRow) -> bool:
+    """Take a row out of its outbox; whether it was there yet."""
+    try:
+        return settle_on_disk(stored.path, stored.offset, stored.payload)
+    except FileNotFoundError:
+        return False
+
+
+def _problem(path: Path) -> str:
+    try:
+        check_directories(path.parent)
+        check_directory(path)
+        for file in path.iterdir():
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                check_file(file, descriptor)
+            finally:
+                os.close(descriptor)
+    except UntrustedError as error:
+        return str(error)
+    except OSError as error:
+        return "" if isinstance(error, FileNotFoundError) else str(error)  # somebody is done with it
+    return ""
 
 
 def _owner(path: Path) -> dict[str, Any]:
     try:
-        owner = json.loads((path / OWNER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        owner = json.loads(read_file(path / OWNER, _MOST_OWNER_BYTES))
+    except (OSError, ValueError, RecursionError):  # the last by brackets in brackets
         return {}
     return owner if isinstance(owner, dict) else {}
 
 
 def _alive(path: Path) -> bool:
     try:
-        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

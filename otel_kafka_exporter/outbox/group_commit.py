@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from _thread import TIMEOUT_MAX
@@ -10,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from otel_kafka_exporter.process import Flag, RLock, in_greenlet, make_thread
+
+from .descriptor import Descriptor
 
 # macOS has none; its fsync() leaves more to the drive.
 _flush = getattr(os, "fdatasync", os.fsync)
@@ -26,7 +29,7 @@ class GroupCommit:
             directory names after a power failure is lost.
     """
 
-    def __init__(self, descriptor: int, directories: tuple[Path, ...]) -> None:
+    def __init__(self, descriptor: Descriptor, directories: tuple[Path, ...]) -> None:
         self._descriptor = descriptor
         self._directories = directories
         self._lock = RLock()
@@ -46,7 +49,7 @@ class GroupCommit:
         """
         if self._under_way is not None and self._flusher == threading.get_ident():
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
-            _flush(self._descriptor)
+            self._flush_file()
             return
         with self._lock:
             needed = self._begun + 1  # the one under way may have begun too early for us
@@ -104,11 +107,16 @@ class GroupCommit:
                 self._under_way = None
                 self._error = error
                 if self._closed:
-                    os.close(self._descriptor)
+                    self._descriptor.close()
         ours.set()
 
+    def _flush_file(self) -> None:
+        if not self._descriptor.intact():
+            raise OSError(errno.EBADF, "somebody has closed the file's descriptor")
+        _flush(self._descriptor.number)
+
     def _flush(self) -> None:
-        _flush(self._descriptor)
+        self._flush_file()
         for directory in self._directories:
             with suppress(PermissionError):  # one above ours, which we may pass and not read
                 descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,7 +132,7 @@ class GroupCommit:
             if not self._closed:
                 self._closed = True
                 if self._under_way is None:
-                    os.close(self._descriptor)
+                    self._descriptor.close()
                 else:
                     self._under_way.set()
 
@@ -132,4 +140,4 @@ class GroupCommit:
         """Close the file in a forked child, where the lock may be held by a thread that is not there."""
         if not self._closed:
             self._closed = True
-            os.close(self._descriptor)
+            self._descriptor.close()

@@ -6,11 +6,12 @@ import errno
 import fcntl
 import mmap
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
+from .descriptor import Descriptor, close_map, map_file
 from .group_commit import GroupCommit
+from .trust import UntrustedError, check_file
 
 NEW = ".new"  # behind the name of a file that is being made
 
@@ -31,10 +32,11 @@ class MappedFile:
         self.memory = memory
         self.path = path
         self.closed = False
+        self._size = len(memory)
         if path is not None:
-            status = os.fstat(descriptor)
-            self._identity = (status.st_dev, status.st_ino)
-            self._commit = GroupCommit(descriptor, tuple(path.parents[:3]))
+            ours = Descriptor(descriptor)
+            self._identity = ours.identity
+            self._commit = GroupCommit(ours, tuple(path.parents[:3]))
 
     @classmethod
     def create(cls, path: Path | None, size: int, content: bytes) -> MappedFile:
@@ -52,7 +54,7 @@ class MappedFile:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _allocate(descriptor, size)
-            memory = mmap.mmap(descriptor, size)
+            memory = map_file(descriptor, size)
             memory[: len(content)] = content
             made = cls(memory, path, descriptor)
             new.rename(path)
@@ -68,7 +70,8 @@ class MappedFile:
 
         Raises:
             BlockingIOError: another process has it open.
-            ValueError: there is nothing in it, or it is no file of ours.
+            UntrustedError: it is no file, or not of this user, or others may write to it.
+            ValueError: there is nothing in it, or the disk cannot read it.
             OSError: it cannot be opened now.
         """
         try:
@@ -76,14 +79,13 @@ class MappedFile:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             if error.errno in _NOT_OURS:
-                raise ValueError(f"expected a file of this user, got: {error.strerror}") from error
+                raise UntrustedError(f"expected a file of this user, got: {error.strerror}") from error
             raise
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("expected a file, got something else")  # noqa: TRY301 - the descriptor is closed below
+            check_file(path, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _read_through(descriptor)
-            return cls(mmap.mmap(descriptor, 0), path, descriptor)
+            return cls(map_file(descriptor, os.fstat(descriptor).st_size), path, descriptor)
         except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
             raise
@@ -128,7 +130,7 @@ class MappedFile:
         """Leave it as it is."""
         if not self.closed:
             self.closed = True
-            self.memory.close()
+            self._close_memory()
             if self.path is not None:
                 self._commit.close()
 
@@ -136,9 +138,15 @@ class MappedFile:
         """Close it in a forked child, whose parent goes on with it."""
         if not self.closed:
             self.closed = True
-            self.memory.close()
+            self._close_memory()
             if self.path is not None:
                 self._commit.abandon()
+
+    def _close_memory(self) -> None:
+        if self.path is None:
+            self.memory.close()
+        else:
+            close_map(self.memory, self._size)
 
 
 def _read_through(descriptor: int) -> None:

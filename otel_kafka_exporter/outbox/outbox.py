@@ -12,12 +12,13 @@ from typing import NamedTuple, cast
 
 from otel_kafka_exporter.errors import OutboxError
 
-from .adoption import Adoption
+from .adoption import Adoption, Fate, Judge
 from .segment import WAITING, Segment
-from .storage import OnLoss, Storage
+from .storage import LEAST_BYTES, OnLoss, Storage
 from .stream import Place, SegmentQueue, Stream
+from .trust import problem_of
 
-__all__ = ["Front", "OnLoss", "Outbox", "Usage"]
+__all__ = ["Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
 
 
 class Usage(NamedTuple):
@@ -74,6 +75,7 @@ class Outbox:
         owner: what the process says of itself, for who looks at its directory.
         on_loss: is told the stream, how many rows of it were lost that waited, and why: `outbox_full` where they gave
             way, `outbox_damaged`. It is called in the middle of other calls, and must make none itself.
+        judge: tells what becomes of a row that a dead process left, given its stream and its payload.
     """
 
     def __init__(
@@ -83,17 +85,25 @@ class Outbox:
         max_bytes: int,
         owner: Mapping[str, object],
         on_loss: OnLoss,
+        judge: Judge = lambda _stream, _payload: Fate.TAKEN,
     ) -> None:
         self._configuration = None if directory is None else directory.absolute() / configuration
         self._max_bytes = max_bytes
         self._owner = owner
         self._on_loss = on_loss
+        self._judge = judge
         self._begin()
 
     def _begin(self) -> None:
         self._storage = Storage(self._configuration, self._max_bytes, self._owner, self._on_loss)
-        self._adoption = Adoption(self._storage)
+        self._adoption = Adoption(self._storage, self._judge)
         self._queues = self._storage.queues
+
+    def problem(self) -> str:
+        """Why there cannot be an outbox, as far as can be told without making one; empty where nothing is known."""
+        if self._configuration is None:
+            return ""
+        return problem_of(self._configuration.parent, self._configuration.name, LEAST_BYTES)
 
     def append(self, stream: Stream, payload: bytes, state: int = WAITING) -> Place:
         """Put a row behind all others of its stream; once this returns it survives the process.

@@ -106,6 +106,17 @@ def decode_row(payload: bytes | memoryview, category: Category = "application") 
     return Row(record, _text(reason), nanoseconds)
 
 
+def topic_of(payload: bytes) -> str | None:
+    """The topic of a row's record, without reading the rest; None where these bytes are no row."""
+    if len(payload) < _HEAD_STRUCT.size:
+        return None
+    _, _, count, length, *_ = _HEAD_STRUCT.unpack_from(payload)
+    start = _HEAD_STRUCT.size + 8 * count
+    if start + length > len(payload):
+        return None
+    return payload[start : start + length].decode(errors="replace")
+
+
 def _text(part: bytes | None) -> str:
     if part is None:
         raise ValueError("expected a text, got none")

@@ -21,7 +21,6 @@ from .segment_format import (
     TOUCHED_AT,
     WAITING,
     NotASegmentError,
-    find_row,
     is_right,
     new_header,
     pack_checked,
@@ -31,10 +30,10 @@ from .segment_format import (
     row_bytes,
     unpack_row,
 )
+from .segment_scan import count_rows, scan
+from .trust import UntrustedError, read_file
 
 __all__ = ["DONE", "SENT", "WAITING", "NotASegmentError", "Segment"]
-
-_SETTLED = bytes([NOT_COMMITTED]), bytes([DONE]), b""  # the last where a file was cut short
 
 
 class Segment:
@@ -94,12 +93,18 @@ class Segment:
         try:
             file = MappedFile.open(path)
         except ValueError as error:
+            raise NotASegmentError(str(error), 1) from error
+        except UntrustedError as error:
             raise NotASegmentError(str(error)) from error
         try:
             allocated, created, salt = read_header(file.memory[:HEADER_BYTES])
             segment = cls(file, order, min(len(file.memory), allocated), created, salt)
             segment._scan(allocated)
             segment._send_again()
+        except NotASegmentError as error:
+            error.rows = max(1, count_rows(file.memory))
+            file.close()
+            raise
         except BaseException:  # Ctrl-C too; it goes on from here
             file.close()
             raise
@@ -111,10 +116,11 @@ class Segment:
 
         Raises:
             NotASegmentError: it is no segment of this version.
-            OSError: the file cannot be read.
+            OSError: it cannot be read, or is no file.
         """
-        content = path.read_bytes()
+        content = read_file(path)
         allocated, created, salt = read_header(content[:HEADER_BYTES])
+        content = content[:allocated]
         segment = cls(MappedFile.create(None, len(content), content), 0, len(content), created, salt)
         segment._scan(allocated)
         return segment
@@ -292,39 +298,17 @@ class Segment:
         return offset + row_bytes(size)
 
     def _scan(self, allocated: int) -> None:
-        """Count the rows that stand there, and find the damage and the end.
-
-        A row that was not committed is the end, unless there are committed ones behind: then it is damaged.
-        """
-        memory, end, salt = self._memory, self.size, self._salt
-        states, gaps = Counter[int](), {}
-        offset, damaged, lost = HEADER_BYTES, 0, False
-        while offset < end:
-            row = row_at(memory, offset, end)
-            if row is not None and row.state == NOT_COMMITTED:
-                row = None
-            if row is not None and (row.state == DONE or is_right(memory, offset, row, end, salt)):
-                states[row.state] += 1
-                offset, lost = row.end, False
-                continue
-            next_offset = find_row(memory, offset + 8, end, salt) if row is None else row.end
-            state = memory[offset + STATE_AT : offset + STATE_AT + 1]
-            lost = state != _SETTLED[1] if next_offset is not None else state not in _SETTLED
-            damaged += lost
-            if next_offset is None:
-                break
-            gaps[offset] = next_offset
-            offset = next_offset
-        if end < allocated and not lost and memory[offset : offset + 1] != b"\0":
-            damaged += 1  # the file was cut short, and nothing shows that no row was behind
-        self.sent = states.pop(SENT, 0)
-        self.waiting = states.total() - states[DONE]
-        self.damaged, self._gaps = damaged, gaps
-        self._tail, self._first = min(offset, end), HEADER_BYTES
+        """Count the rows that stand there, and find the damage and the end."""
+        found = scan(self._memory, self.size, self._salt, allocated)
+        self.waiting, self.sent, self.damaged, self._gaps = found.waiting, found.sent, found.damaged, found.gaps
+        self._tail, self._first = found.tail, HEADER_BYTES
 
     def _send_again(self) -> None:
-        """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit."""
+        """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit.
+
+        One that waits already is not written to: an operator may settle a dead letter at this moment.
+        """
         for offset in self._offsets():
-            if self._memory[offset + STATE_AT] != DONE:
+            if self._memory[offset + STATE_AT] not in {DONE, WAITING}:
                 self._memory[offset + STATE_AT] = WAITING
         self.waiting, self.sent = self.waiting + self.sent, 0

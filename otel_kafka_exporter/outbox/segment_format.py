@@ -37,11 +37,17 @@ _CHECKED = Struct("<HI")  # with the CRC of the payload these make `check`
 # As functions: a method of an imported object is called more slowly.
 pack_row, unpack_row, pack_checked = _ROW.pack, _ROW.unpack_from, _CHECKED.pack
 
-_MARKER_BYTES = MARKER.to_bytes(2, "little")  # never in UTF-8
-
 
 class NotASegmentError(ValueError):
-    """A file is no segment that this version can read: says what was expected and what was got."""
+    """A file is no segment that this version can read: says what was expected and what was got.
+
+    Attributes:
+        rows: how many records are lost with it, as far as can be told.
+    """
+
+    def __init__(self, problem: str, rows: int = 0) -> None:
+        super().__init__(problem)
+        self.rows = rows
 
 
 class Row(NamedTuple):
@@ -75,9 +81,12 @@ def read_header(content: bytes) -> tuple[int, int, int]:
     if len(content) < HEADER_BYTES or not content.startswith(_MAGIC):
         raise NotASegmentError("expected the header of a segment, got other bytes")
     _, version, allocated, created, salt = _HEADER.unpack_from(content)
-    if version != VERSION:
+    # With ours in its place, the checksum tells a damaged version from another one, which may have it elsewhere.
+    check = crc32(_HEADER.pack(_MAGIC, VERSION, allocated, created, salt))
+    is_right = _HEADER_CHECK.unpack_from(content, _HEADER.size)[0] == check
+    if version != VERSION and not is_right:
         raise NotASegmentError(f"expected format version {VERSION}, got {version}")
-    if _HEADER_CHECK.unpack_from(content, _HEADER.size)[0] != crc32(content[: _HEADER.size]):
+    if version != VERSION or not is_right:
         raise NotASegmentError("expected an undamaged header, got one whose CRC is wrong")
     return allocated, created, salt
 
@@ -105,25 +114,26 @@ def is_right(memory: mmap, offset: int, row: Row, size: int, salt: int) -> bool:
     return end <= size and crc32(memory[start:end], salt) == row.crc
 
 
-def find_row(memory: mmap, offset: int, size: int, salt: int) -> int | None:
-    """The next committed row at or behind a place where none is."""
-    while (offset := memory.find(_MARKER_BYTES, offset, size)) >= 0:
-        row = None if offset % 8 else row_at(memory, offset, size)
-        if row is not None and row.state != NOT_COMMITTED and is_right(memory, offset, row, size, salt):
-            return offset
-        offset += 1
-    return None
-
-
-def settle_on_disk(path: Path, offset: int) -> None:
+def settle_on_disk(path: Path, offset: int, payload: bytes = b"") -> bool:
     """Make a row of a file DONE; a process that has it open finds out by `settled_by_others`.
+
+    Args:
+        path: the file.
+        offset: where the row is.
+        payload: what it holds, or the beginning of that.
+
+    Returns:
+        Whether that row is there: whoever owns the file may have put another one in its place.
 
     Raises:
         OSError: the file is gone, or cannot be written to.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if os.pread(descriptor, len(payload), offset + ROW_BYTES) != payload:
+            return False
         os.pwrite(descriptor, bytes([DONE]), offset + STATE_AT)
         os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), TOUCHED_AT)
     finally:
         os.close(descriptor)
+    return True

@@ -17,13 +17,14 @@ from .box import Box
 from .segment import Segment
 from .segment_format import HEADER_BYTES, row_bytes
 from .stream import STREAMS, SegmentQueue, Stream, parse_segment_name, segment_name
+from .trust import UntrustedError
 
 RETRY_SECONDS = 10.0  # after a directory could not be used
 RETRY_FULL_SECONDS = 1.0  # after the disk was full
 
 # Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
 MOST_SEGMENTS = 256
-_LEAST_BYTES = 64 * 1024
+LEAST_BYTES = 64 * 1024
 _MOST_BYTES = 4 * 1024 * 1024
 _GROWTH = 4
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -61,7 +62,7 @@ class Storage:
         self._box: Box | None = None
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in time.monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
-        self._most_bytes = max(_LEAST_BYTES, most // PAGESIZE * PAGESIZE)
+        self._most_bytes = max(LEAST_BYTES, most // PAGESIZE * PAGESIZE)
 
     def segments(self) -> list[tuple[SegmentQueue, Segment]]:
         """All of them, each with its queue."""
@@ -83,7 +84,7 @@ class Storage:
             try:
                 with making_locks:
                     self._box = Box.make(self.configuration, self._owner)
-            except OSError as error:
+            except (OSError, UntrustedError) as error:
                 raise self._refuse(error) from error
         return self._box
 
@@ -110,7 +111,7 @@ class Storage:
         Raises:
             OutboxError: there is no room, or no directory.
         """
-        least = max(_LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
+        least = max(LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
         size = least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
         self._check_refusal()
         self._make_room(least)
@@ -178,7 +179,7 @@ class Storage:
         """Remove a segment whose rows are all DONE; if some were damaged, a person may want to look at it."""
         queue.remove(segment)
         if segment.damaged and segment.path is not None and self._box is not None and segment.intact():
-            with suppress(OSError):
+            with suppress(OSError, UntrustedError):
                 self._box.set_aside(segment.path.name, "expected undamaged rows, got others")
             segment.close()
         else:
@@ -205,7 +206,7 @@ class Storage:
                 if not self._is_placed(queue, segment):
                     with making_locks:
                         self._put_back(current, queue, segment)
-        except OSError as error:
+        except (OSError, UntrustedError) as error:
             note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
         if current is not box:
             with suppress(OSError):
@@ -243,7 +244,7 @@ class Storage:
                 self.discard(queue, segment)
         box = self._box
         if box is not None:
-            with suppress(OSError):  # who adopts the rest removes it then
+            with suppress(OSError, UntrustedError):  # who adopts the rest removes it then
                 if not any(parse_segment_name(name) for name in box.names()):
                     box.remove()
             box.release()
@@ -259,15 +260,19 @@ class Storage:
         if self._refusal is not None and time.monotonic() < self._refusal[0]:
             raise OutboxError(self._refusal[1].reason, str(self._refusal[1]))
 
-    def _refuse(self, error: OSError) -> OutboxError:
-        """The error for what the system said, which holds for a while without asking again."""
+    def _refuse(self, error: OSError | UntrustedError) -> OutboxError:
+        """The error for what the system said, or for whose it is; it holds for a while without asking again."""
+        seconds = RETRY_SECONDS
+        if isinstance(error, UntrustedError):
+            refusal = OutboxError("outbox_unavailable", f"{error}; set outbox_dir to one of this user's own")
+            self._refusal = (time.monotonic() + seconds, refusal)
+            return refusal
         where = error.filename or self.configuration or "memory"
         if error.errno in _FULL:
             seconds = RETRY_FULL_SECONDS
             problem = f"expected room on the disk of {where}, got: {error.strerror}; free some"
             refusal = OutboxError("outbox_full", problem)
         else:
-            seconds = RETRY_SECONDS
             problem = f"expected a directory that can be written to, got {where}: {error.strerror}; set outbox_dir"
             refusal = OutboxError("outbox_unavailable", problem)
         self._refusal = (time.monotonic() + seconds, refusal)

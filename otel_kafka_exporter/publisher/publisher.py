@@ -98,7 +98,9 @@ class LoggingEventPublisher:
             return lambda: OtelRoute(logger_provider, publish_timeout)
         if not self.enable_events:
             return _no_route  # nothing is asked for where nothing is published
-        loaded = Settings.load({"bootstrap_servers": bootstrap_servers, **settings, "outbox": outbox})
+        # `outbox_required` in the environment is for those that have one.
+        required = {} if outbox else {"outbox_required": False}
+        loaded = Settings.load({"bootstrap_servers": bootstrap_servers, **required, **settings, "outbox": outbox})
         # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
         # acknowledgement or for nothing, so there is no reason to give a record up before its caller does.
         given = loaded.given

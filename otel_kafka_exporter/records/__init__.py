@@ -8,7 +8,8 @@ from . import attributes
 from .codes import AuditAction, LogCode, SecurityEventType
 from .conversion import UNKNOWN_SERVICE, Converter, event_type
 from .decoding import decode
-from .encoding import JSON, Encoding, encode_json
+from .description import describe, logger_of, printable, size_of
+from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier
 from .ids import uuid7
@@ -21,6 +22,7 @@ from .values import Cleaner, unused_name
 
 __all__ = [
     "CATEGORIES",
+    "CONTENT_TYPE_FRAMED",
     "JSON",
     "MAX_SERVICE_NAME_LENGTH",
     "REDACTED",
@@ -43,11 +45,15 @@ __all__ = [
     "SecurityEventType",
     "attributes",
     "decode",
+    "describe",
     "encode_json",
     "event_type",
     "identifier",
     "lacks_frame",
+    "logger_of",
+    "printable",
     "redact_patterns",
+    "size_of",
     "to_otlp",
     "unused_name",
     "uuid7",

@@ -159,12 +159,19 @@ class Settings:
         default_outbox_dir,
         directory,
         "Where they are kept: a directory on a local file system, which processes may share.",
-        shown="user's state directory",
+        shown="user's state directory; without a home, `/var/tmp/otel-kafka-exporter-<user ID>`",
     )
     outbox_max_bytes: int = _setting(
         256 * 1024 * 1024,
         whole_number(1024 * 1024, 1 << 40),
         "Bytes that one process keeps there at most. Application records give way first, oldest first.",
+    )
+    outbox_required: bool = _setting(
+        default=False,
+        parse=boolean,
+        meaning="Whether it is an error at the start that `outbox_dir` cannot be used. Otherwise a line says so, and"
+        " records that cannot be delivered are dropped.",
+        shown="false",
     )
     durable: tuple[Category, ...] = _setting(
         ("audit", "security"),
@@ -293,14 +300,9 @@ def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
             "bootstrap_servers: expected host:port, got nothing."
             f" Set {variable('bootstrap_servers')}, or the argument bootstrap_servers."
         )
-    if settings.encoding != "protobuf":
-        for name in ("schema_registry_url", *_REGISTRY_SETTINGS):
-            if name in settings.given:
-                raise SettingsError(f"{sources[name]}: expected encoding=protobuf beside it, got {settings.encoding}.")
-    elif settings.schema_registry_url is None:
-        for name in _REGISTRY_SETTINGS:
-            if name in settings.given:
-                raise SettingsError(f"{sources[name]}: expected schema_registry_url beside it, got nothing.")
+    _validate_registry(settings, sources)
+    if settings.outbox_required and not settings.outbox:
+        raise SettingsError(f"{sources['outbox_required']}: expected outbox=true beside it, got false.")
     longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
     if longest > _MAX_TOPIC_LENGTH:
         source = sources.get("topic_prefix") or sources["namespace"]
@@ -314,6 +316,17 @@ def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
             f"{source}: expected queue_max_bytes to hold at least one record,"
             f" got {settings.queue_max_bytes} with max_record_bytes={settings.max_record_bytes}."
         )
+
+
+def _validate_registry(settings: Settings, sources: Mapping[str, str]) -> None:
+    if settings.encoding != "protobuf":
+        for name in ("schema_registry_url", *_REGISTRY_SETTINGS):
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected encoding=protobuf beside it, got {settings.encoding}.")
+    elif settings.schema_registry_url is None:
+        for name in _REGISTRY_SETTINGS:
+            if name in settings.given:
+                raise SettingsError(f"{sources[name]}: expected schema_registry_url beside it, got nothing.")
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

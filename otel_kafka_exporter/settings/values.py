@@ -128,15 +128,28 @@ def categories(value: Any) -> tuple[Category, ...]:
 
 
 def default_outbox_dir() -> str:
-    """The place of the outbox in the user's state directory, e.g. `~/.local/state/otel-kafka-exporter/outbox`."""
-    return str(platformdirs.user_state_path("otel-kafka-exporter", appauthor=False) / "outbox")
+    """The place of the outbox in the user's state directory, e.g. `~/.local/state/otel-kafka-exporter/outbox`.
+
+    Without a home directory (no `HOME` and no passwd entry, or `/`, as for a container's arbitrary user) it is
+    `/var/tmp/otel-kafka-exporter-<user ID>`. Never raises: who has no outbox needs no such place either.
+    """
+    try:
+        path = platformdirs.user_state_path("otel-kafka-exporter", appauthor=False)
+        if path.parents[2] != Path("/") or "XDG_STATE_HOME" in os.environ or os.geteuid() == 0:
+            return str(path / "outbox")
+    except (RuntimeError, KeyError, OSError, IndexError):
+        pass
+    return f"/var/tmp/otel-kafka-exporter-{os.geteuid()}"  # noqa: S108 - another user's there is not trusted
 
 
 def directory(value: Any) -> str:
     """The path of a directory; it is made when it is needed."""
     if not isinstance(value, (str, os.PathLike)) or "\0" in os.fspath(value):
         raise ValueError("the path of a directory")
-    return str(Path(value).expanduser().absolute())
+    try:
+        return str(Path(value).expanduser().absolute())
+    except (RuntimeError, OSError):  # no home directory; a relative path in a directory that was removed
+        raise ValueError("the path of a directory from / on, where no home or current directory is known") from None
 
 
 def tenant(value: Any) -> str:

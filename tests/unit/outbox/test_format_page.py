@@ -163,14 +163,15 @@ class Reader:
         while offset < limit:
             row = self.row_at(content, offset, limit, salt)
             if row is not None:
-                valid = row.right or row.state == done
+                payload = range(offset + 8, row.next_offset, 8) if row.state == done and not row.right else range(0)
+                within = self.first_right(content, payload, limit, salt)
+                valid = row.right or (row.state == done and within is None)
                 if valid:
                     yield offset, row
                 self.damaged += not valid
-                offset = row.next_offset
+                offset = row.next_offset if within is None else within
                 continue
-            places = range(offset + 8, limit, 8)
-            behind = next((at for at in places if (row := self.row_at(content, at, limit, salt)) and row.right), None)
+            behind = self.first_right(content, range(offset + 8, limit, 8), limit, salt)
             state = content[offset + self.row.at("state").start :][:1]
             valid = state == bytes([done]) or (behind is None and state in (b"", bytes([not_committed])))
             self.damaged += not valid
@@ -179,6 +180,9 @@ class Reader:
             offset = behind
         if len(content) < size and valid and content[offset : offset + 1] != b"\0":
             self.damaged += 1
+
+    def first_right(self, content: bytes | bytearray, places: range, limit: int, salt: int) -> int | None:
+        return next((at for at in places if (row := self.row_at(content, at, limit, salt)) and row.right), None)
 
     def read_header(self, content: bytes | bytearray) -> tuple[int, int]:
         """The size and the salt."""
@@ -351,12 +355,15 @@ def test_damage_is_judged_alike(
 ) -> None:
     """Of a file with bytes changed, zeroed, cut off or added, the page's reader gets the rows and the losses we do."""
     path = tmp_path_factory.mktemp("damage") / "a"
+    foreign = written(path, (DONE,) * 5)
     content = bytearray(written(path, tuple(states)))
     header, end = Reader(PAGE).header.end(), 300  # the rows end before that
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(header, end))
         size = data.draw(st.integers(1, 64))
-        content[at : at + size] = data.draw(st.sampled_from([bytes(size), bytes([content[at] ^ 1 << size % 8])]))
+        other = data.draw(st.integers(header, end)) & ~7
+        damage = [bytes(size), bytes([content[at] ^ 1 << size % 8]), content[other : other + size], foreign[at:][:size]]
+        content[at : at + size] = data.draw(st.sampled_from(damage))
         content = content[:BYTES].ljust(BYTES, b"\0")
     if data.draw(st.booleans()):
         del content[data.draw(st.integers(header, end)) :]

@@ -109,9 +109,7 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path, directory: str) -> None
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at-all")
     outbox = make_outbox(tmp_path / directory)
-    with pytest.raises(
-        OutboxError, match=r"expected a directory that can be written to, got .*; set outbox_dir"
-    ) as caught:
+    with pytest.raises(OutboxError, match=r"expected a directory.*, got .*; set outbox_dir") as caught:
         outbox.append(AUDIT, b"row")
     assert caught.value.reason == "outbox_unavailable"
     assert adopt(outbox) == {}

@@ -40,6 +40,7 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "outbox": (False, "true"),
         "outbox_dir": ("/a", "/b"),
         "outbox_max_bytes": (2 << 20, str(3 << 20)),
+        "outbox_required": (True, "false"),
         "durable": (("security",), "all"),
         "durability": ("power", "process"),
         "direct": (True, "false"),

@@ -1,0 +1,60 @@
+"""Descriptors that are closed only while they are ours: a daemon may close all there are, and reuse their numbers."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+#: Maps whose own descriptor is somebody else's by now. Closing them, or forgetting them, would close that one.
+_kept: list[mmap.mmap] = []
+
+
+class Descriptor:
+    """A descriptor of a file.
+
+    Attributes:
+        number: as the system calls take it.
+        identity: which file it is of.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.identity = _identity(number)
+
+    def intact(self) -> bool:
+        """Whether it is still open, and of the same file."""
+        try:
+            return _identity(self.number) == self.identity
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close it, unless somebody has done so. Never raises."""
+        if self.intact():
+            os.close(self.number)
+
+
+def _identity(number: int) -> tuple[int, int]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
+
+
+def map_file(number: int, size: int) -> mmap.mmap:
+    """A map of a file; from Python 3.13 on without a descriptor of its own."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(number, size, trackfd=False)
+    return mmap.mmap(number, size)
+
+
+def close_map(memory: mmap.mmap, size: int) -> None:
+    """Close a map of a file of that size; before Python 3.13 not if its descriptor seems to be another file's."""
+    if sys.version_info < (3, 13):
+        try:
+            is_ours = memory.size() == size
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            _kept.append(memory)
+            return
+    memory.close()
