@@ -32,9 +32,10 @@ from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
 from .lateness import LONGEST_LOOK, Lateness
 from .recovery import Recovery
+from .rest import SETTLED_BY_OPERATOR
 from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
 from .sending import Sending
-from .state import SETTLED_BY_OPERATOR, DeliveryState
+from .state import DeliveryState
 
 #: How long those that wait for room may take at a shutdown to find their place in the outbox.
 _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005

@@ -1,0 +1,198 @@
+"""Records at rest: in the outbox, among the dead letters, or dropped; and the counts of all.
+
+Each step takes a record out of one count and puts it into another, together with what it means for the outbox, for a
+batch whose caller waits, and for whoever waits for a receipt. What is in flight is `state`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
+from otel_kafka_exporter.process import Flag, Outcome, RLock, note
+from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
+
+from . import receipts
+from .accounting import Ledger
+from .entry import Entry
+from .lane import Lane
+from .steps import COUNTED_AS, TABLE, Event, State
+
+#: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
+SETTLED_BY_OPERATOR = "settled_by_operator"
+
+
+class RestState:
+    """The records that are at rest, and the lanes. Methods expect `lock` to be held, unless they say otherwise.
+
+    Args:
+        make_outbox: makes where records are kept, given what is to be told of losses; None when they are not kept.
+        durable: the categories whose records are in the outbox before they are on their way.
+        partition_of: tells a key's partition, given how many there are; None where nothing does.
+    """
+
+    def __init__(
+        self,
+        make_outbox: Callable[[OnLoss], Outbox] | None,
+        durable: Collection[Category],
+        partition_of: Callable[[bytes, int], int] | None = None,
+    ) -> None:
+        self.lock = RLock()  # a signal handler may log while its own thread is in here
+        self.outbox = make_outbox(self._lost) if make_outbox is not None else None
+        self.ledger = Ledger()
+        self.lanes = {
+            category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
+            for category in CATEGORIES
+        }
+        #: Set when something has failed and somebody has to decide.
+        self.attention = Flag()
+
+    def _step(self, entry: Entry, event: Event) -> None:
+        before = entry.state
+        after = TABLE[before, event]
+        counts, old, new = self.ledger.counts, COUNTED_AS[before], COUNTED_AS[after]
+        # No call from here on, at which Ctrl-C could come in between.
+        entry.state = after
+        counts[old] -= 1
+        counts[new] += 1
+
+    def keep(
+        self, lane: Lane, entry: Entry, reason: str, *, row: bytes | None = None, front: Front | None = None
+    ) -> None:
+        """An entry that is at hand waits in the outbox; without one, or without room in it, it is dropped.
+
+        Args:
+            lane: its lane.
+            entry: it.
+            reason: why it was not delivered.
+            row: it as a row, where that is there already.
+            front: the place before everything that waits; where it is already, or behind everything, unless given.
+        """
+        lost = reason if self.outbox is None else self.try_to_keep(lane, entry, row, front)
+        if lost:
+            self.drop(entry, lost)
+
+    def try_to_keep(self, lane: Lane, entry: Entry, row: bytes | None = None, front: Front | None = None) -> str:
+        """As `keep`, but an entry that cannot be kept stays at hand; why it cannot, or nothing."""
+        if self.outbox is None:
+            return "outbox_unavailable"
+        before = entry.place
+        if before is not None and front is None and self.outbox.exists(before):
+            self.outbox.set_state(before, WAITING)
+            lane.cursor = None
+        else:
+            row = row or encode_row(entry.record, "", time.time_ns())
+            try:
+                # It waits from the moment on that it is known where: Ctrl-C may come in between.
+                entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
+            except OutboxError as error:
+                note(error.reason, "the outbox cannot keep log records: %s", error)
+                if before is None or not self.outbox.exists(before):
+                    return error.reason
+                entry.place = before  # it stays there: better out of order than lost
+                self.outbox.set_state(before, WAITING)
+            else:
+                self.outbox.set_state(entry.place, WAITING)
+                if before is not None:
+                    self.outbox.set_state(before, DONE)
+            lane.cursor = None if front else lane.cursor
+        if entry.place is not None:
+            lane.backlog.add(entry.place, entry.record.key)
+        self._step(entry, Event.KEPT)
+        self._settle(entry, Outcome.SPOOLED)
+        self.attention.set()
+        return ""
+
+    def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
+        """An entry that is at hand is kept with the reason why no broker takes it."""
+        lost = self._keep_letter(lane, entry.record, reason)
+        if lost:
+            self.drop(entry, lost)
+            return
+        self._leave_outbox(entry)
+        self._step(entry, Event.REFUSED)
+        self._tell_waiter(entry.record.event_id, Outcome.DEAD_LETTERED, reason)
+        self._settle(entry, Outcome.DEAD_LETTERED)
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """An entry that is at hand is gone, for this reason."""
+        self._leave_outbox(entry)
+        before = entry.state
+        dropped = self.ledger.dropped[reason] + 1
+        # As in `_step`.
+        entry.state = TABLE[before, Event.LOST]
+        self.ledger.counts[COUNTED_AS[before]] -= 1
+        self.ledger.dropped[reason] = dropped
+        self._tell_waiter(entry.record.event_id, Outcome.DROPPED, reason)
+        self._settle(entry, Outcome.DROPPED)
+
+    def sync(self, entry: Entry) -> None:
+        """Wait until an entry's row is on the disk. Must not be called with the lock held."""
+        if self.outbox is not None and entry.place is not None:
+            try:
+                self.outbox.sync(entry.place)
+            except OutboxError as error:
+                note(error.reason, "the outbox cannot be written to the disk: %s", error)
+
+    def _tell_waiter(self, event_id: str, outcome: Outcome, reason: str) -> None:
+        if event_id and receipts.waiting:
+            receipts.failed(event_id, outcome, reason)
+
+    def _lost(self, stream: Stream, rows: int, reason: str) -> None:
+        """The outbox lost rows that waited in it: evicted, or damaged on disk. It calls this within a call to it."""
+        self.lanes[stream.category].backlog.forget_empty()
+        if reason == "outbox_damaged":  # found in what a dead process left, which was not counted here yet
+            self.ledger.lose(reason, rows)
+        else:
+            if rows:
+                self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
+            for entry in self.lanes[stream.category].with_client():
+                if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
+                    self._step(entry, Event.EVICTED)  # librdkafka has it still
+
+    def adopted(self, stream: Stream, rows: int) -> None:
+        """The outbox of a process that is dead is this one's now."""
+        self.ledger.enter(State.DEAD_LETTERED if stream.dead else State.WAITING, rows)
+        if not stream.dead:
+            self.lanes[stream.category].cursor = None  # they go before what was there
+            self.attention.set()
+
+    def settled_by_others(self, stream: Stream, rows: int) -> None:
+        """An operator has deleted rows of the outbox, or delivered dead letters."""
+        self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, SETTLED_BY_OPERATOR, rows)
+        if not stream.dead:
+            self.lanes[stream.category].backlog.forget_empty()
+
+    def damaged(self, lane: Lane, place: Place, error: ValueError) -> None:
+        """A row of the outbox turned out to be unreadable when it was to be delivered."""
+        note("outbox_damaged", "a record in the outbox is damaged and cannot be delivered: %s", error)
+        if self.outbox is not None:
+            self.outbox.set_state(place, DONE)
+        lane.backlog.forget_empty()  # nobody knows which key it had
+        self.ledger.leave(State.WAITING, "outbox_damaged", 1)
+
+    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> str:
+        """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
+        if self.outbox is None:
+            return reason
+        try:
+            self.outbox.append(lane.dead, encode_row(record, reason, time.time_ns()), WAITING)
+        except OutboxError as error:
+            note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
+            return error.reason
+        return ""
+
+    def _leave_outbox(self, entry: Entry) -> None:
+        if entry.place is None or self.outbox is None:
+            return
+        self.outbox.set_state(entry.place, DONE)
+
+    @staticmethod
+    def _settle(entry: Entry, outcome: Outcome) -> None:
+        if entry.settled:
+            return
+        entry.settled = True
+        if entry.batch is not None:
+            entry.batch.settle(outcome)
