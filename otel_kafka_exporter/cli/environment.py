@@ -11,9 +11,20 @@ from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.settings import Settings, variable
 
 
-def exporter_settings() -> Settings:
-    """The settings that an exporter in this environment would have; a wrong one is wrong usage."""
-    return _load({}, None)
+def exporter_settings(bootstrap_servers: str | None = None) -> Settings:
+    """The settings that an exporter in this environment would have; a wrong one is wrong usage.
+
+    Args:
+        bootstrap_servers: instead of the environment's.
+    """
+    return _load({"bootstrap_servers": bootstrap_servers}, None)
+
+
+def tenant() -> str:
+    """The tenant of such an exporter's records that name none."""
+    return _load(
+        {"bootstrap_servers": "localhost:9092", "tenant_id": os.environ.get(variable("tenant_id"))}, {}
+    ).tenant_id
 
 
 def outbox_directory() -> Path:
