@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import delivery_of, producer_of, registry_of
 from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, stored_outboxes
-from otel_kafka_exporter.records import decode, encode_json
 
 from .environment import exporter_settings, outbox_directory
+from .tail import Shown, Tally, show_outbox, shown_options
 
-_SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
 _FRAME_SECONDS = 5.0
@@ -90,38 +87,13 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
 @outbox.command("list")
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
 @click.option("--limit", default=100, show_default=True, help="Show so many.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document a line, with the whole value.")
-def list_(*, dead_letters: bool, limit: int, as_json: bool) -> int:
-    """What is in the outboxes, oldest first within each file."""
-    for at, each in enumerate(_rows(outbox_directory(), dead_letters=dead_letters)):
-        if at == limit:
-            click.echo(f"... more; --limit {limit}", err=True)
-            break
-        record = each.row.record
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.row.nanoseconds / 1e9)),
-            "stream": str(each.stream),
-            "topic": record.topic,
-            "key": None if record.key is None else record.key.decode(errors="replace"),
-            "event_id": record.event_id,
-            "reason": each.row.reason,
-            "value": _text(record.value),
-        }
-        if as_json:
-            click.echo(json.dumps(line))
-        else:
-            value = str(line.pop("value"))
-            shown = value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}..."
-            click.echo("  ".join([*(str(part) for part in line.values() if part), shown]))
+@shown_options
+def list_(*, shown: Shown, dead_letters: bool, limit: int) -> int:
+    """What is in the outboxes, oldest first, with the filters and the looks of `otel-kafka tail`."""
+    left = show_outbox(shown, Tally(), dead=dead_letters, limit=limit)
+    if left:
+        click.echo(f"... {left:,} more; --limit {limit}", err=True)
     return 0
-
-
-def _text(value: bytes) -> str:
-    """A value as it stands, or as JSON where it is Protobuf."""
-    if value[:1] == b"\n":
-        with suppress(DecodeError):
-            return encode_json(decode(value)).decode()
-    return value.decode(errors="replace")
 
 
 @outbox.command(epilog="Exit codes: 0 nothing is left, 1 something is.")

@@ -7,6 +7,5 @@ The command is in `command`; records come by `reading`, are chosen by `selection
 from .command import show_outbox, tail
 from .options import Shown, shown_options
 from .scanning import Tally
-from .stretch import Stretch
 
-__all__ = ["Shown", "Stretch", "Tally", "show_outbox", "shown_options", "tail"]
+__all__ = ["Shown", "Tally", "show_outbox", "shown_options", "tail"]

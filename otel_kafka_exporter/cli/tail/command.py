@@ -110,7 +110,10 @@ def _ending(tally: Tally) -> Iterator[list[int]]:
         yield code
     except ReaderError as error:
         _say(str(error))
-        code[0] = _NOT_RUN if error.at_start else _FAILED
+        if error.at_start:
+            code[0] = _NOT_RUN
+            return
+        code[0] = _FAILED
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             click.echo("", err=True)  # behind the terminal's ^C
@@ -122,18 +125,28 @@ def _ending(tally: Tally) -> Iterator[list[int]]:
     click.echo(tally.line(), err=True)
 
 
-def show_outbox(shown: Shown, tally: Tally, what: Stretch, *, dead: bool | None = None) -> None:
+def show_outbox(
+    shown: Shown, tally: Tally, what: Stretch | None = None, *, dead: bool | None = None, limit: int | None = None
+) -> int:
     """Show what is in the outboxes of this environment, by time.
 
     Args:
         shown: which, and how.
         tally: counts them.
-        what: of which time, or how many.
+        what: of which time, or the last how many; all unless given.
         dead: as of `stored_records`.
+        limit: show the first so many.
+
+    Returns:
+        How many were left out by the limit.
     """
+    what = what or Stretch()
     scan = Scan(Selection(shown.filters.expression()), tally, what.since or 0, _or_end(what.until))
     found = sorted(scan.picked(stored_records(outbox_directory(), dead=dead)), key=lambda record: record.time)
-    Showing(shown.output, tally, dedupe=shown.dedupe).records(found[-what.last :] if what.last else found)
+    if what.last is not None:
+        found = found[-what.last :]
+    Showing(shown.output, tally, dedupe=shown.dedupe).records(found[:limit])
+    return 0 if limit is None else max(0, len(found) - limit)
 
 
 class _Session:

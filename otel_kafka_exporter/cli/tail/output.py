@@ -100,6 +100,7 @@ def as_json(record: Record, *, late: bool = False, duplicate: bool = False) -> s
         "headers": {name: _text(value) for name, value in record.headers.items()},
         "envelope": None if record.envelope is None else orjson.Fragment(encode_json(record.envelope)),
         "error": record.problem or None,
+        "value": (record.value or b"").decode(errors="replace") if record.problem else None,
         "late": late,
         "duplicate": duplicate,
         "outbox": None if record.outbox is None else {**record.outbox._asdict(), "row": record.offset},

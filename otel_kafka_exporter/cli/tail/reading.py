@@ -31,6 +31,7 @@ _READING: dict[str, Any] = {
     "allow.auto.create.topics": False,
     "fetch.wait.max.ms": 100,
     "fetch.error.backoff.ms": 100,
+    "fetch.queue.backoff.ms": 10,  # of a full queue; the default is a second, in which nothing is fetched
     "queued.max.messages.kbytes": 32_768,
     "reconnect.backoff.max.ms": 1_000,
     "log_level": 0,  # what it would write to stderr comes to error_cb too
@@ -87,6 +88,7 @@ class Reader:
         self._say = say
         self._problem = ""
         self._away = False
+        self._is_reading = False
         self._heard = time.monotonic()
         self._consumer = Consumer({**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._on_error})
 
@@ -147,6 +149,7 @@ class Reader:
         """Read these partitions, and no others, from these offsets."""
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
         self._heard = time.monotonic()
+        self._is_reading = True
 
     def add(self, starts: Mapping[Place, int]) -> None:
         """Read these partitions too."""
@@ -235,7 +238,7 @@ class Reader:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
             if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
                 self._problem = _STATE.sub("", error.str())
-        elif not self._away:
+        elif self._is_reading and not self._away:
             self._away = True
             self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")
 

@@ -24,7 +24,7 @@ _DIM, _BAD, _MARKED, _BOLD = "2", "33", "7", "1"
 _KIND, _SERVICE, _CORRELATION = 8, 12, 8
 _WIDE, _MEDIUM = 100, 60  # columns of a terminal, below which columns of ours give way
 _LEAST_PAIRS = 24
-_CUT_VALUE = 60
+_CUT_VALUE, _CUT_DEAD_LETTER = 60, 300
 
 Run = tuple[str, str]  # a text, and the SGR parameters of its style
 
@@ -145,7 +145,10 @@ class Renderer:
         """What the record says, in one line, and what goes below it."""
         envelope = record.envelope
         if envelope is None:
-            return [(visible(f"{record.place}: {record.problem}"), _BAD)], []
+            # A dead letter that never became an envelope has its reason beside it; elsewhere the problem is news.
+            dead = record.outbox is not None and record.outbox.reason
+            said = cut(visible(_value(record)), _CUT_DEAD_LETTER) if dead else f"{record.place}: {record.problem}"
+            return [(visible(said), _BAD)], []
         payload = envelope.payload
         category = category_of(envelope.event_type)
         if category == "application":
@@ -226,8 +229,9 @@ class Renderer:
         yield from more
 
     def _expanded(self, record: Record) -> Iterator[tuple[str, str]]:
-        """The envelope's parts, each with its name."""
+        """The envelope's parts, each with its name; what is none in whole."""
         if record.envelope is None:
+            yield "value", visible(_value(record))
             return
         payload = record.envelope.payload
         # What stands in both, or on the line already, is not said again.
@@ -293,6 +297,10 @@ def elapsed(seconds: float) -> str:
     if minutes < 60:  # noqa: PLR2004 - an hour
         return f"{sign}{minutes}:{milliseconds / 1000:06.3f}"
     return f"{sign}{minutes // 60}:{minutes % 60:02}:{milliseconds // 1000:02}"
+
+
+def _value(record: Record) -> str:
+    return (record.value or b"").decode(errors="replace")
 
 
 def _offset(moment: datetime) -> str:

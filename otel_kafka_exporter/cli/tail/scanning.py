@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from confluent_kafka import Message
 
@@ -57,9 +57,9 @@ class Scan:
         self._since = since
         self._until = until
 
-    def picked(self, records: Iterable[Record]) -> list[Record]:
+    def picked(self, records: Iterable[Record]) -> Iterator[Record]:
         """Those of some records."""
-        return [record for record in records if self._is_of_the_time(record.milliseconds) and self._is_picked(record)]
+        return (record for record in records if self._is_of_the_time(record.milliseconds) and self._is_picked(record))
 
     def take(self, messages: Iterable[Message], limits: Mapping[Place, int]) -> tuple[list[Record], Reached]:
         """The records of some messages that are shown.
