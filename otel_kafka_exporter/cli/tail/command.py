@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import click
 from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.cli.connection import connection_properties
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
-from otel_kafka_exporter.records import CATEGORIES, Category, event_type
+from otel_kafka_exporter.records import CATEGORIES, event_type
 from otel_kafka_exporter.settings import Settings
 
 from .history import around, by_time, last
@@ -159,18 +160,19 @@ class _Session:
         except SettingsError as error:
             raise click.UsageError(str(error)) from None
         self._what = what
-        self._selection = Selection(shown.filters.expression())
-        self._scan = Scan(self._selection, tally, what.since or 0, _or_end(what.until))
         self._showing = Showing(shown.output, tally, dedupe=shown.dedupe)
-        self._names: dict[Category, str] = {
-            category: settings.topic_prefix + event_type(settings.namespace, category) for category in CATEGORIES
-        }
+        names = {category: settings.topic_prefix + event_type(settings.namespace, category) for category in CATEGORIES}
+        selection = Selection(shown.filters.expression())
+        if what.at is None:
+            categories, selection = selection.by_topic(names)
+            self._topics = [names[each] for each in categories]
+        self._scan = Scan(selection, tally, what.since or 0, _or_end(what.until))
 
     def run(self) -> int:
-        with Reader(self._settings.bootstrap_servers, self._connection, _say) as reader:
+        with _rare_collections(), Reader(self._settings.bootstrap_servers, self._connection, _say) as reader:
             if self._what.at is not None:
                 return self._around(reader, self._what.at)
-            topics = [self._names[each] for each in self._selection.categories(self._names)]
+            topics = self._topics
             found = reader.topics()
             there = [topic for topic in topics if topic in found]
             for topic in topics:
@@ -231,6 +233,17 @@ class _Session:
         alike = sorted(topic for topic in there if any(topic.endswith(f".logging.{each}.v1") for each in CATEGORIES))
         if alike:
             _say(f"there are {', '.join(alike)}: set OTEL_EXPORTER_KAFKA_TOPIC_PREFIX or OTEL_EXPORTER_KAFKA_NAMESPACE")
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Records are no cycles, and there are thousands at a time: looking for garbage among them costs a third of all."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _or_end(until: int | None) -> float:

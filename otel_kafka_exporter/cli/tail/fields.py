@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from otel_kafka_exporter.records import Category, OnexEnvelopeV1
@@ -77,8 +77,10 @@ def lookup(value: Any, parts: Sequence[str]) -> Any:
     """What is at a path in nested objects, whose keys may have dots themselves: `a.b` is `a.b` or `b` in `a`."""
     if not parts:
         return value
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return MISSING
+    if len(parts) == 1:
+        return value.get(parts[0], MISSING)
     for count in range(len(parts), 0, -1):
         key = ".".join(parts[:count])
         if key in value and (found := lookup(value[key], parts[count:])) is not MISSING:
@@ -139,8 +141,11 @@ def _of_payload(name: str, categories: Sequence[Category], *, keys: Sequence[str
 
 
 def _nested(first: str, parts: Sequence[str]) -> Field:
-    path = [first, *parts] if first == "context" else parts
-    return Field(".".join((first, *parts)), lambda record: lookup(_envelope(record).payload, path), _unknown)
+    def of(record: Record) -> Any:
+        payload = _envelope(record).payload
+        return lookup(payload["context"] if first == "context" else payload, parts)
+
+    return Field(".".join((first, *parts)), of, _unknown)
 
 
 def _header(name: str) -> Field:
@@ -183,7 +188,7 @@ def _fields() -> dict[str, Field]:
         _of_payload("outcome", _EVENTS, keys=("outcome", "decision"), word=True),
         _of_payload("user_id", ("security",)),
         _of_payload("decision", ("security",), word=True),
-        Field("context", lambda record: lookup(_envelope(record).payload, ["context"]), _unknown),
+        Field("context", lambda record: _envelope(record).payload["context"], _unknown),
         Field("topic", lambda record: record.topic, lambda record: record.topic),
         Field("partition", lambda record: record.partition, lambda record: record.partition),
         Field("offset", lambda record: record.offset, lambda record: record.offset),

@@ -100,13 +100,18 @@ class Ordering:
             now: the monotonic clock, in seconds.
         """
         if self._progress:
-            upto = min(self._progress.values()) - SLACK_MILLISECONDS
-            # One partition that holds all others up for long, and too many wait: order gives way to memory.
-            while self._heap and (self._heap[0][0][0] <= upto or self._bytes > 2 * MAX_BYTES):
-                yield self._pop()
+            yield from self._passed_by_all(min(self._progress.values()))
             return
         # With one that has waited for long enough come all that are before it.
         while self._arrivals and self._arrivals[0][0] <= now - WINDOW_SECONDS:
+            yield self._pop()
+
+    def _passed_by_all(self, upto: float) -> Iterator[Ordered]:
+        # Where too many wait, memory goes before order: first without the slack, then whatever the others may bring.
+        while self._heap:
+            slack = 0 if self.is_full else SLACK_MILLISECONDS
+            if self._heap[0][0][0] > upto - slack and self._bytes <= 2 * MAX_BYTES:
+                return
             yield self._pop()
 
     def rest(self) -> Iterator[Ordered]:

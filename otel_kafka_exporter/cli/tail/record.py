@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Message
@@ -89,7 +90,9 @@ class Record:
         """Decode the value; whether there is an envelope in it."""
         if self.envelope is None and not self.problem:
             try:
-                self.envelope = decode(self.value, self.pairs)
+                # Whoever spells it otherwise has all headers looked through.
+                kind = self.headers.get("content-type")
+                self.envelope = decode(self.value, self.pairs if kind is None else {"content-type": kind})
             except DecodeError as error:
                 self.problem = str(error)
         return self.envelope is not None
@@ -135,8 +138,8 @@ def of_row(stored: StoredRow) -> Record:
 
 
 def category_of(event_type: str) -> Category:
-    """The category that an envelope's event type names."""
-    return next(name for name in CATEGORIES if event_type.endswith(f".logging.{name}.v1"))
+    """The category that an envelope's event type names, of which `decode` has seen to it that there is one."""
+    return _category(event_type) or "application"
 
 
 def as_bytes(given: str | bytes | None) -> bytes | None:
@@ -144,17 +147,7 @@ def as_bytes(given: str | bytes | None) -> bytes | None:
     return given.encode() if isinstance(given, str) else given
 
 
-_known: dict[str | bytes | None, Category | None] = {}
-_KNOWN_EVENT_TYPES = 256
-
-
+@lru_cache(maxsize=256)
 def _category(event_type: str | bytes | None) -> Category | None:
-    try:
-        return _known[event_type]
-    except KeyError:
-        pass
     text = event_type.decode(errors="replace") if isinstance(event_type, bytes) else event_type or ""
-    found = next((name for name in CATEGORIES if text.endswith(f".logging.{name}.v1")), None)
-    if len(_known) < _KNOWN_EVENT_TYPES:  # what comes from a topic has no bound
-        _known[event_type] = found
-    return found
+    return next((name for name in CATEGORIES if text.endswith(f".logging.{name}.v1")), None)

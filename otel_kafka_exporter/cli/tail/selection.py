@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from otel_kafka_exporter.records import CATEGORIES, Category
+from otel_kafka_exporter.records import Category
 
 from . import matching
-from .expression import Comparison, Expression, Found, Match, Not, all_of, any_of
+from .expression import And, Comparison, Expression, Found, Match, Not, all_of, any_of
 from .fields import field, of_category
 from .record import Record
 
@@ -91,12 +91,16 @@ class Selection:
         self._whole = None if expression is None else matching.whole(expression)
         self._needles = [] if expression is None else matching.needles_of(expression)
 
-    def categories(self, topics: dict[Category, str]) -> list[Category]:
-        """The categories that may have such records."""
+    def by_topic(self, topics: Mapping[Category, str]) -> tuple[list[Category], Selection]:
+        """The categories whose topics may have such records, and what is left to decide about these."""
+        stubs = {category: of_category(category, topic) for category, topic in topics.items()}
+        if self._early is None or self._expression is None:
+            return list(stubs), self
         early = self._early
-        if early is None:
-            return list(CATEGORIES)
-        return [each for each in CATEGORIES if early(of_category(each, topics[each])) is not False]
+        wanted = [category for category, stub in stubs.items() if early(stub) is not False]
+        parts = list(self._expression.parts) if isinstance(self._expression, And) else [self._expression]
+        left = [part for part in parts if not all(matching.early(part)(stubs[each]) is True for each in wanted)]
+        return wanted, Selection(all_of(left))
 
     def decide(self, record: Record) -> Verdict:
         """What becomes of a record; one that is shown is decoded."""
