@@ -98,7 +98,7 @@ class Renderer:
                 yield self._line([(part, _DIM)], dim=dim)
         if self._view.expand:
             for name, text in self._expanded(record):
-                for part in self._fitted(text, f"{indent}{name}: "):
+                for part in self._fitted(f"{name}: {text}", indent):
                     yield self._line([(part, _DIM)], dim=dim)
 
     def _moment(self, record: Record) -> datetime:
@@ -257,8 +257,8 @@ class Renderer:
             yield indent + text
             return
         room = max(8, self._view.width - len(indent))
-        for number, part in enumerate(wrapped(text, room, room)):
-            yield (" " * len(indent) if number else indent) + part
+        for part in wrapped(text, room, room):
+            yield indent + part
 
     def _line(self, runs: Iterable[Run], *, dim: bool) -> str:
         if not self._view.color:
