@@ -61,7 +61,9 @@ class Scan:
         """Those of some records."""
         return (record for record in records if self._is_of_the_time(record.milliseconds) and self._is_picked(record))
 
-    def take(self, messages: Iterable[Message], limits: Mapping[Place, int]) -> tuple[list[Record], Reached]:
+    def take(
+        self, messages: Iterable[Message], limits: Mapping[Place, float]
+    ) -> tuple[list[Record], Reached, set[Place]]:
         """The records of some messages that are shown.
 
         Args:
@@ -69,22 +71,28 @@ class Scan:
             limits: offsets; what is there or behind, and what is of a partition without one, is passed over.
 
         Returns:
-            The records, and how far each partition has come: offset and Unix milliseconds.
+            The records, how far each partition has come (offset, and the latest time in Unix milliseconds), and which
+            of them have come to their limits.
         """
         found: list[Record] = []
         reached: Reached = {}
+        beyond: set[Place] = set()
         since, until, is_picked = self._since, self._until, self._is_picked
         for message in messages:
             # A consumer's message has all of these; the types know it as a producer's too.
             place: Place = (message.topic(), message.partition())  # type: ignore[assignment]
             offset: int = message.offset()  # type: ignore[assignment]
+            if offset >= limits.get(place, -1):
+                beyond.add(place)
+                continue
             milliseconds = message.timestamp()[1]
-            reached[place] = (offset, milliseconds)
-            if offset < limits.get(place, -1) and since <= milliseconds < until:
+            before = reached.get(place)
+            reached[place] = (offset, milliseconds if before is None else max(milliseconds, before[1]))
+            if since <= milliseconds < until:
                 record = of_message(message)
                 if is_picked(record):
                     found.append(record)
-        return found, reached
+        return found, reached, beyond
 
     def _is_of_the_time(self, milliseconds: int) -> bool:
         return self._since <= milliseconds < self._until
@@ -143,16 +151,15 @@ class Course:
             ReaderError: they cannot be read.
         """
         batch = self._reader.read(seconds)
-        found, reached = self._scan.take(batch.messages, self._limits)  # type: ignore[arg-type]  # no offset is inf
-        arrived = [place for place in batch.reached if place in self.pending]
+        found, reached, beyond = self._scan.take(batch.messages, self._limits)
         for place, (offset, milliseconds) in reached.items():
             end = self.pending.get(place)
-            if end is None:
-                continue
-            passed(place, milliseconds)
-            # By offset and not by count: in between, transactions and compaction leave gaps.
-            if offset + 1 >= end and place not in arrived:
-                arrived.append(place)
+            if end is not None:
+                passed(place, milliseconds)
+                if offset + 1 >= end:
+                    beyond.add(place)
+        # By offset and not by count: in between, transactions and compaction leave gaps.
+        arrived = [place for place in self.pending if place in beyond or place in batch.reached]
         for place in arrived:
             del self.pending[place]
         if arrived and not self._beyond:
