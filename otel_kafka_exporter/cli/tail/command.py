@@ -177,7 +177,7 @@ class _Session:
             there = [topic for topic in topics if topic in found]
             for topic in topics:
                 if topic not in found:
-                    _say(f"topic {topic} does not exist" + (" yet" if self._what.follow else ""))
+                    _say(f"topic {topic} does not exist{' yet' if self._what.follow else ''}, or may not be read")
             if not there and topics:
                 self._hint(list(found))
                 if not self._what.follow:

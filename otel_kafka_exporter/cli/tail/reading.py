@@ -36,9 +36,11 @@ _READING: dict[str, Any] = {
     "reconnect.backoff.max.ms": 1_000,
     "log_level": 0,  # what it would write to stderr comes to error_cb too
 }
+# No use in trying again: no right, a wrong password, a certificate that is not trusted.
 _REFUSED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError._AUTHENTICATION,  # noqa: SLF001 - public, in spite of its spelling
+    KafkaError._SSL,  # noqa: SLF001 - as above
 )
 _T = TypeVar("_T")
 
@@ -89,6 +91,7 @@ class Reader:
         self._problem = ""
         self._away = False
         self._is_reading = False
+        self._is_refused = False
         self._heard = time.monotonic()
         self._consumer = Consumer({**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._on_error})
 
@@ -228,8 +231,10 @@ class Reader:
             except KafkaException as error:  # noqa: PERF203 - the loop is there for the error
                 self._consumer.poll(0)  # brings error_cb, which knows more
                 problem = error.args[0]
-                if problem.code() in _REFUSED or time.monotonic() > deadline:
-                    why = self._problem or problem.str()
+                why = self._problem or problem.str()
+                if self._is_refused or problem.code() in _REFUSED:
+                    raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
+                if time.monotonic() > deadline:
                     text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
                     raise ReaderError(text, at_start=True) from None
 
@@ -238,6 +243,7 @@ class Reader:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
             if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
                 self._problem = _STATE.sub("", error.str())
+                self._is_refused |= error.code() in _REFUSED
         elif self._is_reading and not self._away:
             self._away = True
             self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")

@@ -22,7 +22,7 @@ _OUTCOMES = {"success": "32", "allow": "32", "failure": "31", "deny": "31"}
 _SERVICES = ("36", "34", "35", "32", "33", "96", "94", "95", "92")
 _DIM, _BAD, _MARKED, _BOLD = "2", "33", "7", "1"
 _KIND, _SERVICE, _CORRELATION = 8, 12, 8
-_WIDE, _MEDIUM = 100, 60  # columns of a terminal, below which columns of ours give way
+_WIDE, _MEDIUM = 100, 72  # columns of a terminal, below which columns of ours give way
 _LEAST_PAIRS = 24
 _CUT_VALUE, _CUT_DEAD_LETTER = 60, 300
 

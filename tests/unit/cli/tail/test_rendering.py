@@ -114,15 +114,15 @@ def test_a_line_fits_the_terminal(message: str, context: dict[str, Any], width: 
         assert cell_len(plain) <= max(width, 20)
 
 
-@pytest.mark.parametrize("width", [40, 50, 60, 80, 99, 100, 200])
+@pytest.mark.parametrize("width", [40, 50, 71, 72, 80, 99, 100, 200])
 def test_on_a_narrow_terminal_columns_give_way_and_the_message_does_not(width: int) -> None:
-    """The message is wrapped and whole; columns are left out below 60, fractions and IDs below 100."""
+    """The message is wrapped and whole; columns are left out below 72, fractions and IDs below 100."""
     words = [f"word{number}" for number in range(30)]
     found = shown(record(message=" ".join(words), context={"k": "v" * 300}), width=width)
     text = " ".join(found)
     assert [word for word in re.findall(r"word\d+", text) if word in words] == words
     assert all(cell_len(line) <= width for line in found)
-    assert ("shop" in text) is (width >= 60)
+    assert ("shop" in text) is (width >= 72)
     assert (".000" in text) is (width >= 100)
     assert "…" in text
 
