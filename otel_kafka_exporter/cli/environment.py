@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from otel_kafka_exporter import SettingsError
-from otel_kafka_exporter.settings import Settings, variable
+from otel_kafka_exporter.settings import ORIGINAL_VARIABLES, Settings, variable
 
 
 def exporter_settings(bootstrap_servers: str | None = None) -> Settings:
@@ -22,9 +22,8 @@ def exporter_settings(bootstrap_servers: str | None = None) -> Settings:
 
 def tenant() -> str:
     """The tenant of such an exporter's records that name none."""
-    return _load(
-        {"bootstrap_servers": "localhost:9092", "tenant_id": os.environ.get(variable("tenant_id"))}, {}
-    ).tenant_id
+    given = {name: os.environ.get(name, "") for name in (variable("tenant_id"), ORIGINAL_VARIABLES["tenant_id"])}
+    return _load({"bootstrap_servers": "localhost:9092"}, given).tenant_id
 
 
 def outbox_directory() -> Path:

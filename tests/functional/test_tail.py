@@ -227,7 +227,7 @@ def test_partitions_that_are_ahead_wait(embedded_kafka: EmbeddedKafka, monkeypat
     [
         (
             ["-q", "levl>=WARN"],
-            ["expected a field, got 'levl'. Did you mean level?, at character 1", "  levl>=WARN\n  ^"],
+            ["at character 1: expected a field, got 'levl'. Did you mean level?", "  levl>=WARN\n  ^"],
         ),
         (["--since", "soon"], ["--since: expected a time such as 10m", "got 'soon'"]),
         (["--since", "1h", "--until", "2h"], ["--until: expected a time after --since, got 2h"]),

@@ -126,11 +126,10 @@ def test_a_topic_that_appears_is_followed_from_its_beginning(
         assert reader.topics() == {}
         put(embedded_kafka, [kafka_record(at=NOW + n) for n in range(3)], 0)
         scan = Scan(Selection(None), Tally())
-        enough = threading.Event()
-        for records in history.by_time(reader, scan, {}, [APPLICATION], enough.is_set):
+        for records in history.by_time(reader, scan, {}, [APPLICATION]):
             found.extend(each.record.place for each in records)
             if len(found) == 3:
-                enough.set()
+                break
     assert found == [f"{APPLICATION}/0/{offset}" for offset in range(3)]
     assert said == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
@@ -54,7 +54,7 @@ def tail(
     shown: Shown,
     since: str | None,
     until: str | None,
-    last: int | None,  # noqa: A002, RUF100 - the option's name
+    last: int | None,
     at: str | None,
     context: int | None,
     follow: bool | None,
@@ -91,39 +91,32 @@ def tail(
         )
     except StretchError as error:
         raise click.UsageError(str(error)) from None
+    if outbox and (what.follow or what.at is not None):
+        raise click.UsageError("--outbox: expected neither --follow nor --at beside it.")
     tally = Tally()
-    with _ending(tally) as code:
-        if outbox:
-            if what.follow or what.at is not None:
-                raise click.UsageError("--outbox: expected neither --follow nor --at beside it.")
-            show_outbox(shown, tally, what)
-        else:
-            settings = exporter_settings(bootstrap_servers)
-            code[0] = _Session(settings, shown, what, tally).run()
-    return code[0]
+    if outbox:
+        return _ended(tally, lambda: show_outbox(shown, tally, what))
+    return _ended(tally, _Session(exporter_settings(bootstrap_servers), shown, what, tally).run)
 
 
-@contextmanager
-def _ending(tally: Tally) -> Iterator[list[int]]:
-    """Says what was read, however it ends, and with which code; the caller's is the first of the list."""
-    code = [0]
+def _ended(tally: Tally, run: Callable[[], int]) -> int:
+    """Run to the end, whichever it is, say what was read until then, and return the exit code."""
     try:
-        yield code
+        code = run()
     except ReaderError as error:
         _say(str(error))
         if error.at_start:
-            code[0] = _NOT_RUN
-            return
-        code[0] = _FAILED
+            return _NOT_RUN
+        code = _FAILED
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             click.echo("", err=True)  # behind the terminal's ^C
-        code[0] = _INTERRUPTED
+        code = _INTERRUPTED
     except BrokenPipeError:
         silence_stdout()
-        code[0] = _PIPE
-        return
+        return _PIPE
     click.echo(tally.line(), err=True)
+    return code
 
 
 def show_outbox(
@@ -204,13 +197,10 @@ class _Session:
             begin = "" if what.since else " from now on"
             _say(f"following {len(topics)} topics at {self._settings.bootstrap_servers}{begin}; Ctrl-C ends it")
         follow = topics if what.follow else None
-        for records in by_time(reader, self._scan, ranges, follow, self._is_reader_gone):
+        for records in by_time(reader, self._scan, ranges, follow):
             self._showing.ordered(records)
-
-    def _is_reader_gone(self) -> bool:
-        if is_reader_gone():
-            raise BrokenPipeError
-        return False
+            if is_reader_gone():
+                raise BrokenPipeError
 
     def _around(self, reader: Reader, at: Position) -> int:
         found = reader.topics()

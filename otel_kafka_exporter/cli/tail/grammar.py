@@ -43,7 +43,7 @@ class ExpressionError(ValueError):
     def __init__(self, text: str, position: int, problem: str) -> None:
         # The mark stands under its character: one for one, and no other line's end than ours.
         said, line = ("".join(each if each.isprintable() else " " for each in part) for part in (problem, text))
-        super().__init__(f"{said}, at character {position + 1}\n  {line}\n  {' ' * position}^")
+        super().__init__(f"at character {position + 1}: {said}\n  {line}\n  {' ' * position}^")
         self.position = position
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .ordering import Ordered, Ordering, Place
 from .reading import Ends, Reader
 from .record import Record
-from .scanning import Course, Scan
+from .scanning import RangeReader, Scan
 
 _LOOK_SECONDS = 0.25
 _DISCOVERY_SECONDS = 5.0
@@ -22,27 +22,25 @@ def by_time(
     scan: Scan,
     ranges: Mapping[Place, tuple[int, int]],
     follow: Sequence[str] | None = None,
-    is_over: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Ordered]]:
-    """Read partitions to their ends, and what comes after that.
+    """Read partitions to their ends, and what comes after that, for as long as the caller goes on.
 
     Args:
         reader: reads.
         scan: picks records.
         ranges: by partition, where to begin, and where it ended at the start.
         follow: the topics whose new records follow; their new partitions are found. None to stop at the ends.
-        is_over: is asked now and then; true is the end.
 
     Yields:
         Records whose turn it is, and an empty list now and then.
     """
-    course = Course(reader, scan, ranges, beyond=follow is not None)
-    ordering = Ordering(course.pending)
+    source = RangeReader(reader, scan, ranges, beyond=follow is not None)
+    ordering = Ordering(source.pending)
     throttle = _Throttle(reader, ordering)
     known = set(ranges)
     look_at = time.monotonic() + _DISCOVERY_SECONDS
-    while (course.pending or follow is not None) and not is_over():
-        records, arrived = course.step(min(_LOOK_SECONDS, ordering.wait(time.monotonic())), ordering.passed)
+    while source.pending or follow is not None:
+        records, arrived = source.step(min(_LOOK_SECONDS, ordering.wait(time.monotonic())), ordering.passed)
         now = time.monotonic()
         for record in records:
             ordering.add(record, now)
@@ -55,7 +53,7 @@ def by_time(
             found = reader.look_for_topics()
             new = [(topic, each) for topic in follow for each in found.get(topic, ()) if (topic, each) not in known]
             if new:
-                course.go_on_with(dict.fromkeys(new, 0))  # where there was nothing, all is new
+                source.go_on_with(dict.fromkeys(new, 0))  # where there was nothing, all is new
                 known.update(new)
     yield list(ordering.rest())
 
@@ -99,9 +97,9 @@ def last(reader: Reader, scan: Scan, ranges: Mapping[Place, tuple[int, int]], co
         def passed(place: Place, milliseconds: int, newest: dict[Place, int] = newest) -> None:
             newest[place] = max(milliseconds, newest.get(place, 0))
 
-        course = Course(reader, scan, parts)
-        while course.pending:
-            for record in course.step(_LOOK_SECONDS, passed)[0]:
+        source = RangeReader(reader, scan, parts)
+        while source.pending:
+            for record in source.step(_LOOK_SECONDS, passed)[0]:
                 heapq.heappush(best, (record.time, next(numbers), record))
                 if len(best) > count:
                     heapq.heappop(best)
@@ -120,7 +118,7 @@ def around(reader: Reader, scan: Scan, place: Place, offset: int, ends: Ends, co
     """The record at an offset, and so many before and behind it, by offset."""
     found = []
     span = (max(ends.low, offset - context), min(ends.high, offset + context + 1))
-    course = Course(reader, scan, {place: span})
-    while course.pending:
-        found += course.step(_LOOK_SECONDS)[0]
+    source = RangeReader(reader, scan, {place: span})
+    while source.pending:
+        found += source.step(_LOOK_SECONDS)[0]
     return found

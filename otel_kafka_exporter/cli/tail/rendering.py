@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from .fields import MISSING, Field
 from .matching import text_of
 from .record import Record, category_of
+from .runs import Run, cut_runs, marked, wrapped_runs
 from .text import cut, lines, pad, visible, wrapped
 
 #: Of an exception, OpenTelemetry's names; the first is shown below the line.
@@ -20,13 +21,11 @@ STACK_TRACE = "exception.stacktrace"
 _COLORS = {"DEBUG": "2", "INFO": "32", "WARN": "33", "ERROR": "1;31", "audit": "36", "security": "35"}
 _OUTCOMES = {"success": "32", "allow": "32", "failure": "31", "deny": "31"}
 _SERVICES = ("36", "34", "35", "32", "33", "96", "94", "95", "92")
-_DIM, _BAD, _MARKED, _BOLD = "2", "33", "7", "1"
+_DIM, _BAD, _BOLD = "2", "33", "1"
 _KIND, _SERVICE, _CORRELATION = 8, 12, 8
 _WIDE, _MEDIUM = 100, 72  # columns of a terminal, below which columns of ours give way
 _LEAST_PAIRS = 24
 _CUT_VALUE, _CUT_DEAD_LETTER = 60, 300
-
-Run = tuple[str, str]  # a text, and the SGR parameters of its style
 
 
 class View(NamedTuple):
@@ -68,7 +67,6 @@ class Renderer:
         self._view = view
         self._day = ""
         self._start: float | None = None
-        self._clock: tuple[int, datetime] | None = None
 
     def resize(self, width: int) -> None:
         """The terminal has another width now."""
@@ -213,15 +211,15 @@ class Renderer:
         if indent > width // 2:
             indent = 2
         margin = _CORRELATION + 1 if correlation else 0
-        rows = _wrapped_runs(message, width - sum(cell_len(text) for text, _ in start) - margin, width - indent)
+        rows = wrapped_runs(message, width - sum(cell_len(text) for text, _ in start) - margin, width - indent)
         head, *more = [start + rows[0], *([(" " * indent, ""), *row] for row in rows[1:])]
         final = more[-1] if more else head
         room = width - sum(cell_len(text) for text, _ in final) - (0 if more else margin)
         whole = "  ".join(text for text, _ in pairs)
         if pairs and (cell_len(whole) + 2 <= room or room >= _LEAST_PAIRS):
-            final += [("  ", ""), *_cut_runs(pairs, room - 2)]
+            final += [("  ", ""), *cut_runs(pairs, room - 2)]
         elif pairs:
-            more.append([(" " * indent, ""), *_cut_runs(pairs, width - indent)])
+            more.append([(" " * indent, ""), *cut_runs(pairs, width - indent)])
         if correlation:
             gap = width - sum(cell_len(text) for text, _ in head) - _CORRELATION
             head += [(" " * max(1, gap), ""), (correlation, _DIM)]
@@ -263,28 +261,7 @@ class Renderer:
     def _line(self, runs: Iterable[Run], *, dim: bool) -> str:
         if not self._view.color:
             return "".join(text for text, _ in runs).rstrip()
-        return "".join(self._styled(text, _DIM if dim else style) for text, style in runs)
-
-    def _styled(self, text: str, style: str) -> str:
-        if not self._view.marks:
-            return sgr(text, style)
-        # Marks may lie over each other: what is marked is a set of characters.
-        marked = {at for mark in self._view.marks for found in mark.finditer(text) for at in range(*found.span())}
-        if not marked:
-            return sgr(text, style)
-        pieces = []
-        begin = 0
-        for at in range(1, len(text) + 1):
-            if at == len(text) or (at in marked) != (begin in marked):
-                styles = ";".join(filter(None, (style, _MARKED if begin in marked else "")))
-                pieces.append(sgr(text[begin:at], styles))
-                begin = at
-        return "".join(pieces)
-
-
-def sgr(text: str, style: str) -> str:
-    """A text in a style."""
-    return f"\x1b[{style}m{text}\x1b[0m" if style and text else text
+        return "".join(marked(text, _DIM if dim else style, self._view.marks) for text, style in runs)
 
 
 def elapsed(seconds: float) -> str:
@@ -306,45 +283,3 @@ def _value(record: Record) -> str:
 def _offset(moment: datetime) -> str:
     """Of a moment's zone, as in ISO 8601: lines in a file outlive the terminal that they were written from."""
     return "Z" if not moment.utcoffset() else moment.isoformat()[-6:]
-
-
-def _wrapped_runs(runs: list[Run], first: int, width: int) -> list[list[Run]]:
-    """Runs in rows of so many columns at most, the first of which may have another number."""
-    whole = "".join(text for text, _ in runs)
-    if cell_len(whole) <= first:
-        return [runs]
-    rows = []
-    at = 0
-    for part in wrapped(whole, max(1, first), max(1, width)):
-        at = whole.index(part, at)
-        rows.append(_slice(runs, at, at + len(part)))
-        at += len(part)
-    return rows
-
-
-def _slice(runs: list[Run], start: int, end: int) -> list[Run]:
-    found = []
-    at = 0
-    for text, style in runs:
-        piece = text[max(0, start - at) : max(0, end - at)]
-        if piece:
-            found.append((piece, style))
-        at += len(text)
-    return found
-
-
-def _cut_runs(runs: list[Run], width: int) -> list[Run]:
-    """Runs with two blanks between them, in so many columns at most."""
-    found: list[Run] = []
-    left = width
-    for text, style in runs:
-        gap = 2 if found else 0
-        if left - gap < 2:  # noqa: PLR2004 - a character and an ellipsis
-            if found:
-                found[-1] = (cut(found[-1][0] + " …", cell_len(found[-1][0]) + max(0, left)), found[-1][1])
-            break
-        if gap:
-            found.append(("  ", ""))
-        found.append((cut(text, left - gap), style))
-        left -= gap + cell_len(found[-1][0])
-    return found

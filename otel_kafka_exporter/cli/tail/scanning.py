@@ -113,15 +113,14 @@ class Scan:
 Reached = dict[Place, tuple[int, int]]
 
 
-class Course:
-    """Partitions on their way from one offset to another, and beyond that where there is no end.
+class RangeReader:
+    """Reads partitions from one offset to another, and beyond that where there is no end.
 
     Args:
         reader: reads them.
         scan: picks records.
         ranges: by partition, the first offset and the one to stop before.
-        beyond: whether partitions go on at their ends.
-        checks: whether it is an error that nothing comes for long.
+        beyond: whether partitions go on at their ends; otherwise it is an error that nothing comes for long.
     """
 
     def __init__(

@@ -90,7 +90,7 @@ def test_a_wrong_one_says_where_and_what_was_expected(text: str, position: int, 
     assert words in str(caught.value)
     assert caught.value.position == position
     said, shown, mark = str(caught.value).splitlines()
-    assert said.endswith(f"at character {position + 1}")
+    assert said.startswith(f"at character {position + 1}: ")
     assert (shown[2:], mark.index("^")) == (text, position + 2)
 
 
