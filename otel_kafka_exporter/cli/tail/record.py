@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str | bytes | None]]
 
 
-class Outbox(NamedTuple):
+class OutboxPlace(NamedTuple):
     """Where a record of an outbox is, and why.
 
     Attributes:
@@ -70,7 +70,7 @@ class Record:
         key: bytes | None,
         pairs: Headers,
         value: bytes | None,
-        outbox: Outbox | None = None,
+        outbox: OutboxPlace | None = None,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -133,7 +133,7 @@ def of_row(stored: StoredRow) -> Record:
     """The record in a row of an outbox."""
     kept = stored.row.record
     milliseconds = kept.milliseconds or stored.row.nanoseconds // 1_000_000
-    outbox = Outbox(str(stored.path), str(stored.stream), stored.row.reason)
+    outbox = OutboxPlace(str(stored.path), str(stored.stream), stored.row.reason)
     return Record(kept.topic, -1, stored.offset, milliseconds, kept.key, kept.headers, kept.value, outbox)
 
 

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from otel_kafka_exporter.cli.tail.fields import field
 from otel_kafka_exporter.cli.tail.output import as_json
-from otel_kafka_exporter.cli.tail.record import Outbox, Record
+from otel_kafka_exporter.cli.tail.record import OutboxPlace, Record
 from otel_kafka_exporter.cli.tail.rendering import Renderer, View, elapsed
 from otel_kafka_exporter.cli.tail.text import cut, lines, pad, visible, wrapped
 from otel_kafka_exporter.records import Category
@@ -181,7 +181,7 @@ def test_what_is_no_envelope_is_one_line_that_says_where_and_why() -> None:
     [line] = shown(each)
     assert "some.topic/2/9: expected JSON, got something else at character 0" in line
     letter = Record(
-        "t", -1, 40, 0, None, [], b'{"body": "b"}', Outbox("f", "audit.dead", "conversion:omni.audit.action")
+        "t", -1, 40, 0, None, [], b'{"body": "b"}', OutboxPlace("f", "audit.dead", "conversion:omni.audit.action")
     )
     letter.decode()
     [line] = shown(letter)
@@ -207,7 +207,7 @@ def test_a_json_document_has_all_of_a_record() -> None:
         "duplicate": True,
         "outbox": None,
     }
-    broken = Record("t", 0, 0, 0, b"\xff", [("h", None)], b"\xffx", Outbox("file", "audit", ""))
+    broken = Record("t", 0, 0, 0, b"\xff", [("h", None)], b"\xffx", OutboxPlace("file", "audit", ""))
     broken.decode()
     document = json.loads(as_json(broken))
     assert (document["key"], document["headers"], document["envelope"]) == ("\ufffd", {"h": None}, None)
