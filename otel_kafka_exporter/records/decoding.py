@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -47,6 +48,11 @@ def _is_protobuf(data: bytes, headers: Headers) -> bool:
     if content_type is None:
         # A frame begins with 0, a bare message with the tag of its first field, which is JSON's blank "\n" as well.
         return data[:1] == b"\0" or (data[:1] == b"\n" and not _is_json(data))
+    return _names_protobuf(content_type)
+
+
+@lru_cache(maxsize=64)
+def _names_protobuf(content_type: str) -> bool:
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in (_JSON, *_PROTOBUF):
         raise DecodeError(f"header content-type: expected {_JSON} or {_PROTOBUF[0]}, got {content_type!r}")
@@ -116,7 +122,8 @@ def _kind(value: object) -> str:
 
 def header(headers: Headers, name: str) -> str | None:
     """A header's value as text; None where there is none. Names in any case of letters."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    # A dict first: to ask whether it is a mapping takes longer than to look into it.
+    pairs = headers.items() if isinstance(headers, (dict, Mapping)) else headers or ()
     for key, value in pairs:
         if key.lower() == name and value is not None:
             return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")

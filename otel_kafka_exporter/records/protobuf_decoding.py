@@ -106,15 +106,24 @@ def _second(seconds: int) -> str:
 
 
 def _object(members: Mapping[str, pb.Value]) -> dict[str, Any]:
-    return {name: _value(value) for name, value in members.items()}
+    found: dict[str, Any] = {}
+    for name, value in members.items():
+        kind = value.WhichOneof("kind")
+        # Most are: without a call each.
+        found[name] = getattr(value, kind) if kind in _SCALARS else _value(value, kind)
+    return found
 
 
-def _value(value: pb.Value) -> Any:
-    kind = value.WhichOneof("kind")
+_SCALARS = frozenset(
+    {field.name for field in pb.Value.DESCRIPTOR.fields if field.message_type is None and field.enum_type is None}
+)
+
+
+def _value(value: pb.Value, kind: str | None) -> Any:
     if kind == "struct_value":
         return _object(value.struct_value.fields)
     if kind == "list_value":
-        return [_value(element) for element in value.list_value.values]
+        return [_value(element, element.WhichOneof("kind")) for element in value.list_value.values]
     # One of a kind that is not known yet is as good as none.
     return None if kind in (None, "null_value") else getattr(value, kind)
 
