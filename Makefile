@@ -48,6 +48,7 @@ bench: $(VENV)/dev/made
 	$(DEV)/python -m benchmarks.burst $(ARGS)
 	$(DEV)/python -m benchmarks.publisher $(ARGS)
 	$(DEV)/python -m benchmarks.collector
+	$(DEV)/python -m benchmarks.tail
 
 # Rewrites the settings table of the README from the settings module.
 readme: $(VENV)/dev/made

@@ -8,16 +8,23 @@ from pathlib import Path
 import click
 
 from otel_kafka_exporter import SettingsError
-from otel_kafka_exporter.settings import Settings, variable
+from otel_kafka_exporter.settings import ORIGINAL_VARIABLES, Settings, variable
 
 
-def exporter_settings(outbox_dir: str | None = None) -> Settings:
+def exporter_settings(bootstrap_servers: str | None = None, outbox_dir: str | None = None) -> Settings:
     """The settings that an exporter in this environment would have; a wrong one is wrong usage.
 
     Args:
+        bootstrap_servers: instead of the environment's.
         outbox_dir: where its outbox is, instead of what the environment says.
     """
-    return _load({"outbox_dir": outbox_dir}, None)
+    return _load({"bootstrap_servers": bootstrap_servers, "outbox_dir": outbox_dir}, None)
+
+
+def tenant() -> str:
+    """The tenant of such an exporter's records that name none."""
+    given = {name: os.environ.get(name, "") for name in (variable("tenant_id"), ORIGINAL_VARIABLES["tenant_id"])}
+    return _load({"bootstrap_servers": "localhost:9092"}, given).tenant_id
 
 
 def outbox_directory(outbox_dir: str | None = None) -> Path:

@@ -22,8 +22,8 @@ from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, settle, st
 from otel_kafka_exporter.records import decode, encode_json, logger_of, printable, size_of
 
 from .environment import exporter_settings, outbox_directory
+from .tail import Shown, Tally, show_outbox, shown_options
 
-_SHOWN_VALUE = 60
 _FLUSH_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
 _FRAME_SECONDS = 5.0
@@ -108,22 +108,12 @@ def _summary(stored: StoredOutbox) -> dict[str, Any]:
 @_directory_option
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
 @click.option("--limit", default=100, show_default=True, help="Show so many.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document a line, with the whole value.")
-def list_(*, outbox_dir: str | None, dead_letters: bool, limit: int, as_json: bool) -> int:
-    """What is in the outboxes, oldest first within each file."""
-    for at, each in enumerate(_rows(outbox_directory(outbox_dir), dead_letters=dead_letters)):
-        if at == limit:
-            click.echo(f"... more; --limit {limit}", err=True)
-            break
-        line = _described(each)
-        if as_json:
-            click.echo(json.dumps(line))
-        else:
-            value = str(line.pop("value"))
-            size = f"{line.pop('bytes'):,} bytes"
-            shown = value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}..."
-            parts = [*(str(part) for part in line.values() if part), size, shown]
-            click.echo("  ".join(printable(part) for part in parts))
+@shown_options
+def list_(*, outbox_dir: str | None, shown: Shown, dead_letters: bool, limit: int) -> int:
+    """What is in the outboxes, oldest first, with the filters and the looks of `otel-kafka tail`."""
+    left = show_outbox(shown, Tally(), directory=outbox_directory(outbox_dir), dead=dead_letters, limit=limit)
+    if left:
+        click.echo(f"... {left:,} more; --limit {limit}", err=True)
     return 0
 
 
@@ -199,7 +189,7 @@ def _text(value: bytes) -> str:
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to try.")
 def drain(timeout: float, outbox_dir: str | None) -> int:
     """Deliver what dead processes of this configuration have left."""
-    settings = exporter_settings(outbox_dir)
+    settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings))
@@ -214,7 +204,7 @@ def drain(timeout: float, outbox_dir: str | None) -> int:
 @_directory_option
 def retry(outbox_dir: str | None) -> int:
     """Send dead letters again, once the reason is mended."""
-    settings = exporter_settings(outbox_dir)
+    settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     producer = producer_of(config, registry_of(settings))

@@ -12,6 +12,7 @@ from otel_kafka_exporter import __version__
 from .demo import demo
 from .outbox import outbox
 from .schema import schema
+from .tail import tail
 
 _INTERRUPTED = 130
 
@@ -41,12 +42,12 @@ def run() -> int:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage.",
+    epilog="Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage, 3 it could not be run, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="otel-kafka", message="%(prog)s %(version)s")
 def cli() -> None:
     """OpenTelemetry logs, audit events and security events in Kafka."""
 
 
-for command in (demo, outbox, schema):
+for command in (demo, outbox, schema, tail):
     cli.add_command(command)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from otel_kafka_exporter.errors import DecodeError
 
-from .envelope import PAYLOAD_KEYS, OnexEnvelopeV1, category_of
+from .envelope import PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
 
 HeaderValue = str | bytes | None
 Headers = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]] | None
@@ -46,6 +48,11 @@ def _is_protobuf(data: bytes, headers: Headers) -> bool:
     if content_type is None:
         # A frame begins with 0, a bare message with the tag of its first field, which is JSON's blank "\n" as well.
         return data[:1] == b"\0" or (data[:1] == b"\n" and not _is_json(data))
+    return _names_protobuf(content_type)
+
+
+@lru_cache(maxsize=64)
+def _names_protobuf(content_type: str) -> bool:
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in (_JSON, *_PROTOBUF):
         raise DecodeError(f"header content-type: expected {_JSON} or {_PROTOBUF[0]}, got {content_type!r}")
@@ -60,13 +67,33 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
+_NAMES = OnexEnvelopeV1._fields[:-1]
+_TEXTS = {str}
+_names_of: Callable[[Any], tuple[Any, ...]] = itemgetter(*_NAMES)
+_texts_of: dict[Category, Callable[[Any], tuple[Any, ...]]] = {
+    category: itemgetter(*(key for key in keys if key != "context")) for category, keys in PAYLOAD_KEYS.items()
+}
+
+
 def _decode_json(data: bytes) -> OnexEnvelopeV1:
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise DecodeError(f"expected JSON, got something else at character {error.pos}: {error.msg}") from None
+    # All parts at once: one by one, to say which is missed, costs twice as much.
+    try:
+        fields, payload = _names_of(document), document["payload"]
+        texts, context = _texts_of[category_of(fields[0])](payload), payload["context"]
+    except (KeyError, TypeError, AttributeError):
+        return _checked(document)
+    if type(context) is dict and set(map(type, fields)) == _TEXTS == set(map(type, texts)):
+        return OnexEnvelopeV1._make((*fields, payload))
+    return _checked(document)
+
+
+def _checked(document: object) -> OnexEnvelopeV1:
     fields = _object(document, "the value")
-    texts = {name: _text(fields, name, name) for name in OnexEnvelopeV1._fields[:-1]}
+    texts = {name: _text(fields, name, name) for name in _NAMES}
     payload = _object(fields.get("payload"), "payload")
     for name in PAYLOAD_KEYS[category_of(texts["event_type"])]:
         if name == "context":
@@ -95,7 +122,8 @@ def _kind(value: object) -> str:
 
 def header(headers: Headers, name: str) -> str | None:
     """A header's value as text; None where there is none. Names in any case of letters."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    # A dict first: to ask whether it is a mapping takes longer than to look into it.
+    pairs = headers.items() if isinstance(headers, (dict, Mapping)) else headers or ()
     for key, value in pairs:
         if key.lower() == name and value is not None:
             return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")

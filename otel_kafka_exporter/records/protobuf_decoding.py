@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from otel_kafka_exporter.errors import DecodeError
 
 from . import envelope_pb2 as pb
-from .envelope import OnexEnvelopeV1, category_of
+from .envelope import CATEGORIES, OnexEnvelopeV1, category_of
 from .protobuf_fault import fault
 
 _FRAME = 5
@@ -37,16 +38,7 @@ def decode_protobuf(data: bytes) -> OnexEnvelopeV1:
     given = message.WhichOneof("payload")
     if given != category:
         raise DecodeError(f"payload: expected {category}, as event_type says, got {given or 'nothing'}")
-    payload: dict[str, Any] = {}
     body = getattr(message, category)
-    for field in body.DESCRIPTOR.fields:
-        value = getattr(body, field.name)
-        if field.enum_type is not None:
-            payload[field.name] = _word(field, value)
-        elif field.name == "timestamp":
-            payload[field.name] = _time(value, "payload.timestamp")
-        else:
-            payload[field.name] = _object(value) if field.name == "context" else value
     return OnexEnvelopeV1(
         message.event_type,
         message.event_id,
@@ -57,7 +49,7 @@ def decode_protobuf(data: bytes) -> OnexEnvelopeV1:
         message.correlation_id,
         message.causation_id,
         message.schema_ref,
-        payload,
+        {name: read(getattr(body, name)) for name, read in _READERS[category]},
     )
 
 
@@ -73,13 +65,26 @@ def _start(data: bytes) -> int:
     raise DecodeError(f"expected the index of the schema's first message at byte {_FRAME}, got another one")
 
 
-def _word(field: Any, number: int) -> str:
-    """An enumeration's value as the word that JSON has for it."""
-    words = field.enum_type.values_by_number
-    if number == 0 or number not in words:
-        known = " or ".join(_bare(field, value.name) for value in field.enum_type.values[1:])
-        raise DecodeError(f"payload.{field.name}: expected {known}, got the number {number}")
-    return _bare(field, words[number].name)
+def _reader(field: Any) -> Callable[[Any], Any]:
+    """What makes a payload's value of a field's."""
+    if field.enum_type is not None:
+        return _word_reader(field)
+    if field.name == "timestamp":
+        return lambda stamp: _time(stamp, "payload.timestamp")
+    return _object if field.name == "context" else str
+
+
+def _word_reader(field: Any) -> Callable[[int], str]:
+    """Of an enumeration's value, the word that JSON has for it."""
+    words = {value.number: _bare(field, value.name) for value in field.enum_type.values if value.number}
+
+    def read(number: int) -> str:
+        word = words.get(number)
+        if word is None:
+            raise DecodeError(f"payload.{field.name}: expected {' or '.join(words.values())}, got the number {number}")
+        return word
+
+    return read
 
 
 def _bare(field: Any, name: str) -> str:
@@ -88,23 +93,44 @@ def _bare(field: Any, name: str) -> str:
 
 
 def _time(stamp: Timestamp, where: str) -> str:
-    if not (0 <= stamp.seconds <= _LAST_SECOND and 0 <= stamp.nanos <= _MAX_NANOS):
-        raise DecodeError(
-            f"{where}: expected a time from 1970 to 9999, got {stamp.seconds} seconds and {stamp.nanos} nanoseconds"
-        )
-    t = time.gmtime(stamp.seconds)
-    return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}.{stamp.nanos // 1000:06d}Z"
+    seconds, nanos = stamp.seconds, stamp.nanos
+    if not (0 <= seconds <= _LAST_SECOND and 0 <= nanos <= _MAX_NANOS):
+        raise DecodeError(f"{where}: expected a time from 1970 to 9999, got {seconds} seconds and {nanos} nanoseconds")
+    return f"{_second(seconds)}.{nanos // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)  # a record has its time twice, and the next one is of the same second
+def _second(seconds: int) -> str:
+    t = time.gmtime(seconds)
+    return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}"
 
 
 def _object(members: Mapping[str, pb.Value]) -> dict[str, Any]:
-    return {name: _value(members[name]) for name in members}
+    found: dict[str, Any] = {}
+    for name, value in members.items():
+        kind = value.WhichOneof("kind")
+        # Most are: without a call each.
+        found[name] = getattr(value, kind) if kind in _SCALARS else _value(value, kind)
+    return found
 
 
-def _value(value: pb.Value) -> Any:
-    kind = value.WhichOneof("kind")
+_SCALARS = frozenset(
+    {field.name for field in pb.Value.DESCRIPTOR.fields if field.message_type is None and field.enum_type is None}
+)
+
+
+def _value(value: pb.Value, kind: str | None) -> Any:
     if kind == "struct_value":
         return _object(value.struct_value.fields)
     if kind == "list_value":
-        return [_value(element) for element in value.list_value.values]
+        return [_value(element, element.WhichOneof("kind")) for element in value.list_value.values]
     # One of a kind that is not known yet is as good as none.
     return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _readers(message: Any) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(field.name, _reader(field)) for field in message.fields]
+
+
+#: By category, how each field of its payload is read.
+_READERS = {each: _readers(pb.Envelope.DESCRIPTOR.fields_by_name[each].message_type) for each in CATEGORIES}

@@ -1,0 +1,253 @@
+"""Partitions of topics, read from one offset to another or on and on: no group is joined, nothing is committed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from .ordering import Place
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Ctrl-C is noticed between two calls of librdkafka.
+_SLICE_SECONDS = 0.25
+_BATCH = 2_000
+_ANSWER_SECONDS = 10.0
+_SILENCE_SECONDS = 30.0
+_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
+_READING: dict[str, Any] = {
+    "group.id": "otel-kafka",  # librdkafka insists; no group is joined, since partitions are assigned
+    "client.id": "otel-kafka",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",  # a partition may lose its oldest while it is read
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+    "fetch.wait.max.ms": 100,
+    "fetch.error.backoff.ms": 100,
+    "fetch.queue.backoff.ms": 10,  # of a full queue; the default is a second, in which nothing is fetched
+    "queued.max.messages.kbytes": 32_768,
+    "reconnect.backoff.max.ms": 1_000,
+    "log_level": 0,  # what it would write to stderr comes to error_cb too
+}
+# No use in trying again: no right, a wrong password, a certificate that is not trusted.
+_REFUSED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - public, in spite of its spelling
+    KafkaError._SSL,  # noqa: SLF001 - as above
+)
+_T = TypeVar("_T")
+
+
+class ReaderError(Exception):
+    """Kafka cannot be read: says what is wrong.
+
+    Attributes:
+        at_start: whether nothing was read yet.
+    """
+
+    def __init__(self, problem: str, *, at_start: bool) -> None:
+        super().__init__(problem)
+        self.at_start = at_start
+
+
+class Ends(NamedTuple):
+    """Where a partition begins, and where it ended when it was asked for."""
+
+    low: int
+    high: int
+
+
+class Batch(NamedTuple):
+    """What was read at once.
+
+    Attributes:
+        messages: records, of any partitions.
+        reached: partitions that had nothing more behind these.
+    """
+
+    messages: list[Message]
+    reached: list[Place]
+
+
+class Reader:
+    """A consumer of partitions.
+
+    Args:
+        servers: the cluster's addresses.
+        connection: librdkafka's properties for the connection to it.
+        say: is given a line when the cluster goes away, and when it is back.
+    """
+
+    def __init__(self, servers: str, connection: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        self._servers = servers
+        self._say = say
+        self._problem = ""
+        self._away = False
+        self._is_reading = False
+        self._is_refused = False
+        self._heard = time.monotonic()
+        self._consumer = Consumer({**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._on_error})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def topics(self) -> dict[str, list[int]]:
+        """All topics, and their partitions.
+
+        Raises:
+            ReaderError: no broker answers.
+        """
+        # All are asked for: a broker may make one that is asked for by its name.
+        found = self._ask(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
+        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+    def look_for_topics(self) -> dict[str, list[int]]:
+        """The same while following, where an answer can be done without."""
+        try:
+            found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
+        except KafkaException:
+            return {}
+        self._is_back()
+        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, Ends]:
+        """Where partitions begin and end now.
+
+        Raises:
+            ReaderError: no broker answers, or it refuses.
+        """
+        places = list(places)
+        lows = self._offsets(places, _BEGINNING)
+        highs = self._offsets(places, _END)
+        return {place: Ends(lows[place], highs[place]) for place in places}
+
+    def since(self, ends: Mapping[Place, Ends], milliseconds: int) -> dict[Place, int]:
+        """The offsets of the first records that are not before a time.
+
+        Raises:
+            ReaderError: no broker answers, or it refuses.
+        """
+        places = [place for place, (low, high) in ends.items() if low < high]
+        found = self._offsets(places, milliseconds)
+        starts = {place: end.high for place, end in ends.items()}
+        starts.update({place: at for place, at in found.items() if at >= 0})
+        without = [place for place in places if found[place] < 0]
+        # None at all, not even since 1970: this broker, an embedded one, knows no times. Then all are read.
+        earliest = self._offsets(without, 1) if without else {}
+        return starts | {place: ends[place].low for place, at in earliest.items() if at < 0}
+
+    def assign(self, starts: Mapping[Place, int]) -> None:
+        """Read these partitions, and no others, from these offsets."""
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+        self._heard = time.monotonic()
+        self._is_reading = True
+
+    def add(self, starts: Mapping[Place, int]) -> None:
+        """Read these partitions too."""
+        self._consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+
+    def drop(self, places: Iterable[Place]) -> None:
+        """Read nothing more of these."""
+        self._consumer.incremental_unassign([TopicPartition(*place) for place in places])
+
+    def pause(self, places: Iterable[Place]) -> None:
+        """Read nothing of these until they are resumed."""
+        self._consumer.pause([TopicPartition(*place) for place in places])
+
+    def resume(self, places: Iterable[Place]) -> None:
+        """Go on with these."""
+        self._consumer.resume([TopicPartition(*place) for place in places])
+
+    def read(self, seconds: float) -> Batch:
+        """What is there, or comes within so many seconds.
+
+        Raises:
+            ReaderError: it may not be read.
+        """
+        first = self._consumer.poll(min(seconds, _SLICE_SECONDS))
+        if first is None:
+            return Batch([], [])
+        messages: list[Message] = []
+        reached: list[Place] = []
+        for message in (first, *self._consumer.consume(_BATCH, 0)):
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
+                reached.append((message.topic() or "", message.partition() or 0))
+            elif error.code() in _REFUSED:
+                raise ReaderError(f"{message.topic() or self._servers}: {error.str()}", at_start=False)
+            else:
+                self._problem = error.str()  # it passes, and librdkafka goes on
+        if messages or reached:
+            self._is_back()
+        return Batch(messages, reached)
+
+    def check_progress(self) -> None:
+        """For who cannot wait for ever.
+
+        Raises:
+            ReaderError: nothing has come for long.
+        """
+        silent = time.monotonic() - self._heard
+        if silent > _SILENCE_SECONDS:
+            why = f": {self._problem}" if self._problem else ""
+            raise ReaderError(f"Kafka at {self._servers} has sent nothing for {silent:.0f} s{why}", at_start=False)
+
+    def _is_back(self) -> None:
+        self._heard = time.monotonic()
+        if self._away:
+            self._away = False
+            self._say(f"Kafka at {self._servers} answers again")
+
+    def _offsets(self, places: list[Place], at: int) -> dict[Place, int]:
+        """Offsets by a time, or by what stands for the beginning and the end; -1 where there is none."""
+        asked = [TopicPartition(*place, at) for place in places]
+        if not asked:
+            return {}
+        found = self._ask(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds), slice_=5.0)
+        for each in found:
+            if each.error is not None:
+                raise ReaderError(f"topic {each.topic} cannot be read: {each.error.str()}", at_start=True)
+        return {(each.topic, each.partition): each.offset for each in found}
+
+    def _ask(self, request: Callable[[float], _T], slice_: float = _SLICE_SECONDS) -> _T:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                return request(slice_)
+            except KafkaException as error:  # noqa: PERF203 - the loop is there for the error
+                self._consumer.poll(0)  # brings error_cb, which knows more
+                problem = error.args[0]
+                why = self._problem or problem.str()
+                if self._is_refused or problem.code() in _REFUSED:
+                    raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
+                if time.monotonic() > deadline:
+                    text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
+                    raise ReaderError(text, at_start=True) from None
+
+    def _on_error(self, error: KafkaError) -> None:
+        # That all brokers are down follows a line on each of them that says why.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
+            if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
+                self._problem = _STATE.sub("", error.str())
+                self._is_refused |= error.code() in _REFUSED
+        elif self._is_reading and not self._away:
+            self._away = True
+            self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")
+
+
+# What a time may be instead, in Kafka's protocol.
+_BEGINNING, _END = -2, -1

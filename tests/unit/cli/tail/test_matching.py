@@ -1,0 +1,213 @@
+"""Which records match, and what decides over it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_kafka_exporter.cli.tail.grammar import parse
+from otel_kafka_exporter.cli.tail.matching import early, lacks, needles_of, whole
+from otel_kafka_exporter.cli.tail.selection import Filters, Selection, Verdict
+from otel_kafka_exporter.records import Category
+from tests.tailing import ENCODINGS, TOPICS, record
+
+CONTEXT: dict[str, Any] = {
+    "status": 503,
+    "ms": "12.5",
+    "http.status_code": 404,
+    "user": {"name": "ada", "geo.city": "Köln"},
+    "paid": True,
+    "none": None,
+    "list": [1, "a"],
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("context.status>=500", True),
+        ("context.status<500", False),
+        ("context.status = 503", True),
+        ("context.status = '503'", True),
+        ("context.ms > 12", True),
+        ("context.http.status_code = 404", True),
+        ('context["http.status_code"] = 404', True),
+        ("context.user.name = ada", True),
+        ("context.user.geo.city = Köln", True),
+        ("context.user.nobody = ada", False),
+        ("context.user.name.more = ada", False),
+        ("context.paid = true", True),
+        ("context.paid = false", False),
+        ("context.paid = 1", False),
+        ("context.none = null", True),
+        ("context.absent = null", True),
+        ("context.absent != 5", True),
+        ("context.absent < 5", False),
+        ("context.absent", False),
+        ("context.none", False),
+        ("context.list ~ '\"a\"'", True),
+        ("context.status > abc", False),
+        ("level >= INFO and level < ERROR", True),
+        ("level = warning", True),
+        ("payload.level = WARN", True),
+        ("service = shop and tenant = default and category = application", True),
+        ("source ~ ^sh", True),
+        ("key = shop and partition = 0 and offset >= 7", True),
+        ("topic ~ application", True),
+        ("header.x-tenant = default", True),
+        ("header.nothing = default", False),
+        ("timestamp >= 2026-11-25T22 and timestamp < 2026-11-26", True),
+        ("actor != bob", True),
+        ("actor = bob", False),
+        ("code in (A, UNSPECIFIED)", True),
+    ],
+)
+def test_a_condition_over_a_record(encoding: str, text: str, expected: bool) -> None:  # noqa: FBT001 - a case of two
+    """Fields of envelope, payload, context and place are compared as what they are, in both encodings."""
+    assert whole(parse(text))(record(encoding=ENCODINGS[encoding], context=CONTEXT, level="WARN", offset=7)) is expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "categories"),
+    [
+        (Filters(), ["application", "audit", "security"]),
+        (Filters(category=["audit"]), ["audit"]),
+        (Filters(level="warn"), ["application"]),
+        (Filters(actor=["bob"]), ["audit", "security"]),
+        (Filters(query=[parse("decision=deny or level=ERROR")]), ["application", "security"]),
+        (Filters(tenant=["acme"]), ["application", "audit", "security"]),
+        (Filters(query=[parse("partition=3 and key=x")]), ["application", "audit", "security"]),
+    ],
+)
+def test_topics_that_cannot_have_such_records_are_not_read(filters: Filters, categories: list[Category]) -> None:
+    """A condition on a field that only some categories have leaves the others' topics alone."""
+    found, _ = Selection(filters.expression()).by_topic(TOPICS)
+    assert found == categories
+
+
+@pytest.mark.parametrize(
+    ("text", "decided"),
+    [
+        ("tenant = acme", False),
+        ("tenant = default", True),
+        ("correlation_id ~ ^nothing", False),
+        ("category = audit", False),
+        ("category = application and tenant != default", False),
+        ("context.status > 5 and tenant = acme", False),
+        ("context.status > 5 or tenant = default", True),
+        ("context.status > 5", None),
+        ("context.status > 5 and tenant = default", None),
+        ("not tenant = default", False),
+        ("actor", False),
+        ("key = shop and partition = 0", True),
+    ],
+)
+def test_headers_key_and_place_decide_before_anything_is_decoded(text: str, decided: bool | None) -> None:  # noqa: FBT001 - of three
+    """What the headers, the key or the place tell costs no decoding; None is what they leave open."""
+    undecoded = record(decoded=False)
+    assert early(parse(text))(undecoded) is decided
+    assert undecoded.envelope is None
+
+
+def test_without_headers_the_value_decides() -> None:
+    """A record of another writer, without our headers, is decoded, and not passed over."""
+    selection = Selection(Filters(tenant=["acme"], category=["application"]).expression())
+    assert selection.decide(record(headers=False, decoded=False, tenant_id="acme")) is Verdict.YES
+    assert selection.decide(record(headers=False, decoded=False)) is Verdict.NO
+
+
+_texts = st.sampled_from(
+    ["acme", "a", "bob", "shop", "INFO", "ERROR", "order.delete", 'q"uote', "back\\slash", "größer", "5"]
+)
+_fields = st.sampled_from(
+    ["tenant", "service", "logger", "code", "actor", "action", "message", "resource", "outcome", "key", "category"]
+)
+_categories: st.SearchStrategy[Category] = st.sampled_from(["application", "audit", "security"])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_operators, _levels = st.sampled_from(["=", "<", ">="]), st.sampled_from(["INFO", "ERROR", "fatal"])
+_condition = st.one_of(
+    st.builds(lambda name, text: f"{name} = {_quoted(text)}", _fields, _texts),
+    st.builds(lambda operator, level: f"level {operator} {level}", _operators, _levels),
+    st.just("context.n = acme"),
+)
+_expression = st.recursive(
+    _condition,
+    lambda inner: st.one_of(
+        st.builds(lambda a: f"not ({a})", inner),
+        st.builds(lambda a, b: f"({a}) and ({b})", inner, inner),
+        st.builds(lambda a, b: f"({a}) or ({b})", inner, inner),
+    ),
+    max_leaves=6,
+)
+
+
+@given(_expression, _categories, _texts, st.sampled_from(["INFO", "ERROR"]), st.sampled_from(list(ENCODINGS)))
+def test_what_decides_early_decides_as_the_value_would(
+    text: str, category: Category, value: str, level: str, encoding: str
+) -> None:
+    """Neither headers nor bytes ever pass over a record that matches, or let one in that does not."""
+    payload: dict[str, Any] = (
+        {"level": level, "logger": value, "message": value, "code": value}
+        if category == "application"
+        else ({"actor": value, "action": value} if category == "audit" else {"user_id": value, "resource": value})
+    )
+    each = record(category, tenant_id=value, context={"n": value}, encoding=ENCODINGS[encoding], **payload)
+    expression = parse(text)
+    expected = whole(expression)(each)
+    assert early(expression)(each) in (None, expected)
+    if expected:
+        assert each.value is not None
+        assert not lacks(needles_of(expression), each.value)
+    categories, left = Selection(expression).by_topic(TOPICS)
+    undecoded = record(category, tenant_id=value, context={"n": value}, encoding=ENCODINGS[encoding], **payload)
+    assert (category in categories and left.decide(undecoded) is Verdict.YES) is expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(service=["sh*"]), True),
+        (Filters(service=["*x*", "shop"]), True),
+        (Filters(service=["s?"]), False),
+        (Filters(service=["shop"], logger=["other"]), False),
+        (Filters(level="error"), False),
+        (Filters(level="info"), True),
+        (Filters(correlation_id=["4bf92f3577b34da6a3ce929d0e0e4736"]), True),
+        (Filters(correlation_id=["4bf92f35-77b3-4da6-a3ce-929d0e0e4736"]), True),
+        (Filters(correlation_id=["0e0e4736"]), True),
+        (Filters(correlation_id=["4bf92f"]), True),
+        (Filters(correlation_id=["4736"]), False),
+        (Filters(correlation_id=["77b34d"]), False),
+    ],
+)
+def test_the_options_for_filtering(filters: Filters, expected: bool) -> None:  # noqa: FBT001 - a case of two
+    """Each option narrows; of one that is given twice either counts; a correlation ID may be abbreviated."""
+    expression = filters.expression()
+    assert expression is not None
+    assert whole(expression)(record(correlation_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736")) is expected
+
+
+def test_grep_finds_what_a_person_reads() -> None:
+    """Message, the fields of an event, and the context's keys and values are searched; IDs are not."""
+
+    def greps(pattern: str, category: Category = "application") -> bool:
+        selection = Selection(Filters(grep=[re.compile(pattern)]).expression())
+        each = record(category, decoded=False, context={"customer": "c-9", "tags": ["blue"]})
+        return selection.decide(each) is Verdict.YES
+
+    assert all(map(greps, ["stock.*low", "customer=c-9", "blue", "^shop.orders$"]))
+    assert greps("^bob$", "audit")
+    assert greps("deny", "security")
+    assert not greps("omninode")
+    assert not greps("Stock")
+    assert greps("(?i)STOCK")
