@@ -71,7 +71,7 @@ def test_what_waits_in_the_outbox_is_shown_as_json() -> None:
     exporter.shutdown()
     command = [str(Path(sys.executable).with_name("otel-kafka")), "outbox", "list", "--json"]
     shown = subprocess.run(command, check=True, timeout=30, capture_output=True, text=True)
-    assert json.loads(json.loads(shown.stdout)["value"])["payload"]["message"] == "kept"
+    assert json.loads(shown.stdout)["envelope"]["payload"]["message"] == "kept"
 
 
 def test_json_and_protobuf_may_be_in_one_topic(embedded_kafka: EmbeddedKafka) -> None:

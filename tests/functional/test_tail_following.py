@@ -134,6 +134,19 @@ def test_a_topic_that_appears_is_followed_from_its_beginning(
     assert said == []
 
 
+def test_ctrl_c_ends_it_during_an_outage(embedded_kafka: EmbeddedKafka) -> None:
+    """While librdkafka complains of brokers that are away, Ctrl-C is as quiet as at any other time."""
+    put(embedded_kafka, [kafka_record(at=NOW)])
+    with following("--since", "1h", "--category", "application") as (process, lines, errors):
+        lines.until("stock is low")
+        embedded_kafka.down()
+        assert "does not answer" in errors.next()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 130
+        [summary] = errors.rest()
+        assert summary.startswith("1 read")
+
+
 @pytest.mark.parametrize("idle", [False, True])
 def test_a_reader_that_goes_away_ends_it_quietly(embedded_kafka: EmbeddedKafka, idle: bool) -> None:  # noqa: FBT001 - one of two
     """`| head -1` ends it without a word and as SIGPIPE does, even when nothing more arrives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 #: Ctrl-C is noticed between two calls of librdkafka.
 _SLICE_SECONDS = 0.25
 _BATCH = 2_000
+_KEPT_ERRORS = 100  # they come many times a second
 _ANSWER_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
 _STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
@@ -93,7 +95,10 @@ class Reader:
         self._is_reading = False
         self._is_refused = False
         self._heard = time.monotonic()
-        self._consumer = Consumer({**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._on_error})
+        # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
+        self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
+        config = {**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._errors.append}
+        self._consumer = Consumer(config)
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +182,7 @@ class Reader:
             ReaderError: it may not be read.
         """
         first = self._consumer.poll(min(seconds, _SLICE_SECONDS))
+        self._note_errors()
         if first is None:
             return Batch([], [])
         messages: list[Message] = []
@@ -229,7 +235,8 @@ class Reader:
             try:
                 return request(slice_)
             except KafkaException as error:  # noqa: PERF203 - the loop is there for the error
-                self._consumer.poll(0)  # brings error_cb, which knows more
+                self._consumer.poll(0)  # brings errors that say more
+                self._note_errors()
                 problem = error.args[0]
                 why = self._problem or problem.str()
                 if self._is_refused or problem.code() in _REFUSED:
@@ -238,15 +245,18 @@ class Reader:
                     text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
                     raise ReaderError(text, at_start=True) from None
 
-    def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down follows a line on each of them that says why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
-            if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
+    def _note_errors(self) -> None:
+        """See what librdkafka complains of, and say it once when no broker is left."""
+        while self._errors:
+            error = self._errors.popleft()
+            # That all brokers are down follows a line on each of them that says why.
+            if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
+                if self._is_reading and not self._away:
+                    self._away = True
+                    self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
                 self._problem = _STATE.sub("", error.str())
                 self._is_refused |= error.code() in _REFUSED
-        elif self._is_reading and not self._away:
-            self._away = True
-            self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")
 
 
 # What a time may be instead, in Kafka's protocol.
