@@ -92,7 +92,7 @@ def whole_number(least: int, most: int) -> Callable[[Any], int]:
 
 def boolean(value: Any) -> bool:
     """true or false, as a bool or as a word."""
-    word = str(value).strip().lower()
+    word = str(value).strip().lower() if isinstance(value, (bool, int, str)) else ""
     if word not in _TRUE + _FALSE:
         raise ValueError("true or false")
     return word in _TRUE

@@ -9,6 +9,7 @@ import pytest
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.settings.settings import Settings, variable
+from tests.strategies import Rude
 from tests.unit.settings.loading import BOOTSTRAP, SECRET, load
 
 # Name, what may be given as an argument or in YAML, the same as text, and the value.
@@ -228,3 +229,10 @@ def test_missing_property_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file or directory") as raised:
         load(producer_config_file=str(tmp_path / "missing"))
     assert "missing" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["outbox", "outbox_required", "direct"])
+def test_what_is_no_switch_is_not_asked_for_its_text(name: str) -> None:
+    """A value whose text cannot be had, or whose making would end the process, is a wrong value like any other."""
+    with pytest.raises(SettingsError, match=f"{name}: expected true or false"):
+        load(**{name: Rude(SystemExit)})
