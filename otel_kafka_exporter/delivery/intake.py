@@ -201,23 +201,21 @@ class Intake:
             lost = state.try_to_keep(lane, entry, row)
             if not lost:
                 return True
-        else:
-            lost = lane.blocked or "queue_full"
+            if lane.blocked or lane.backlog.holds(entry.record.key):
+                state.drop(entry, lost)  # nothing overtakes what waits
+                return True
+        elif found is None:
+            state.drop(entry, lane.blocked or "queue_full")
+            return True
         if found is not None and (found.failed or found.again) and len(found.again) < _LONGEST_AGAIN:
             found.wait_again(entry)
             return True
-        if state.outbox is not None:
-            if lane.blocked or lane.backlog.holds(entry.record.key):
-                state.drop(entry, lost)
-                return True
-            # librdkafka's queue is better than nothing, and nothing waits that it would overtake.
-        elif found is None:
-            state.drop(entry, lost)
-            return True
-        elif found.open or found.failed or found.again or found.rests_until:
+        if state.outbox is None and found is not None and (found.open or found.rests_until):
             state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
             return True
-        state.enter(lane, entry, None)  # without an outbox, this one tells whether the partition is back
+        # With an outbox that takes nothing, librdkafka's queue is better than that. Without one, this record tells
+        # whether the partition is back.
+        state.enter(lane, entry, None)
         return self._sending.send(lane, entry)
 
     def _wait_for_room(self, entry: Entry, seconds: float) -> None:

@@ -77,11 +77,23 @@ class Partition:
         group: of those on their way that were sent again; 0 for none.
         silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
         rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
+        is_looked_for: whether the outbox is looked through for a record that tells whether it is back.
         is_parted: whether some of a company that was refused wait in the outbox already.
         too_large: bytes of the smallest company that was refused for its size, where no record was at fault; or 0.
     """
 
-    __slots__ = ("again", "failed", "group", "is_parted", "open", "overdue", "rests_until", "silent", "too_large")
+    __slots__ = (
+        "again",
+        "failed",
+        "group",
+        "is_looked_for",
+        "is_parted",
+        "open",
+        "overdue",
+        "rests_until",
+        "silent",
+        "too_large",
+    )
 
     def __init__(self, open_: int) -> None:
         self.open = open_
@@ -93,6 +105,7 @@ class Partition:
         self.rests_until = 0.0
         self.too_large = 0
         self.is_parted = False
+        self.is_looked_for = False
 
     def wait_again(self, entry: Entry) -> None:
         """An entry waits in memory for those before it, in the order of hand-over."""
@@ -221,8 +234,9 @@ class Lane:
         return self.partition_of(key) in self.partitions
 
     def takes(self, number: int) -> bool:
-        """Whether a partition takes records, as far as is known; while the cluster is away, one to see."""
-        return number not in self.partitions and number not in self.probed
+        """Whether a partition takes records, as far as is known, or one to see whether it does."""
+        found = self.partitions.get(number)
+        return (found is None or found.wants_probe()) and number not in self.probed
 
     def has_no_more(self, number: int) -> bool:
         """Whether no new record counts as of this partition: those without a key have one of their own by now."""

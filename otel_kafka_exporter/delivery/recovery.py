@@ -227,9 +227,12 @@ class Recovery:
             if found.rests_until and now >= found.rests_until:
                 found.rests_until = 0.0
                 lane.cursor = None
-            # Without an outbox its next record tells whether a silent one is back, if there will be one.
-            if found.is_sorted_out() and (state.outbox is not None or not found.silent or lane.has_no_more(number)):
+            # Its next record tells whether a silent one is back, if there will be one: the oldest that waits.
+            if found.is_sorted_out() and (not found.silent or lane.has_no_more(number)):
                 state.open(lane, number)
+            elif found.wants_probe() and not found.is_looked_for:
+                found.is_looked_for = True
+                lane.cursor = None
 
     def _dispose(self, lane: Lane, number: int, found: Partition, codes: list[int]) -> None:
         """Decide over what came back from a partition, all of which has."""

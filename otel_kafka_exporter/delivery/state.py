@@ -142,6 +142,7 @@ class DeliveryState(RestState):
             found = lane.partitions.get(number)
             if found is not None:
                 found.open += 1
+                found.is_looked_for = False
 
     def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
         """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
