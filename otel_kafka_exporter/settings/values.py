@@ -135,7 +135,8 @@ def default_outbox_dir() -> str:
     """
     try:
         path = platformdirs.user_state_path("otel-kafka-exporter", appauthor=False)
-        if path.parents[2] != Path("/") or "XDG_STATE_HOME" in os.environ or os.geteuid() == 0:
+        has_home = path.parents[2] != Path("/") or "XDG_STATE_HOME" in os.environ or os.geteuid() == 0
+        if has_home and path.is_absolute():  # older releases of platformdirs leave "~" where it leads nowhere
             return str(path / "outbox")
     except (RuntimeError, KeyError, OSError, IndexError):
         pass
