@@ -34,8 +34,11 @@ COMMAND = str(Path(sys.executable).with_name("otel-kafka"))
 APPLICATION = TOPICS["application"]
 LIMIT = 15
 STYLES = re.compile("\x1b\\[[0-9;]*m")
-#: Seconds after `START`, so that the records of a test are of now.
-NOW = time.time() - START
+
+
+def now() -> float:
+    """Seconds after `START`, so that the records of a test are of now, whenever it runs."""
+    return time.time() - START
 
 
 class Lines:
@@ -83,14 +86,19 @@ def following(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Lines, L
 
 def test_it_goes_on_with_what_arrives_and_ctrl_c_ends_it(embedded_kafka: EmbeddedKafka) -> None:
     """History comes first, then what arrives, by time over partitions; Ctrl-C leaves the summary, and 130."""
-    put(embedded_kafka, [kafka_record(at=NOW - 60, message="old")], 0)
+    put(embedded_kafka, [kafka_record(at=now() - 60, message="old")], 0)
     with following("--since", "1h", "--category", "application") as (process, lines, errors):
         assert "old" in lines.next()
         # Of two that arrive together, the older one is in another partition than the first.
-        put(embedded_kafka, [kafka_record(at=NOW + 1, message="second"), kafka_record(at=NOW, message="first")], 1, 2)
+        put(
+            embedded_kafka,
+            [kafka_record(at=now() + 1, message="second"), kafka_record(at=now(), message="first")],
+            1,
+            2,
+        )
         assert "first" in lines.next()
         assert "second" in lines.next()
-        put(embedded_kafka, [kafka_record(at=NOW - 5, message="overdue")], 3)
+        put(embedded_kafka, [kafka_record(at=now() - 5, message="overdue")], 3)
         assert "(late)" in lines.until("overdue")
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 130
@@ -100,13 +108,13 @@ def test_it_goes_on_with_what_arrives_and_ctrl_c_ends_it(embedded_kafka: Embedde
 def test_an_outage_is_said_once_and_it_goes_on(embedded_kafka: EmbeddedKafka) -> None:
     """When the broker goes away that is one line, and one when it answers again; what arrives then is shown."""
     embedded_kafka.create_topic(APPLICATION)
-    put(embedded_kafka, [kafka_record(at=NOW, message="before")])
+    put(embedded_kafka, [kafka_record(at=now(), message="before")])
     with following("--since", "1h", "--category", "application") as (process, lines, errors):
         lines.until("before")
         embedded_kafka.down()
         assert "does not answer" in errors.next()
         embedded_kafka.up()
-        put(embedded_kafka, [kafka_record(at=NOW + 1, message="after")])
+        put(embedded_kafka, [kafka_record(at=now() + 1, message="after")])
         lines.until("after")
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 130
@@ -124,7 +132,7 @@ def test_a_topic_that_appears_is_followed_from_its_beginning(
     said: list[str] = []
     with reading.Reader(embedded_kafka.bootstrap_servers, {}, said.append) as reader:
         assert reader.topics() == {}
-        put(embedded_kafka, [kafka_record(at=NOW + n) for n in range(3)], 0)
+        put(embedded_kafka, [kafka_record(at=now() + n) for n in range(3)], 0)
         scan = Scan(Selection(None), Tally())
         for records in history.by_time(reader, scan, {}, [APPLICATION]):
             found.extend(each.record.place for each in records)
@@ -136,7 +144,7 @@ def test_a_topic_that_appears_is_followed_from_its_beginning(
 
 def test_ctrl_c_ends_it_during_an_outage(embedded_kafka: EmbeddedKafka) -> None:
     """While librdkafka complains of brokers that are away, Ctrl-C is as quiet as at any other time."""
-    put(embedded_kafka, [kafka_record(at=NOW)])
+    put(embedded_kafka, [kafka_record(at=now())])
     with following("--since", "1h", "--category", "application") as (process, lines, errors):
         lines.until("stock is low")
         embedded_kafka.down()
@@ -150,7 +158,7 @@ def test_ctrl_c_ends_it_during_an_outage(embedded_kafka: EmbeddedKafka) -> None:
 @pytest.mark.parametrize("idle", [False, True])
 def test_a_reader_that_goes_away_ends_it_quietly(embedded_kafka: EmbeddedKafka, idle: bool) -> None:  # noqa: FBT001 - one of two
     """`| head -1` ends it without a word and as SIGPIPE does, even when nothing more arrives."""
-    put(embedded_kafka, [kafka_record(at=NOW, message="first")])
+    put(embedded_kafka, [kafka_record(at=now(), message="first")])
     with subprocess.Popen(
         [COMMAND, "tail", "--follow", "--since", "1h"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -159,7 +167,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(embedded_kafka: EmbeddedKafka, 
         assert "first" in process.stdout.readline()
         process.stdout.close()
         if not idle:
-            put(embedded_kafka, [kafka_record(at=NOW + n, message="more") for n in range(1_000)])
+            put(embedded_kafka, [kafka_record(at=now() + n, message="more") for n in range(1_000)])
         assert process.wait(LIMIT) == 141
         assert [line for line in process.stderr if "does not exist yet" not in line] == []
 
@@ -194,7 +202,7 @@ def test_on_a_terminal_it_follows_in_colour_and_in_its_columns(embedded_kafka: E
     evil = "\x1b]0;title\x07\x1b[2J\x9b5A \u202e " + "word " * 30
     with on_a_terminal(columns, "--category", "application") as (process, screen):
         screen.until("following 1 topics")
-        put(embedded_kafka, [kafka_record(at=NOW, message=evil, context={"k": evil}), kafka_record(at=NOW + 1)])
+        put(embedded_kafka, [kafka_record(at=now(), message=evil, context={"k": evil}), kafka_record(at=now() + 1)])
         lines = []
         while "stock" not in (line := screen.next()):
             lines.append(line)
@@ -208,7 +216,7 @@ def test_on_a_terminal_it_follows_in_colour_and_in_its_columns(embedded_kafka: E
 
 def test_no_color_is_honoured_on_a_terminal(embedded_kafka: EmbeddedKafka) -> None:
     """With NO_COLOR a terminal gets text alone; the end of a bounded read is the end."""
-    put(embedded_kafka, [kafka_record(at=NOW)])
+    put(embedded_kafka, [kafka_record(at=now())])
     with on_a_terminal(80, "--last", "1", NO_COLOR="1") as (process, screen):
         assert "\x1b" not in screen.until("stock is low")
         assert process.wait(LIMIT) == 0
@@ -224,16 +232,16 @@ def test_values_do_not_go_to_a_terminal_as_they_are(embedded_kafka: EmbeddedKafk
 
 def test_the_last_ones_and_what_follows(embedded_kafka: EmbeddedKafka) -> None:
     """`--last 2 --follow` begins with the last two and misses nothing that arrives after these."""
-    put(embedded_kafka, [kafka_record(at=NOW + n, message=f"m{n}") for n in range(9)], 1)
+    put(embedded_kafka, [kafka_record(at=now() + n, message=f"m{n}") for n in range(9)], 1)
     with following("--last", "2", "--category", "application") as (_, lines, _errors):
         assert ["m7" in lines.next(), "m8" in lines.next()] == [True, True]
-        put(embedded_kafka, [kafka_record(at=NOW + 9, message="m9")], 2)
+        put(embedded_kafka, [kafka_record(at=now() + 9, message="m9")], 2)
         assert "m9" in lines.next()
 
 
 def test_it_joins_no_group(embedded_kafka: EmbeddedKafka) -> None:
     """While it follows, and after it, its consumer is a member of nothing and has committed nothing."""
-    put(embedded_kafka, [kafka_record(at=NOW)])
+    put(embedded_kafka, [kafka_record(at=now())])
     with reading.Reader(embedded_kafka.bootstrap_servers, {}, print) as reader:
         reader.assign({(APPLICATION, 0): 0})
         until(lambda: reader.read(0.1).reached)
