@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# A runner in the background may have been started with Ctrl-C ignored, and programs that are started here would be, too.
+# A runner in the background may have Ctrl-C ignored, and so would be what is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
