@@ -197,7 +197,7 @@ class Recovery:
     # What came back
 
     def _decide(self, lane: Lane, number: int, now: float) -> None:
-        """Decide over what came back from a partition, once all reports on it are in."""
+        """Decide over what came back from a partition, once all reports on it are in but those of late records."""
         state = self._state
         with state.lock:
             found = lane.partitions.get(number)
@@ -235,7 +235,7 @@ class Recovery:
                 lane.cursor = None
 
     def _dispose(self, lane: Lane, number: int, found: Partition, codes: list[int]) -> None:
-        """Decide over what came back from a partition, all of which has."""
+        """Decide over what came back from a partition, all of which has but what is late."""
         state = self._state
         verdicts = [verdict(code) for code in codes]
         away = next((each.reason for each in verdicts if each.disposition is Disposition.AWAY), "")

@@ -106,7 +106,7 @@ class _BareThread:
         self._runs.acquire()
         try:
             _start_new_thread(self._run, ())
-        except BaseException:
+        except BaseException:  # no thread to be had, or Ctrl-C: else it would seem to run for ever
             self._runs.release()
             raise
 

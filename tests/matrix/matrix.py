@@ -191,11 +191,11 @@ def run(
     reader = Reader(servers, topics)
     try:
         with services(names, servers, prefix, directory, rate) as running:
-            time.sleep(_WARM_SECONDS)  # of healthy load
+            time.sleep(_WARM_SECONDS)  # a stretch of healthy load, to which nothing puts an end
             before = time.time()
             with fault(running) as sick:
                 begin = time.time()
-                time.sleep(seconds)  # the fault itself
+                time.sleep(seconds)  # the length of the fault is what is tried
                 end = time.time()
                 waiting = {service.name: service.waiting(end - 2 * PROMPT) for service in running}
             healed = _wait_healed(running, time.monotonic(), is_fault=bool(sick))
@@ -221,7 +221,7 @@ def _wait_healed(running: list[Service], since: float, longest: float = 60.0, *,
                     and (service.says_it_is_over() or not is_fault)
                 ):
                     healed[service.name] = time.monotonic() - since
-        time.sleep(0.1)  # between two looks
+        time.sleep(0.1)  # between two looks, up to the deadline: the services are other processes
     return {service.name: healed.get(service.name, longest) for service in running}
 
 
@@ -239,7 +239,7 @@ def _wait_read(reader: Reader, results: list[tuple[Result, list[Any]]]) -> None:
     deadline = time.monotonic() + 15
     wanted = sum(result.stats["delivered"] for result, _ in results)
     while len(reader.arrivals) < wanted and time.monotonic() < deadline:
-        time.sleep(0.05)  # between two looks
+        time.sleep(0.05)  # between two looks, up to the deadline: the consumer reads in another thread
     time.sleep(0.3)  # for what arrived more than once
 
 
