@@ -20,8 +20,6 @@ from otel_kafka_exporter.process import (
     Metrics,
     OutboxUsage,
     after_fork_in_child,
-    in_greenlet,
-    pause,
     tell,
     warn,
 )
@@ -30,28 +28,22 @@ from otel_kafka_exporter.records import Category
 from .background import Background
 from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
-from .lateness import LONGEST_LOOK, Lateness
+from .lateness import Lateness
 from .recovery import Recovery
 from .rest import SETTLED_BY_OPERATOR
 from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
 from .sending import Sending
 from .state import DeliveryState
+from .waiting import Waiting
 
 #: How long those that wait for room may take at a shutdown to find their place in the outbox.
 _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
-#: How long a caller waits for another thread that decides over failed records; at a shutdown, in each of two steps.
-_TURN_SECONDS, _END_SECONDS = 1.0, 0.3
-#: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
-_PATIENCE = 5
-#: After which part of `delivery_wait` a batch goes on without records that are missing while all others are there.
-_LONE_SHARE = 0.5
+#: How long a shutdown waits for another thread that decides over failed records, in each of two steps.
+_END_SECONDS = 0.3
 #: Who logs without a pause serves reports in one call of so many, when more than so many records are open: the
 #: interpreter is given to one report at a time, so that the background thread alone would never catch up.
 _SELDOM, _LET_BE = 128, 512
 _OFTEN, _MANY = 8, 4096
-#: Without an outbox librdkafka gives a record up after `delivery_wait`, or two seconds; it looks for such records once
-#: a second.
-_GIVEN_UP_AFTER, _LONGEST_REPORT = 2.0, 1.5
 
 
 class Delivery:
@@ -110,10 +102,14 @@ class Delivery:
         self._state = state
         sending = Sending(state, self._producer)
         self._retreat = Retreat(state, self._producer)
-        self._lateness = Lateness(state, self._producer, self._delivery_wait)
-        self._recovery = Recovery(state, self._producer, sending, self._retreat, self._lateness, self._delivery_wait)
+        lateness = Lateness(state, self._producer, self._delivery_wait)
+        self._recovery = Recovery(state, self._producer, sending, self._retreat, lateness, self._delivery_wait)
         self._background = Background(
             state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
+        )
+        self._waiting = Waiting(
+            *(state, self._producer, self._recovery, lateness, self._background, self._delivery_wait, self._look_after),
+            has_outbox=self._make_outbox is not None,
         )
         self._intake = Intake(state, self._producer, sending)
         self._warned: Counter[str] = Counter()
@@ -218,7 +214,7 @@ class Delivery:
                     self._background.notice()
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
-            self._wait(batch, deadline)
+            self._waiting.wait(batch, deadline)
         finally:
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
@@ -229,62 +225,6 @@ class Delivery:
         return not batch.failed and not batch.open
 
     # The wait for outcomes
-
-    def _wait(self, batch: Batch, deadline: float) -> None:
-        started = time.monotonic()
-        longest = deadline + (_PATIENCE - 1) * self._delivery_wait
-        open_, since = batch.open, time.monotonic()
-        while batch.open:
-            now = time.monotonic()
-            if batch.open != open_:
-                open_, since = batch.open, now
-            left = deadline - now
-            if left <= 0:
-                # Brokers are there; only some records are refused, and have others wait until it is clear which ones.
-                left = longest - now if self._recovery.is_sorting_out() else 0
-            if left <= 0:
-                self._expire(batch)
-                return
-            is_alone = open_ < batch.taken and now - since > self._delivery_wait * _LONE_SHARE
-            if is_alone and not self._recovery.is_sorting_out():
-                # All else was settled long ago: what is missing holds up nothing behind this batch.
-                self._lateness.let_go(batch)
-                return
-            self._serve(left, started)
-            frozen = time.monotonic() - now - SLICE_SECONDS
-            if frozen > LONGEST_LOOK:  # this process did not run, and the reports may be there already
-                deadline += frozen
-
-    def _expire(self, batch: Batch) -> None:
-        """A batch has waited for as long as it may: what is open of it is written down, or given up by librdkafka.
-
-        Where nothing is acknowledged at all, its caller may as well wait for that.
-        """
-        self._recovery.step()  # what came back by now has a reason of its own
-        self._lateness.expire(batch)
-        if self._make_outbox is not None or not self._state.away:
-            return  # others are delivered meanwhile, and more may wait behind this batch
-        started = time.monotonic()
-        deadline = started + max(0.0, _GIVEN_UP_AFTER - self._delivery_wait) + _LONGEST_REPORT
-        while batch.open and (left := deadline - time.monotonic()) > 0:
-            self._serve(left, started)
-
-    def _serve(self, seconds: float, since: float) -> None:
-        """Serve reports for a moment, and decide over what has failed.
-
-        Args:
-            seconds: how long at most.
-            since: when the wait began that this is a part of.
-        """
-        if in_greenlet() and self._background.runs:
-            self._background.hurry()  # that thread does all of it: all greenlets would wait for a call to the client
-            pause(min(seconds, SLICE_SECONDS), since)
-        else:
-            if self._state.attention.is_set() or not self._background.runs:
-                self._recovery.step()
-            if not self._producer.flush(min(seconds, SLICE_SECONDS)):
-                self._state.attention.wait(min(seconds, SLICE_SECONDS))
-        self._look_after()
 
     def _look_after(self) -> None:
         """Do what could not be done in the middle of something else, and say what there is to say."""
@@ -300,7 +240,7 @@ class Delivery:
         while self.stats().in_flight:
             if (left := started + seconds - time.monotonic()) <= 0:
                 return False
-            self._serve(left, started)
+            self._waiting.serve(left, started)
         return True
 
     def _at_worker_exit(self) -> None:
@@ -343,7 +283,7 @@ class Delivery:
         while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
             if (left := deadline - time.monotonic()) <= 0:
                 break
-            self._serve(left, started)
+            self._waiting.serve(left, started)
             to_frame.update(self._recovery.waits_for_frames())
         self._background.stop(_END_SECONDS)
         if not self._recovery.retreat(_END_SECONDS):

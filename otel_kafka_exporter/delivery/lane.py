@@ -143,6 +143,7 @@ class Lane:
         blocked: why the topic takes no records until an operator mends that; empty when it does.
         probe_at, backoff: when a blocked topic is tried next, by the monotonic clock, and how long after that.
         trial: whether a record is on its way that tells whether the topic is open again.
+        let_go: by partition, the number of a record whose caller waits for it no longer; it may have been reported on.
         told: whether it was said that partitions of it take no records.
         probed: the partitions of which librdkafka has something, while the cluster is away; none otherwise.
         backlog: the keys that wait.
@@ -151,8 +152,8 @@ class Lane:
 
     __slots__ = (
         "_chosen", "_partition_of", "_pauses", "acknowledged", "backlog", "backoff", "blocked",
-        "category", "count", "count_at", "cursor", "dead", "durable", "overdue", "partitions", "probe_at", "probed",
-        "recent", "stream", "told", "topic", "trial",
+        "category", "count", "count_at", "cursor", "dead", "durable", "let_go", "overdue", "partitions", "probe_at",
+        "probed", "recent", "stream", "told", "topic", "trial",
     )  # fmt: skip
 
     def __init__(
@@ -173,6 +174,7 @@ class Lane:
         self.probe_at = 0.0
         self.backoff = 0.0
         self.trial = self.told = False
+        self.let_go: dict[int, int] = {}
         self.probed: set[int] = set()
         self.backlog = Backlog()
         self.cursor: Place | None = None

@@ -77,7 +77,15 @@ class Lateness:
         for lane in self._state.lanes.values():
             with self._state.lock:
                 pending = [entry for entry in lane.recent.values() if entry.batch is batch]
+                lane.let_go.update((lane.partition(entry), entry.number) for entry in pending)
             self._keep(lane, pending, frozenset(), None)
+
+    def is_behind(self, batch: Batch) -> bool:
+        """Whether all that librdkafka has of a batch is behind records that nobody waits for any more."""
+        with self._state.lock:
+            lanes = self._state.lanes.values()
+            pending = [(lane, entry) for lane in lanes for entry in lane.recent.values() if entry.batch is batch]
+            return bool(pending) and all(_is_behind(lane, entry) for lane, entry in pending)
 
     def _may_be_overdue(self, latest: float) -> bool:
         with self._state.lock:
@@ -151,3 +159,9 @@ class Lateness:
         if self._state.outbox is None:
             return f"{subject} are dropped, since there is no outbox{others}{cause}"
         return f"{subject} wait in the outbox ({len(lane.recent) + len(lane.overdue)} so far){others}{cause}"
+
+
+def _is_behind(lane: Lane, entry: Entry) -> bool:
+    """Whether librdkafka has an older record for the same partition whose caller waits for it no longer."""
+    older = lane.let_go.get(lane.partition(entry), entry.number)
+    return older != entry.number and older in lane.recent

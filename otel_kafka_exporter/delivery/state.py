@@ -85,6 +85,12 @@ class DeliveryState(RestState):
         """How many records librdkafka has. Takes no lock: a hint."""
         return sum(len(lane.recent) + len(lane.overdue) for lane in self.lanes.values())
 
+    def is_undecided(self, batch: Batch) -> bool:
+        """Whether something of a batch came back, and it is not clear yet what becomes of it. Takes the lock itself."""
+        with self.lock:
+            troubled = (each for lane in self.lanes.values() for each in lane.partitions.values())
+            return any(entry.batch is batch and not entry.settled for each in troubled for entry, _ in each.failed)
+
     # Into flight
 
     def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:

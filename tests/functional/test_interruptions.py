@@ -7,10 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
@@ -139,6 +141,22 @@ def test_an_export_waits_for_no_decision_over_other_records(embedded_kafka: Embe
             assert exporter.stats()[:5] == (3, 1, 2, 0, 0)
         embedded_kafka.up()
         until(lambda: exporter.stats().delivered == 3, 30)
+
+
+def test_an_export_waits_for_the_decision_over_its_own_record(embedded_kafka: EmbeddedKafka) -> None:
+    """A record that came back at the last moment is waited for until it has its place, and the export succeeds."""
+    with exporting(embedded_kafka, delivery_wait=0.3) as exporter, ThreadPoolExecutor() as threads:
+        exporter.export(records(["before"]))
+        embedded_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        recovery = delivery_of(exporter)._recovery
+        with recovery._turn:
+            export = threads.submit(exporter.export, records(["refused"]))
+            lanes = delivery_of(exporter)._state.lanes.values()
+            until(lambda: any(found.failed for lane in lanes for found in lane.partitions.values()))
+            # The other thread is at it for longer than the batch may wait.
+            assert not wait([export], timeout=0.6).done
+        assert export.result(10) is SUCCESS
+        until(lambda: exporter.stats().delivered == 2, 30)
 
 
 def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:
