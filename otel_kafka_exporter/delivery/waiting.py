@@ -18,7 +18,7 @@ from .state import DeliveryState
 #: How much longer than `delivery_wait` a batch waits while brokers answer, and refuse some of it.
 _PATIENCE = 5
 #: After which part of `delivery_wait` a batch goes on without records that are missing while all others are there.
-_LONE_SHARE = 0.5
+_LONE_SHARE = 0.25
 #: How long what has just come back is waited for, until whoever decides over it has done so.
 _DECISION_SECONDS = 1.0
 #: Without an outbox librdkafka gives a record up after `delivery_wait`, or two seconds; it looks for such records once

@@ -31,7 +31,7 @@ _DEFAULTS: dict[str, Any] = {
     # A broker answers the requests of a connection one after the other. One for a partition whose replicas are missing
     # holds up those for its other partitions for this long; the default is half a minute. It is sent again, which an
     # idempotent producer may do.
-    "request.timeout.ms": 1_000,
+    "request.timeout.ms": 500,
     # An outage is over for us at most this long after it is over for the cluster; the default is ten seconds.
     "reconnect.backoff.max.ms": 1_000,
     # A topic that does not exist is reported within `delivery_wait`; the default is half a minute.
