@@ -30,7 +30,7 @@ def test_defaults() -> None:
     }
     assert made["partitioner"] == "murmur2_random"
     assert made["socket.timeout.ms"] == 10_000
-    assert made["request.timeout.ms"] == 1_000
+    assert made["request.timeout.ms"] == 500
     assert made["bootstrap.servers"] == "localhost:9092"
     assert made["queue.buffering.max.messages"] == 100_000
     assert made["queue.buffering.max.kbytes"] == 64 * 1024
