@@ -231,6 +231,8 @@ class Lane:
             return True
         if not self.partitions:
             return False
+        if self.holds_all():
+            return True
         if key is None and self.count:  # it is sent to one with which nothing is wrong
             return len(self.partitions) >= self.count
         return self.partition_of(key) in self.partitions
@@ -238,7 +240,19 @@ class Lane:
     def takes(self, number: int) -> bool:
         """Whether a partition takes records, as far as is known, or one to see whether it does."""
         found = self.partitions.get(number)
-        return (found is None or found.wants_probe()) and number not in self.probed
+        return (found is None or found.wants_probe()) and number not in self.probed and not self.holds_all()
+
+    def knows_partitions(self) -> bool:
+        """Whether it is known which records share a partition, and so may share a batch."""
+        return self.count > 0 and self._partition_of is not None
+
+    def holds_all(self) -> bool:
+        """Whether refused records are tried alone of which nobody knows what might share their batch."""
+        return not self.knows_partitions() and any(each.again or each.is_tried() for each in self.partitions.values())
+
+    def may_try(self, found: Partition) -> bool:
+        """Whether what is sent again to a partition has no company but what was sent again as well."""
+        return self.knows_partitions() or len(self.recent) + len(self.overdue) <= found.open
 
     def has_no_more(self, number: int) -> bool:
         """Whether no new record counts as of this partition: those without a key have one of their own by now."""

@@ -163,7 +163,9 @@ class Sending:
         """Send some of those that may go beside each other; whether there are more. Expects the lock to be held."""
         found = lane.partitions.get(number)
         for _ in range(_CHUNK):
-            if found is None or not found.again or found.failed or (found.open and found.again[0].group != found.group):
+            if found is None or not found.again or found.failed or not lane.may_try(found):
+                return False
+            if found.open and found.again[0].group != found.group:
                 return False
             entry = found.again.popleft()
             if entry.client != self._producer.client_number:

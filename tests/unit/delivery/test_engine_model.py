@@ -602,10 +602,9 @@ class EngineBesideModel(RuleBasedStateMachine):
             assert not lane.trial
             assert not lane.partitions
             assert not any(lane.backlog._counts)
-        if self.knows_partitions and self.has_counted:  # else two that are sent alone may meet in one batch
-            letters = {number for number, where in self.where().items() if where == ["letter"]}
-            wrong = {number for number in letters if self.handed[number].is_wrong}
-            assert letters - wrong <= self.kafka.refused_alone, "it was not refused alone"
+        letters = {number for number, where in self.where().items() if where == ["letter"]}
+        wrong = {number for number in letters if self.handed[number].is_wrong}
+        assert letters - wrong <= self.kafka.refused_alone, "it was not refused alone"
 
     def order_is_kept(self) -> None:
         """Per topic and key first arrivals are in the order of hand-over, with the exceptions of docs/delivery.md."""
