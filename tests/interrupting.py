@@ -32,6 +32,17 @@ def interrupt_at_signal_point(number: int, run: Callable[[], object]) -> bool:
     return _interrupt(number, run, lambda name: name.startswith(_LOOKING), _raise)
 
 
+def strike_at_signal_point(number: int, run: Callable[[], object], strike: Callable[[], object]) -> bool:
+    """Run something with a call, as of a signal handler, where Python looks for signals for the nth time.
+
+    Returns:
+        Whether it came to that.
+    """
+    struck: list[object] = []
+    _interrupt(number, run, lambda name: name.startswith(_LOOKING), lambda: struck.append(strike()))
+    return bool(struck)
+
+
 def killed_after(bytecodes: int, prepare: Callable[[], Callable[[], object]]) -> bool:
     """Prepare something and run it, in a forked child that is killed after so many of this package's bytecodes of it.
 
@@ -55,7 +66,9 @@ def _raise() -> None:
     raise KeyboardInterrupt
 
 
-def _interrupt(left: int, run: Callable[[], object], counts: Callable[[str], bool], strike: Callable[[], None]) -> bool:
+def _interrupt(
+    left: int, run: Callable[[], object], counts: Callable[[str], bool], strike: Callable[[], object]
+) -> bool:
     latest: FrameType | None = None
     name = ""
 

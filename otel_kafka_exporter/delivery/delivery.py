@@ -7,16 +7,16 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 
 from __future__ import annotations
 
-import threading
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import OnLoss, Outbox
 from otel_kafka_exporter.process import (
     DeliveryStats,
-    Flag,
     Metrics,
     OutboxUsage,
     after_fork_in_child,
@@ -26,20 +26,17 @@ from otel_kafka_exporter.process import (
 from otel_kafka_exporter.records import Category
 
 from .background import Background
+from .closing import Closing
 from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
 from .lateness import Lateness
 from .recovery import Recovery
 from .rest import SETTLED_BY_OPERATOR
-from .retreat import SHUTDOWN, SLICE_SECONDS, Retreat
+from .retreat import SLICE_SECONDS, Retreat
 from .sending import Sending
 from .state import DeliveryState
 from .waiting import Waiting
 
-#: How long those that wait for room may take at a shutdown to find their place in the outbox.
-_ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
-#: How long a shutdown waits for another thread that decides over failed records, in each of two steps.
-_END_SECONDS = 0.3
 #: Who logs without a pause serves reports in one call of so many, when more than so many records are open: the
 #: interpreter is given to one report at a time, so that the background thread alone would never catch up.
 _SELDOM, _LET_BE = 128, 512
@@ -101,9 +98,9 @@ class Delivery:
     def _begin(self, state: DeliveryState) -> None:
         self._state = state
         sending = Sending(state, self._producer)
-        self._retreat = Retreat(state, self._producer)
+        retreat = Retreat(state, self._producer)
         lateness = Lateness(state, self._producer, self._delivery_wait)
-        self._recovery = Recovery(state, self._producer, sending, self._retreat, lateness, self._delivery_wait)
+        self._recovery = Recovery(state, self._producer, sending, retreat, lateness, self._delivery_wait)
         self._background = Background(
             state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
         )
@@ -114,10 +111,11 @@ class Delivery:
         self._intake = Intake(state, self._producer, sending)
         self._warned: Counter[str] = Counter()
         self._calls = 0
-        self._closer = 0
-        self._ended = Flag()
-        if state.closed:
-            self._ended.set()
+        self._closing = Closing(
+            *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
+            self._look_after,
+            lambda: self.stats().in_flight,
+        )
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
@@ -263,43 +261,23 @@ class Delivery:
         return not stats.spooled + stats.in_flight
 
     def close(self, seconds: float) -> None:
-        """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
-        deadline = time.monotonic() + seconds
-        with self._state.lock:
-            closed, self._state.closed = self._state.closed, True
-        if closed:
-            if self._closer != threading.get_ident():  # else a signal handler has interrupted it
-                self._ended.wait(seconds)
-            return
-        self._closer = threading.get_ident()
-        try:
-            self._close(deadline)
-        finally:
-            self._ended.set()
+        """Take no more records; wait for those on their way for at most so many seconds, and keep the rest.
 
-    def _close(self, deadline: float) -> None:
-        state, started = self._state, time.monotonic()
-        to_frame = set(self._recovery.waits_for_frames())
-        while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
-            if (left := deadline - time.monotonic()) <= 0:
-                break
-            self._waiting.serve(left, started)
-            to_frame.update(self._recovery.waits_for_frames())
-        self._background.stop(_END_SECONDS)
-        if not self._recovery.retreat(_END_SECONDS):
-            self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
-        # Those that wait for room give up now, and have their place in the outbox in a moment.
-        deadline = time.monotonic() + _ROOM_SECONDS
-        while self.stats().in_flight and time.monotonic() < deadline:
-            state.attention.wait(_LOOK_SECONDS)
-        self._look_after()
-        self._producer.close()
-        with state.lock:
-            self._intake.start_deferred()  # what a signal handler has logged meanwhile
-            outbox, state.outbox = state.outbox, None
-            if outbox is not None:
-                outbox.close()
-        self._look_after()
+        From a signal handler that has interrupted a call that hands over a record it returns at once, and is done when
+        that call is over; the process's exit waits for it.
+        """
+        self._closing.close(seconds, self._interrupted())
+
+    def _interrupted(self) -> FrameType | None:
+        """The call of this thread's that hands over a record, and that a signal handler has interrupted, if any."""
+        frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented, in spite of its name
+        while frame is not None:
+            if (frame.f_code in _HAND_OVER and frame.f_locals.get("self") is self) or (
+                frame.f_code is Intake.take.__code__ and frame.f_locals.get("self") is self._intake
+            ):
+                return frame
+            frame = frame.f_back
+        return None
 
     def _warn_of_losses(self) -> None:
         with self._state.lock:
@@ -309,3 +287,7 @@ class Delivery:
             if not reason.startswith("conversion:") and reason != SETTLED_BY_OPERATOR:  # said, or no loss
                 cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
                 warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
+
+
+#: The code of what a caller is in for a moment only.
+_HAND_OVER = (Delivery.hand_over.__code__, Delivery.begin.__code__)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
 from otel_kafka_exporter.process.telemetry import log
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.interrupting import interrupt_at_signal_point
+from tests.interrupting import interrupt_at_signal_point, strike_at_signal_point
 from tests.waiting import until
 
 from .pipelines import arrived, audit_records, delivery_of, exporting, records
@@ -157,6 +158,26 @@ def test_an_export_waits_for_the_decision_over_its_own_record(embedded_kafka: Em
             assert not wait([export], timeout=0.6).done
         assert export.result(10) is SUCCESS
         until(lambda: exporter.stats().delivered == 2, 30)
+
+
+@pytest.mark.parametrize("kind", ["application", "audit"])
+def test_a_handler_that_shuts_down_costs_not_the_record_that_it_interrupts(
+    kind: str, embedded_kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    """Wherever SIGTERM's handler strikes within a log call, the record is delivered or kept, and counted once."""
+    number, struck = 1, True
+    while struck:
+        exporter = KafkaLogExporter(
+            bootstrap_servers=embedded_kafka.bootstrap_servers, outbox_dir=tmp_path / str(number), delivery_wait=1
+        )
+        exporter.export(records(["before"]))
+        [record] = audit_records(["it"]) if kind == "audit" else records(["it"])
+        struck = strike_at_signal_point(number, lambda: exporter.hand_over(record), lambda: exporter.shutdown(1000))  # noqa: B023 - called at once
+        exporter.shutdown()
+        stats = exporter.stats()
+        assert stats.accepted == stats.delivered + stats.spooled == 2
+        number += 23
+    assert number > 50
 
 
 def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:

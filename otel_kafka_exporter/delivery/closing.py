@@ -1,0 +1,150 @@
+"""The end of delivery: what is on its way is waited for, and the rest is kept.
+
+A signal handler that shuts down may have interrupted a call that hands over a record, in its own thread. That call
+cannot go on before the handler returns, and what it has half done must not be done by anybody else meanwhile. So the
+shutdown is another thread's then: it waits until that call is over, and the process's exit waits for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from otel_kafka_exporter.kafka import KafkaProducer
+from otel_kafka_exporter.process import Flag, make_thread, pause
+
+from .background import Background
+from .intake import Intake
+from .recovery import Recovery
+from .retreat import SHUTDOWN, Retreat
+from .state import DeliveryState
+from .waiting import Waiting
+
+#: How long those that wait for room may take to find their place in the outbox.
+_ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
+#: How long another thread that decides over failed records is waited for, in each of two steps.
+_END_SECONDS = 0.3
+#: How long a call that a signal handler has interrupted is waited for, once the handler has gone on.
+_INTERRUPTED_SECONDS = 1.0
+
+
+class Closing:
+    """Ends delivery, once.
+
+    Args:
+        state: the records' states.
+        producer: has what is on its way; it is closed.
+        recovery, retreat: take back what is not delivered in time.
+        background: is stopped.
+        intake: has what waits to be taken.
+        waiting: serves reports.
+        look_after: does what could not be done in the middle of something else.
+        in_flight: how many records have no outcome yet.
+    """
+
+    def __init__(
+        self,
+        state: DeliveryState,
+        producer: KafkaProducer,
+        recovery: Recovery,
+        retreat: Retreat,
+        background: Background,
+        intake: Intake,
+        waiting: Waiting,
+        look_after: Callable[[], None],
+        in_flight: Callable[[], int],
+    ) -> None:
+        self._state = state
+        self._producer = producer
+        self._recovery = recovery
+        self._retreat = retreat
+        self._background = background
+        self._intake = intake
+        self._waiting = waiting
+        self._look_after = look_after
+        self._in_flight = in_flight
+        self._closer = 0
+        self._ended = Flag()
+        if state.closed:
+            self._ended.set()
+
+    def close(self, seconds: float, interrupted: FrameType | None) -> None:
+        """Take no more records; wait for those on their way for at most so many seconds, and keep the rest.
+
+        Args:
+            seconds: for all of it.
+            interrupted: the call of this thread's that a signal handler has interrupted in order to call this, if any.
+        """
+        deadline = time.monotonic() + seconds
+        with self._state.lock:
+            closed, self._state.closed = self._state.closed, True
+        owns_lock = self._state.lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+        is_within = interrupted is not None or owns_lock
+        if closed:
+            if not is_within and self._closer != threading.get_ident():  # else a signal handler has interrupted it
+                self._ended.wait(seconds)
+            return
+        if is_within:
+            ident = threading.get_ident()
+            thread = make_thread(
+                lambda: self._close_after(interrupted, ident, deadline), "otel-kafka-exporter-shutdown"
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no thread to be had: what is half done may be counted as a fault
+                self._close_now(deadline)
+            else:
+                atexit.register(self._ended.wait, seconds + _INTERRUPTED_SECONDS)
+            return
+        self._close_now(deadline)
+
+    def _close_after(self, interrupted: FrameType | None, ident: int, deadline: float) -> None:
+        latest = time.monotonic() + _INTERRUPTED_SECONDS
+        while interrupted is not None and time.monotonic() < latest and _runs(interrupted, ident):
+            pause(_LOOK_SECONDS)
+        self._close_now(deadline)
+
+    def _close_now(self, deadline: float) -> None:
+        self._closer = threading.get_ident()
+        try:
+            self._close(deadline)
+        finally:
+            self._ended.set()
+
+    def _close(self, deadline: float) -> None:
+        state, started = self._state, time.monotonic()
+        to_frame = set(self._recovery.waits_for_frames())
+        while not state.away and (self._in_flight() or self._recovery.may_be_framed(to_frame)):
+            if (left := deadline - time.monotonic()) <= 0:
+                break
+            self._waiting.serve(left, started)
+            to_frame.update(self._recovery.waits_for_frames())
+        self._background.stop(_END_SECONDS)
+        if not self._recovery.retreat(_END_SECONDS):
+            self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
+        # Those that wait for room give up now, and have their place in the outbox in a moment.
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while self._in_flight() and time.monotonic() < deadline:
+            state.attention.wait(_LOOK_SECONDS)
+        self._look_after()
+        self._producer.close()
+        with state.lock:
+            self._intake.start_deferred()  # what a signal handler has logged meanwhile
+            outbox, state.outbox = state.outbox, None
+            if outbox is not None:
+                outbox.close()
+        self._look_after()
+
+
+def _runs(frame: FrameType, ident: int) -> bool:
+    """Whether a thread is still in a call."""
+    step = sys._current_frames().get(ident)  # noqa: SLF001 - documented, in spite of its name
+    while step is not None:
+        if step is frame:
+            return True
+        step = step.f_back
+    return False
