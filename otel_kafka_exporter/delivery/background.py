@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, make_thread, note
+from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, note
 
 from .recovery import Recovery
 from .state import DeliveryState
@@ -88,7 +88,7 @@ class Background:
             if self._thread is not None or self._stopped or now < self._start_at:
                 return
             self._start_at = now + _START_SECONDS
-            thread = make_thread(self._run, "otel-kafka-exporter")
+            thread = OsThread(self._run)
             try:
                 thread.start()
             except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import Flag, make_thread, pause
+from otel_kafka_exporter.process import Flag, OsThread, pause
 
 from .background import Background
 from .intake import Intake
@@ -82,17 +82,14 @@ class Closing:
         deadline = time.monotonic() + seconds
         with self._state.lock:
             closed, self._state.closed = self._state.closed, True
-        owns_lock = self._state.lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
-        is_within = interrupted is not None or owns_lock
+        is_within = interrupted is not None or self._state.is_interrupted()
         if closed:
             if not is_within and self._closer != threading.get_ident():  # else a signal handler has interrupted it
                 self._ended.wait(seconds)
             return
         if is_within:
             ident = threading.get_ident()
-            thread = make_thread(
-                lambda: self._close_after(interrupted, ident, deadline), "otel-kafka-exporter-shutdown"
-            )
+            thread = OsThread(lambda: self._close_after(interrupted, ident, deadline))
             try:
                 thread.start()
             except RuntimeError:  # no thread to be had: what is half done may be counted as a fault

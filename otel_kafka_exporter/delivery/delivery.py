@@ -149,7 +149,7 @@ class Delivery:
         if self._sync and entry is not None:
             self._state.sync(entry)
         self._calls += 1
-        if not self._calls % _OFTEN:
+        if not self._calls % _OFTEN and not self._state.is_interrupted():
             open_ = self._state.with_client()
             if open_ > _MANY or (open_ > _LET_BE and not self._calls % _SELDOM):
                 self._background.stand_back()
@@ -226,7 +226,7 @@ class Delivery:
 
     def _look_after(self) -> None:
         """Do what could not be done in the middle of something else, and say what there is to say."""
-        if self._intake.deferred:
+        if self._intake.deferred and not self._state.is_interrupted():
             self._intake.start_deferred()
         self._on_round()
         tell()
@@ -236,7 +236,7 @@ class Delivery:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
         started = time.monotonic()
         while self.stats().in_flight:
-            if (left := started + seconds - time.monotonic()) <= 0:
+            if (left := started + seconds - time.monotonic()) <= 0 or self._state.is_interrupted():
                 return False
             self._waiting.serve(left, started)
         return True

@@ -87,7 +87,7 @@ class Intake:
             return None, True
         if frame_within > 0:
             self._producer.await_frame(record, frame_within)
-        if self._producer.is_inside() or self._state.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+        if self._producer.is_inside() or self._state.is_interrupted():
             self.deferred.append((record, reason))
             if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
                 batch.take()

@@ -49,6 +49,13 @@ class RestState:
         #: Set when something has failed and somebody has to decide.
         self.attention = Flag()
 
+    def is_interrupted(self) -> bool:
+        """Whether this thread holds the lock, so that a signal handler or a finalizer asks: it must change nothing.
+
+        Takes no lock, and is asked without holding it.
+        """
+        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the threading module's own way to ask
+
     def _step(self, entry: Entry, event: Event) -> None:
         before = entry.state
         after = TABLE[before, event]

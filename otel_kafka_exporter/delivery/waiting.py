@@ -71,7 +71,7 @@ class Waiting:
         started = time.monotonic()
         longest = deadline + (_PATIENCE - 1) * self._delivery_wait
         open_, since = batch.open, started
-        while batch.open:
+        while batch.open and not self._state.is_interrupted():
             now = time.monotonic()
             if batch.open != open_:
                 open_, since = batch.open, now
@@ -116,7 +116,7 @@ class Waiting:
 
     def _serve_while(self, goes_on: Callable[[], bool], seconds: float) -> None:
         started = time.monotonic()
-        while goes_on() and (left := started + seconds - time.monotonic()) > 0:
+        while goes_on() and not self._state.is_interrupted() and (left := started + seconds - time.monotonic()) > 0:
             self.serve(left, started)
 
     def serve(self, seconds: float, since: float) -> None:
@@ -126,6 +126,8 @@ class Waiting:
             seconds: how long at most.
             since: when the wait began that this is a part of.
         """
+        if self._state.is_interrupted():
+            return  # no report can be served before that goes on
         if in_greenlet() and self._background.runs:
             self._background.hurry()  # that thread does all of it: all greenlets would wait for a call to the client
             pause(min(seconds, SLICE_SECONDS), since)

@@ -12,7 +12,7 @@ from typing import Any
 # would make a span of every log record.
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import Flag, RLock, get_ident, librdkafka_log, make_thread
+from otel_kafka_exporter.process import Flag, OsThread, RLock, get_ident, librdkafka_log
 
 
 class Client:
@@ -40,7 +40,7 @@ class Client:
         self._inside: list[int] = []  # the threads that are in a call to it
         self._given_up = False
         self._unused = Flag()
-        self._thread = make_thread(self._close, "otel-kafka-exporter-close")
+        self._thread = OsThread(self._close)
         with suppress(RuntimeError):  # the interpreter is about to end
             self._thread.start()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import RLock, after_fork_in_child, make_thread, note, pause
+from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, note, pause
 from otel_kafka_exporter.records import envelope_pb2 as pb
 
 #: How long one question takes at most, unless the client's `timeout` says.
@@ -117,7 +117,7 @@ class SchemaRegistry:
                 return
             self._asks = True
             try:
-                make_thread(self._look_up, "schema-registry").start()
+                OsThread(self._look_up).start()
             except RuntimeError:  # the interpreter is about to end, or the system has no more threads
                 self._begin()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from otel_kafka_exporter.process import Flag, RLock, in_greenlet, make_thread
+from otel_kafka_exporter.process import Flag, OsThread, RLock, in_greenlet
 
 from .descriptor import Descriptor
 
@@ -76,7 +76,7 @@ class GroupCommit:
                     under_way = self._under_way = ours
             if number and in_greenlet():  # others go on meanwhile, and what they write shares the next flush
                 with suppress(RuntimeError):  # there is no thread to be had
-                    make_thread(partial(self._flush_as, number, ours), "otel-kafka-exporter-flush").start()
+                    OsThread(partial(self._flush_as, number, ours)).start()
                     number = 0
             if number:
                 self._flush_as(number, ours)

@@ -7,7 +7,7 @@ Held here: a forked child starts from nothing, and no line or metric of ours com
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
-from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, make_thread, pause, sleep
+from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
 from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
@@ -33,7 +33,6 @@ __all__ = [
     "is_interruption",
     "librdkafka_log",
     "log",
-    "make_thread",
     "making_locks",
     "note",
     "note_librdkafka",

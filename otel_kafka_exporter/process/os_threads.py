@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import _thread
 import sys
-import threading
 import time
 from _thread import RLock
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = [
     "OsThread",
@@ -27,7 +26,6 @@ __all__ = [
     "allocate_lock",
     "get_ident",
     "in_greenlet",
-    "make_thread",
     "pause",
     "sleep",
 ]
@@ -76,33 +74,22 @@ def pause(seconds: float, since: float | None = None) -> None:
         sleep(max(0.0, seconds))
 
 
-class OsThread(Protocol):
-    """A thread of the operating system, which ends with the interpreter at the latest."""
+class OsThread:
+    """A thread of the operating system, which ends with the interpreter at the latest. `threading` knows nothing of it.
 
-    def start(self) -> None:
-        """Start it; raises RuntimeError where no thread is to be had."""
+    `threading.Thread.start` waits until the new thread runs, which it does not before the garbage collector lets it: a
+    finalizer that logs, and waits for a lock that the caller holds, would wait for ever. Nobody waits here.
 
-    def is_alive(self) -> bool: ...
-
-    def join(self, timeout: float | None = None) -> None: ...
-
-
-def make_thread(target: Callable[[], object], name: str) -> OsThread:
-    """One of `threading`, unless gevent has made greenlets of those."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
-        return _BareThread(target)
-    return threading.Thread(target=target, name=name, daemon=True)
-
-
-class _BareThread:
-    """A thread that `threading` knows nothing of."""
+    Args:
+        target: what it runs.
+    """
 
     def __init__(self, target: Callable[[], object]) -> None:
         self._target = target
         self._runs = allocate_lock()  # held while it does
 
     def start(self) -> None:
+        """Start it; raises RuntimeError where no thread is to be had."""
         self._runs.acquire()
         try:
             _start_new_thread(self._run, ())
@@ -121,9 +108,11 @@ class _BareThread:
                     hub.destroy(destroy_loop=True)
 
     def is_alive(self) -> bool:
+        """Whether it was started, and has not ended."""
         return self._runs.locked()
 
     def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, at most for so many seconds."""
         began = time.monotonic()
         while self.is_alive():
             left = _LONGEST_PAUSE if timeout is None else began + timeout - time.monotonic()

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from otel_kafka_exporter.process import DeliveryStats, RLock, after_fork_in_child, make_thread
+from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child
 
 from .route import Route
 
@@ -109,7 +109,7 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
 
     future.set_running_or_notify_cancel()  # so that no one who waits can cancel it for the others
     try:
-        make_thread(run, "otel-kafka-publisher").start()
+        OsThread(run).start()
     except RuntimeError:  # the interpreter is about to end
         run()
     return future

@@ -44,7 +44,8 @@ class Finalized:
 
 def log(records: int) -> None:
     for number in range(records):
-        Finalized()
+        if not number % 4:  # the broker keeps a few thousand of each topic
+            Finalized()
         logger.emit(LogRecord(timestamp=time.time_ns(), body=f"line {number}"))
 
 

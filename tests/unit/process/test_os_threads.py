@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
+import textwrap
 
 import pytest
 
-from otel_kafka_exporter.process import make_thread
 from tests.functional.greenlets import needs_gevent
 
 PATCHED_BEFORE = "import gevent.monkey; gevent.monkey.patch_all(); from otel_kafka_exporter import process"
@@ -23,12 +22,28 @@ def run(*lines: str) -> None:
     )
 
 
-def test_without_gevent_a_thread_is_one_of_threadings() -> None:
-    """It has its name there, and nobody waits for it at the end."""
-    thread = make_thread(lambda: None, "ours")
-    assert isinstance(thread, threading.Thread)
-    assert thread.name == "ours"
-    assert thread.daemon
+def test_whoever_starts_a_thread_does_not_wait_for_what_is_finalized_in_it() -> None:
+    """A finalizer that runs before all else in the new thread may want a lock that the one who starts it holds."""
+    program = """
+        import _thread, gc
+        from otel_kafka_exporter.process import OsThread, Flag
+        lock, done = _thread.allocate_lock(), Flag()
+        starter = _thread.get_ident()
+
+        def finalize(phase, info):
+            if _thread.get_ident() != starter:
+                with lock:
+                    pass
+
+        gc.callbacks.append(finalize)
+        gc.set_threshold(1)
+        with lock:
+            OsThread(done.set).start()
+        done.wait(30)
+        gc.callbacks.clear()
+        assert done.is_set()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
 
 
 @needs_gevent
@@ -38,7 +53,7 @@ def test_a_thread_runs_while_no_greenlet_lets_others_go_on(patch: str) -> None:
     run(
         patch,
         "ran = []",
-        "thread = process.make_thread(lambda: ran.append(process.get_ident()), 'ours')",
+        "thread = process.OsThread(lambda: ran.append(process.get_ident()))",
         "assert not thread.is_alive()",
         "thread.start()",
         "end = time.monotonic() + 30",
@@ -63,7 +78,7 @@ def test_a_greenlet_waits_for_a_thread_and_lets_others_go_on(patch: str) -> None
         "        ticks.append(1)",
         "        gevent.sleep(0.01)",
         "gevent.spawn(tick)",
-        "thread = process.make_thread(work, 'ours')",
+        "thread = process.OsThread(work)",
         "thread.start()",
         "assert not flag.wait(0.01)",
         "assert flag.wait(30)",
@@ -86,7 +101,7 @@ def test_a_lock_that_a_thread_holds_is_waited_for(patch: str) -> None:
         "    with lock, lock:",
         "        held.set()",
         "        go.wait(30)",
-        "thread = process.make_thread(work, 'ours')",
+        "thread = process.OsThread(work)",
         "thread.start()",
         "assert held.wait(30)",
         "assert not lock.acquire(timeout=0.01)",
@@ -104,7 +119,7 @@ def test_in_the_hub_a_wait_is_a_real_one() -> None:
         "def work():",
         "    process.sleep(0.1)",
         "    flag.set()",
-        "process.make_thread(work, 'ours').start()",
+        "process.OsThread(work).start()",
         "gevent.get_hub().loop.run_callback(lambda: waited.append(flag.wait(30)))",
         "gevent.sleep(0.05)",
         "assert waited == [True]",
