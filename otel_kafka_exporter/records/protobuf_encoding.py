@@ -16,8 +16,10 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import envelope_pb2 as pb
-from .encoding import CONTENT_TYPE_FRAMED, Encoding, strict
+from .encoding import CONTENT_TYPE_FRAMED, Encoding
 from .envelope import OnexEnvelopeV1, category_of
+from .statements import Converted
+from .strict_json import strict
 from .values import clean_text
 
 _MAX_INT64 = 2**63 - 1
@@ -26,6 +28,11 @@ _OUTCOMES = {name.removeprefix("OUTCOME_").lower(): number for name, number in p
 _DECISIONS = {name.removeprefix("DECISION_").lower(): number for name, number in pb.Decision.items()}
 #: A tag and the longest length that a record's text can have.
 _TEXT_OVERHEAD = 6
+
+
+def write_protobuf(converted: Converted) -> bytes:
+    """The record's envelope as a `onex.logging.v1.Envelope`."""
+    return encode_protobuf(converted.envelope)
 
 
 def encode_protobuf(envelope: OnexEnvelopeV1) -> bytes:
@@ -143,6 +150,6 @@ def _text_size(text: str) -> int:
 
 
 #: A control character is one byte, and six of JSON.
-PROTOBUF = Encoding(b"application/x-protobuf", encode_protobuf, _text_size, 6)
+PROTOBUF = Encoding(b"application/x-protobuf", write_protobuf, encode_protobuf, _text_size, 6)
 #: What Schema Registry clients expect: 0, the schema's ID in four bytes, and the index of the message, which is 0.
 FRAMED_PROTOBUF = PROTOBUF._replace(content_type=CONTENT_TYPE_FRAMED, frame=6)

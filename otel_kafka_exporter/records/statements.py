@@ -1,0 +1,222 @@
+"""What a log statement repeats, worked out once: encoded text with gaps, which a record fills.
+
+Nearly all of an envelope is the same for all records of one place in the code: who logs, how severe it is, under which
+code. A `Statement` is that part. A `Converted` is one record of it: the values for the gaps. JSON is written from the
+two by putting texts together; the envelope as an object is made of the same two only where one is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .envelope import CATEGORIES, Category, Level, OnexEnvelopeV1
+from .strict_json import json_bytes
+
+#: Past these they are made again: tenants and codes come from applications, and some invent new ones for ever.
+_MOST = 1024
+
+
+@dataclass(frozen=True, eq=False)  # equal is only the same: found by identity, which costs nothing
+class Statement:
+    """The part of an envelope that does not change, as values and as JSON.
+
+    Attributes:
+        category: its category.
+        event_type: as in the envelope, like all up to `schema_ref`.
+        tenant_id: whose records these are.
+        namespace: the first part of the event type.
+        source: the service's name.
+        schema_ref: names the schema.
+        instance_id: of an application log, like all up to `code`; empty for events.
+        level: how severe.
+        logger: who logs.
+        code: what it is about.
+        before_event_id: JSON from the beginning to the gap for the event ID.
+        before_correlation: JSON between the gaps for the timestamp and the correlation ID.
+        before_said: JSON between the gaps for the causation ID and for what the payload says.
+        before_context: JSON between the gaps for what the payload says and the context.
+    """
+
+    category: Category
+    event_type: str
+    tenant_id: str
+    namespace: str
+    source: str
+    schema_ref: str
+    instance_id: str
+    level: Level
+    logger: str
+    code: str
+    before_event_id: str
+    before_correlation: str
+    before_said: str
+    before_context: bytes
+
+
+class Converted(NamedTuple):
+    """A record on its way to Kafka: its statement, and what fills the gaps.
+
+    Attributes:
+        statement: what it has in common with others.
+        event_id: a dashed UUID.
+        timestamp: as in the envelope.
+        milliseconds: the same moment, in Unix milliseconds.
+        correlation_id: what belongs together.
+        causation_id: what led to this.
+        own_ids: whether both are made by us, of hexadecimal digits and dashes.
+        traceparent: as W3C has it; None without both a trace and a span ID.
+        said: an application log's message; of an event its four fields, by their names and in the payload's order.
+        context: of JSON's types, redacted.
+    """
+
+    statement: Statement
+    event_id: str
+    timestamp: str
+    milliseconds: int
+    correlation_id: str
+    causation_id: str
+    own_ids: bool
+    traceparent: str | None
+    said: str | dict[str, str]
+    context: dict[str, Any]
+
+    @property
+    def category(self) -> Category:
+        """Its category."""
+        return self.statement.category
+
+    @property
+    def envelope(self) -> OnexEnvelopeV1:
+        """A new envelope object."""
+        statement, said = self.statement, self.said
+        payload: dict[str, Any]
+        if isinstance(said, str):
+            payload = {
+                "service_name": statement.source,
+                "instance_id": statement.instance_id,
+                "level": statement.level,
+                "logger": statement.logger,
+                "message": said,
+                "code": statement.code,
+                "context": self.context,
+            }
+        else:
+            payload = {
+                "tenant_id": statement.tenant_id,
+                **said,
+                "timestamp": self.timestamp,
+                "context": self.context,
+            }
+        return OnexEnvelopeV1(
+            statement.event_type,
+            self.event_id,
+            self.timestamp,
+            statement.tenant_id,
+            statement.namespace,
+            statement.source,
+            self.correlation_id,
+            self.causation_id,
+            statement.schema_ref,
+            payload,
+        )
+
+
+def write_json(converted: Converted) -> bytes:
+    """The record's envelope as strict JSON, with the envelope's order of keys."""
+    statement, event_id, timestamp, _, correlation_id, causation_id, own_ids, _, said, context = converted
+    if not own_ids:
+        correlation_id, causation_id = _inside(correlation_id), _inside(causation_id)
+    head = (
+        f'{statement.before_event_id}{event_id}","timestamp":"{timestamp}{statement.before_correlation}{correlation_id}'
+        f'","causation_id":"{causation_id}{statement.before_said}'
+    )
+    if type(said) is str:
+        body = json_bytes(said)
+    else:
+        body = b'%b,"timestamp":"%b"' % (json_bytes(said)[1:-1], timestamp.encode())
+    return b"".join((head.encode(), body, statement.before_context, json_bytes(context), b"}}"))
+
+
+class Statements:
+    """The statements of one namespace that were seen. Threads may share one: at worst one is made twice.
+
+    Args:
+        namespace: the first part of the event type.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._types: dict[Category, str] = {category: event_type(namespace, category) for category in CATEGORIES}
+        self._known: dict[tuple[str, ...], Statement] = {}
+
+    def application(
+        self, tenant_id: str, service_name: str, instance_id: str, level: Level, logger: str, code: str
+    ) -> Statement:
+        """The statement of an application log."""
+        key = (tenant_id, service_name, instance_id, level, logger, code)
+        return self._known.get(key) or self._keep(
+            key, self._made("application", tenant_id, service_name, instance_id, level, logger, code)
+        )
+
+    def event(self, category: Category, tenant_id: str, source: str) -> Statement:
+        """The statement of an audit or a security event."""
+        key = (category, tenant_id, source)
+        return self._known.get(key) or self._keep(key, self._made(category, tenant_id, source))
+
+    def _keep(self, key: tuple[str, ...], statement: Statement) -> Statement:
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[key] = statement
+        return statement
+
+    def _made(
+        self,
+        category: Category,
+        tenant_id: str,
+        source: str,
+        instance_id: str = "",
+        level: Level = "INFO",
+        logger: str = "",
+        code: str = "",
+    ) -> Statement:
+        kind, namespace = self._types[category], self._namespace
+        schema_ref = f"registry://{namespace}/logging/{category}/v1"
+        said, context = f'","schema_ref":{_text(schema_ref)},"payload":{{', ',"context":'
+        if category == "application":
+            said += f'"service_name":{_text(source)},"instance_id":{_text(instance_id)},"level":"{level}"'
+            said += f',"logger":{_text(logger)},"message":'
+            context = f',"code":{_text(code)},"context":'
+        else:
+            said += f'"tenant_id":{_text(tenant_id)},'
+        return Statement(
+            category,
+            kind,
+            tenant_id,
+            namespace,
+            source,
+            schema_ref,
+            instance_id,
+            level,
+            logger,
+            code,
+            before_event_id=f'{{"event_type":{_text(kind)},"event_id":"',
+            before_correlation=f'","tenant_id":{_text(tenant_id)},"namespace":{_text(namespace)}'
+            f',"source":{_text(source)},"correlation_id":"',
+            before_said=said,
+            before_context=context.encode(),
+        )
+
+
+def event_type(namespace: str, category: Category) -> str:
+    """The event type of a category, which is also its topic without the prefix."""
+    return f"{namespace}.logging.{category}.v1"
+
+
+def _text(text: str) -> str:
+    return json_bytes(text).decode()
+
+
+def _inside(text: str) -> str:
+    """A text as JSON has it between the quotes."""
+    return json_bytes(text)[1:-1].decode()

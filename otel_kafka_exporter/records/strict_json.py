@@ -1,0 +1,43 @@
+"""JSON that every reader takes: strict (RFC 8259), in UTF-8, without what readers and databases refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from .values import clean_int, clean_text, unused_name
+
+_BACKSLASH = 92
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value`, of JSON's types and with finite numbers, as strict JSON.
+
+    What JSON's readers refuse of a text or an integer is replaced: NUL and lone surrogates by U+FFFD, integers beyond
+    64 bits by their text.
+    """
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits, or a key of a text's subclass
+        return orjson.dumps(strict(value))
+    # A number is looked for as a byte, which is found many times faster than bytes; most records have no backslash.
+    if _BACKSLASH in encoded and b"\\u0000" in encoded:
+        return orjson.dumps(strict(value))
+    return encoded
+
+
+def strict(value: Any) -> Any:
+    """`value` without what JSON's readers refuse."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        members: dict[str, Any] = {}
+        for key, element in value.items():
+            members[unused_name(clean_text(key), members)] = strict(element)
+        return members
+    if isinstance(value, (list, tuple)):
+        return [strict(element) for element in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return clean_int(value)
+    return value
