@@ -199,10 +199,10 @@ def take_id(attributes: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -
 def take_ids(attributes: dict[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
     """The caller's event, tenant, correlation and causation ID."""
     return (
-        _take_event_id(attributes),
-        take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH),
-        take_id(attributes, names.CORRELATION_ID),
-        take_id(attributes, names.CAUSATION_ID),
+        _take_event_id(attributes) if names.RECORD_UID in attributes else None,
+        take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH) if names.TENANT_ID in attributes else None,
+        take_id(attributes, names.CORRELATION_ID) if names.CORRELATION_ID in attributes else None,
+        take_id(attributes, names.CAUSATION_ID) if names.CAUSATION_ID in attributes else None,
     )
 
 

@@ -30,11 +30,11 @@ def json_bytes(value: Any) -> bytes:
 def strict(value: Any) -> Any:
     """`value` without what JSON's readers refuse."""
     if isinstance(value, str):
-        return clean_text(value)
+        return clean_text(str.__str__(value))
     if isinstance(value, dict):
         members: dict[str, Any] = {}
         for key, element in value.items():
-            members[unused_name(clean_text(key), members)] = strict(element)
+            members[unused_name(clean_text(str.__str__(key)), members)] = strict(element)
         return members
     if isinstance(value, (list, tuple)):
         return [strict(element) for element in value]

@@ -30,6 +30,9 @@ MAX_DEPTH = 10
 #: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
 MAX_NODES = 250_000
 _CHARACTERS_PER_NODE = 64
+#: Past these, names are judged again: applications choose them, and a few invent new ones for ever.
+_CACHED_NAMES = 4096
+_TEXT = {str}
 
 TOO_DEEP = "[TOO DEEP]"
 CIRCULAR = "[CIRCULAR]"
@@ -42,6 +45,8 @@ _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 
 def clean_text(text: str) -> str:
     """`text` without what JSON's readers and databases refuse: NUL and lone surrogates become U+FFFD."""
+    if text.isascii() and "\0" not in text:  # as nearly all are, which is asked many times faster
+        return text
     return _NOT_JSON_TEXT.sub("\ufffd", text)
 
 
@@ -117,6 +122,8 @@ class Cleaner:
         self._text_filter = text_filter
         #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
         self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
+        #: Names that stay as they are, short, and not sensitive; of objects in values.
+        self.harmless: set[str] = set()
 
     def text(self, text: str) -> str:
         """A text as it may leave the process."""
@@ -132,14 +139,34 @@ class Cleaner:
         cleaned = _Walk(self).value(mapping, 0)
         return cleaned if type(cleaned) is dict else {UNREADABLE_MAPPING: cleaned}
 
+    def knows_harmless(self, names: Iterable[Any]) -> bool:
+        """Whether values of these names are shown, and the names need no change and no budget of their own.
+
+        Asked of the same names again and again, hence remembered.
+        """
+        if self.harmless.issuperset(names):
+            return True
+        for name in names:
+            if len(name) >= _CHARACTERS_PER_NODE or clean_text(name) != name or self.is_sensitive(name):
+                return False
+            if len(self.harmless) >= _CACHED_NAMES:
+                self.harmless.clear()
+            self.harmless.add(name)
+        return True
+
 
 class _Walk:
-    """One value on its way through a `Cleaner`: the containers that it is in, and how much is left of the budget."""
+    """One value on its way through a `Cleaner`: the containers that it is in, and how much is left of the budget.
 
-    __slots__ = ("_cleaner", "_left", "_within")
+    Most values need no change. Of a container of Python's own types that holds nothing but texts and numbers this is
+    found out for all its elements at once, in a copy, since the application may go on to change its own.
+    """
+
+    __slots__ = ("_cleaner", "_left", "_unchanged", "_within")
 
     def __init__(self, cleaner: Cleaner) -> None:
         self._cleaner = cleaner
+        self._unchanged = cleaner.unchanged
         self._left = MAX_NODES
         self._within: set[int] = set()
 
@@ -148,7 +175,13 @@ class _Walk:
         if self._left < 0:
             return TOO_MANY
         try:
-            cleaned = self._convert(value, depth)
+            kind = type(value)
+            if kind is list or kind is tuple:
+                cleaned = self._array(value, depth)  # type: ignore[arg-type]  # by the test before
+            elif kind is dict:
+                cleaned = self._object(value, depth)  # type: ignore[arg-type]
+            else:
+                cleaned = self._convert(value, depth)
         except BaseException as error:  # application code runs in here: iterators, properties, even __class__
             if is_interruption(error):
                 raise
@@ -156,6 +189,45 @@ class _Walk:
         if type(cleaned) is str:
             self._left -= len(cleaned) // _CHARACTERS_PER_NODE
         return cleaned
+
+    def _array(self, value: list[Any] | tuple[Any, ...], depth: int) -> Any:
+        elements = list(value)
+        kinds = set(map(type, elements))
+        if depth <= MAX_DEPTH and self._unchanged.issuperset(kinds) and self._stay(elements, kinds):
+            return elements
+        return self._container(value, None, depth)
+
+    def _object(self, value: dict[Any, Any], depth: int) -> Any:
+        members = value.copy()
+        if depth <= MAX_DEPTH and {*map(type, members)} <= _TEXT and self._cleaner.knows_harmless(members):
+            elements = members.values()
+            kinds = set(map(type, elements))
+            if self._unchanged.issuperset(kinds) and self._stay(elements, kinds, len(members)):
+                return members
+        return self._container(value, value.items(), depth)
+
+    def _stay(self, elements: Collection[Any], kinds: set[type], more: int = 0) -> bool:
+        """Whether all of these texts and numbers stay as they are; then, they are paid for, and so is what is named."""
+        cost = len(elements) + more
+        if str in kinds:
+            texts = elements if len(kinds) == 1 else [each for each in elements if type(each) is str]
+            text = "".join(texts)
+            if not (text.isascii() and "\0" not in text) and _NOT_JSON_TEXT.search(text):
+                return False
+            if len(text) >= _CHARACTERS_PER_NODE:
+                cost += sum(len(each) // _CHARACTERS_PER_NODE for each in texts)
+        if int in kinds:
+            numbers = elements if len(kinds) == 1 else [each for each in elements if type(each) is int]
+            if min(numbers) < _MIN_INT or max(numbers) > _MAX_INT:
+                return False
+        if float in kinds:
+            floats = elements if len(kinds) == 1 else [each for each in elements if type(each) is float]
+            if not all(map(math.isfinite, floats)):
+                return False
+        if cost > self._left:
+            return False
+        self._left -= cost
+        return True
 
     def _convert(self, value: object, depth: int) -> Any:
         if value is None or value is True or value is False:
@@ -169,12 +241,13 @@ class _Walk:
             return clean_float(float.__float__(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return base64.b64encode(bytes(value)).decode("ascii")
-        return self._container(value, depth)
-
-    def _container(self, value: object, depth: int) -> Any:
         items = _items(value)
         if items is None and not isinstance(value, Collection):
             return self._cleaner.text(text_of(value))
+        return self._container(value, items, depth)
+
+    def _container(self, value: object, items: Iterable[tuple[Any, Any]] | None, depth: int) -> Any:
+        """A collection; one with names has `items`."""
         if id(value) in self._within:
             return CIRCULAR
         if depth > MAX_DEPTH:
@@ -182,12 +255,12 @@ class _Walk:
         self._within.add(id(value))
         try:
             if items is not None:
-                return self.mapping(items, depth)
+                return self._mapping(items, depth)
             return self._sequence(value, depth)  # type: ignore[arg-type]  # a collection, by the test above
         finally:
             self._within.discard(id(value))
 
-    def mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+    def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
         for key, value in items:
             if self._left < 0:
