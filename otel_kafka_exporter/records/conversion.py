@@ -49,6 +49,7 @@ UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_LINES = 4096
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
+_NO_RESOURCE_YET = object()  # None is what a hand-made record has
 _new = tuple.__new__  # past a named tuple's own, which is a function in Python
 
 
@@ -109,7 +110,7 @@ class Converter:
         self._new_event_id = new_event_id
         self._tenant_id = tenant_id
         self._resource_context = resource_context
-        self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {}, {})
+        self._facts = _ResourceFacts(_NO_RESOURCE_YET, UNKNOWN_SERVICE, "", tenant_id, {}, {})
         self._shapes = Shapes(cleaner)
         self._statements = Statements(namespace)
         self._keeps_texts = str in cleaner.unchanged
@@ -134,7 +135,7 @@ class Converter:
     def _convert(self, record: ReadableLogRecord) -> Converted:
         log = record.log_record
         facts = self._facts
-        if facts.resource is not record.resource or facts.resource is None:
+        if facts.resource is not record.resource:
             facts = self._facts = self._facts_of(record.resource)
         attributes = log.attributes
         context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else _copy(attributes)  # type: ignore[assignment]  # its copy() is a dict
@@ -160,14 +161,14 @@ class Converter:
         if log.trace_id:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
         nanoseconds = log.timestamp or log.observed_timestamp
-        statement = line.statement
+        shape, _, statement, constant, message = line
         if statement is None or not is_time(nanoseconds):
             return self._particular(record, facts, line, context, trace_id, traceparent)
 
         body = log.body
-        message: str = body if type(body) is str and self._keeps_texts else self._message(body, line.message)
-        if line.constant:
-            context.update(line.constant)
+        message = body if type(body) is str and self._keeps_texts else self._message(body, message)
+        if constant:  # redaction comes before all else
+            context.update(constant)
         milliseconds = nanoseconds // 1_000_000
         event_id = self._new_event_id(milliseconds)
         correlation_id = trace_id or event_id
@@ -183,7 +184,7 @@ class Converter:
                 True,
                 traceparent,
                 message,
-                self._fit(line.shape, facts, context),
+                self._fit(shape, facts, context),
             ),
         )
 

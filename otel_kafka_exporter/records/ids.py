@@ -15,6 +15,7 @@ _ULID_DIGITS = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJK
 
 #: The first digit of the part that has two bits of the variant, by the other two as a digit.
 _VARIANT = {"0": "8", "1": "9", "2": "a", "3": "b"}
+_random_bits = chance.getrandbits
 _millisecond = (0, "00000000-0000-7")
 
 
@@ -29,7 +30,7 @@ def uuid7(milliseconds: int) -> str:
     if known != milliseconds:
         beginning = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7"
         _millisecond = (milliseconds, beginning)
-    digits = chance.getrandbits(74).to_bytes(10, "big").hex()  # it has to be unique, not secret
+    digits = _random_bits(74).to_bytes(10, "big").hex()  # it has to be unique, not secret
     return f"{beginning}{digits[2:5]}-{_VARIANT[digits[1]]}{digits[5:8]}-{digits[8:]}"
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
+
 from .envelope import CATEGORIES, Category, Level, OnexEnvelopeV1
-from .strict_json import json_bytes
+from .strict_json import BACKSLASH, NUL, json_bytes
 
 #: Past these they are made again: tenants and codes come from applications, and some invent new ones for ever.
 _MOST = 1024
 
 
-@dataclass(eq=False, slots=True)  # equal is only the same; and not frozen, which would make making one three times as dear
+@dataclass(
+    eq=False, slots=True
+)  # equal is only the same; and not frozen, which would make making one three times as dear
 class Statement:
     """The part of an envelope that does not change, as values and as JSON. Never changed once it is made.
 
@@ -130,12 +134,20 @@ def write_json(converted: Converted) -> bytes:
     head = (
         f'{statement.before_event_id}{event_id}","timestamp":"{timestamp}{statement.before_correlation}{correlation_id}'
         f'","causation_id":"{causation_id}{statement.before_said}'
-    )
-    if type(said) is str:
-        body = json_bytes(said)
-    else:
-        body = b'%b,"timestamp":"%b"' % (json_bytes(said)[1:-1], timestamp.encode())
-    return b"".join((head.encode(), body, statement.before_context, json_bytes(context), b"}}"))
+    ).encode()
+    is_text = type(said) is str
+    between = statement.before_context
+    if not is_text:
+        between = b',"timestamp":"%b"%b' % (timestamp.encode(), between)
+    try:
+        encoded = orjson.dumps(said)
+        value = b"".join((head, encoded if is_text else encoded[1:-1], between, orjson.dumps(context), b"}}"))
+        if BACKSLASH not in value or NUL not in value:
+            return value
+    except TypeError:
+        pass  # as there may be a NUL: `json_bytes` finds out what it is, and where
+    encoded = json_bytes(said)
+    return b"".join((head, encoded if is_text else encoded[1:-1], between, json_bytes(context), b"}}"))
 
 
 class _Kind(NamedTuple):

@@ -8,7 +8,10 @@ import orjson
 
 from .values import clean_int, clean_text, unused_name
 
-_BACKSLASH = 92
+#: Looked for as a number, a byte is found many times faster than as bytes; most records have no backslash at all.
+BACKSLASH = 92
+#: NUL as orjson writes it; also a backslash and what looks like one, so that it has to be looked at again.
+NUL = b"\\u0000"
 
 
 def json_bytes(value: Any) -> bytes:
@@ -21,8 +24,7 @@ def json_bytes(value: Any) -> bytes:
         encoded = orjson.dumps(value)
     except TypeError:  # a lone surrogate, an integer beyond 64 bits, or a key of a text's subclass
         return orjson.dumps(strict(value))
-    # A number is looked for as a byte, which is found many times faster than bytes; most records have no backslash.
-    if _BACKSLASH in encoded and b"\\u0000" in encoded:
+    if BACKSLASH in encoded and NUL in encoded:
         return orjson.dumps(strict(value))
     return encoded
 

@@ -122,7 +122,7 @@ class Cleaner:
         self._text_filter = text_filter
         #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
         self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
-        #: Names that stay as they are, short, and not sensitive; of objects in values.
+        #: Short names of members that stay as they are and are not sensitive, seen before.
         self.harmless: set[str] = set()
 
     def text(self, text: str) -> str:
@@ -139,20 +139,12 @@ class Cleaner:
         cleaned = _Walk(self).value(mapping, 0)
         return cleaned if type(cleaned) is dict else {UNREADABLE_MAPPING: cleaned}
 
-    def knows_harmless(self, names: Iterable[Any]) -> bool:
-        """Whether values of these names are shown, and the names need no change and no budget of their own.
-
-        Asked of the same names again and again, hence remembered.
-        """
-        if self.harmless.issuperset(names):
-            return True
-        for name in names:
-            if len(name) >= _CHARACTERS_PER_NODE or clean_text(name) != name or self.is_sensitive(name):
-                return False
+    def remember_harmless(self, name: str) -> None:
+        """Remember of a name that it stays as it is and is not sensitive; applications use the same ones again."""
+        if len(name) < _CHARACTERS_PER_NODE:
             if len(self.harmless) >= _CACHED_NAMES:
                 self.harmless.clear()
             self.harmless.add(name)
-        return True
 
 
 class _Walk:
@@ -174,18 +166,17 @@ class _Walk:
         self._left -= 1
         if self._left < 0:
             return TOO_MANY
+        kind = type(value)
         try:
-            kind = type(value)
+            if kind is dict:
+                return self._container(value, value.items(), depth)  # type: ignore[attr-defined]  # by the test before
             if kind is list or kind is tuple:
-                cleaned = self._array(value, depth)  # type: ignore[arg-type]  # by the test before
-            elif kind is dict:
-                cleaned = self._object(value, depth)  # type: ignore[arg-type]
-            else:
-                cleaned = self._convert(value, depth)
+                return self._array(value, depth)  # type: ignore[arg-type]
+            cleaned = self._convert(value, depth)
         except BaseException as error:  # application code runs in here: iterators, properties, even __class__
             if is_interruption(error):
                 raise
-            return f"[UNREADABLE {_name_of_type(type(value))}]"
+            return f"[UNREADABLE {_name_of_type(kind)}]"
         if type(cleaned) is str:
             self._left -= len(cleaned) // _CHARACTERS_PER_NODE
         return cleaned
@@ -197,18 +188,9 @@ class _Walk:
             return elements
         return self._container(value, None, depth)
 
-    def _object(self, value: dict[Any, Any], depth: int) -> Any:
-        members = value.copy()
-        if depth <= MAX_DEPTH and {*map(type, members)} <= _TEXT and self._cleaner.knows_harmless(members):
-            elements = members.values()
-            kinds = set(map(type, elements))
-            if self._unchanged.issuperset(kinds) and self._stay(elements, kinds, len(members)):
-                return members
-        return self._container(value, value.items(), depth)
-
-    def _stay(self, elements: Collection[Any], kinds: set[type], more: int = 0) -> bool:
-        """Whether all of these texts and numbers stay as they are; then, they are paid for, and so is what is named."""
-        cost = len(elements) + more
+    def _stay(self, elements: list[Any], kinds: set[type]) -> bool:
+        """Whether all of these texts and numbers stay as they are; then, they are paid for."""
+        cost = len(elements)
         if str in kinds:
             texts = elements if len(kinds) == 1 else [each for each in elements if type(each) is str]
             text = "".join(texts)
@@ -262,13 +244,45 @@ class _Walk:
 
     def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
-        for key, value in items:
-            if self._left < 0:
-                cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
-                break
-            name = unused_name(_key_text(key), cleaned)
-            self._left -= 1 + len(name) // _CHARACTERS_PER_NODE
-            cleaned[name] = REDACTED if self._cleaner.is_sensitive(name) else self.value(value, depth + 1)
+        harmless, unchanged = self._cleaner.harmless, self._unchanged
+        left = self._left
+        try:
+            for key, value in items:
+                if left < 0:
+                    cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
+                    break
+                if type(key) is str and key in harmless and key not in cleaned:
+                    name = key
+                    left -= 1
+                else:
+                    name = unused_name(_key_text(key), cleaned)
+                    left -= 1 + len(name) // _CHARACTERS_PER_NODE
+                    if self._cleaner.is_sensitive(name):
+                        cleaned[name] = REDACTED
+                        continue
+                    self._cleaner.remember_harmless(name)
+                # What most values are, without a call.
+                kind = type(value)
+                if left > 0 and kind in unchanged:
+                    if kind is str:
+                        if value.isascii() and "\0" not in value:
+                            left -= 1 + len(value) // _CHARACTERS_PER_NODE
+                            cleaned[name] = value
+                            continue
+                    elif kind is int:
+                        if _MIN_INT <= value <= _MAX_INT:
+                            left -= 1
+                            cleaned[name] = value
+                            continue
+                    elif kind is not float or math.isfinite(value):
+                        left -= 1
+                        cleaned[name] = value
+                        continue
+                self._left = left
+                cleaned[name] = self.value(value, depth + 1)
+                left = self._left
+        finally:  # what raises in the middle has been paid for, too
+            self._left = left
         return cleaned
 
     def _sequence(self, elements: Iterable[Any], depth: int) -> list[Any]:
