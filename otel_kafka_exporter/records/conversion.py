@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import orjson
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -26,25 +25,22 @@ from . import attributes as names
 from .envelope import Category, Level
 from .fields import (
     MAX_ID_LENGTH,
-    MAX_SERVICE_NAME_LENGTH,
-    MAX_TENANT_ID_LENGTH,
     identifier,
     is_time,
     level_of,
-    required_choice,
-    required_text,
     take_category,
     take_id,
     take_ids,
     trace_context,
     utc_text,
 )
+from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
+from .resources import ResourceFacts, copied, facts_of
 from .shapes import Shape, Shapes
 from .statements import Converted, Statement, Statements
-from .values import Cleaner, unused_name
+from .values import Cleaner
 
-UNKNOWN_SERVICE = "unknown_service"
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_LINES = 4096
@@ -71,21 +67,6 @@ class _Line(NamedTuple):
     message: str = ""
 
 
-class _ResourceFacts(NamedTuple):
-    """What a resource says of all its records. Holds the resource, so that its identity stays its own.
-
-    Attributes:
-        lines: those that were seen, by what they follow from.
-    """
-
-    resource: object
-    service_name: str
-    instance_id: str
-    tenant_id: str
-    context: dict[str, Any]
-    lines: dict[tuple[object, ...], _Line]
-
-
 class Converter:
     """Converts log records. Threads may share one.
 
@@ -110,7 +91,9 @@ class Converter:
         self._new_event_id = new_event_id
         self._tenant_id = tenant_id
         self._resource_context = resource_context
-        self._facts = _ResourceFacts(_NO_RESOURCE_YET, UNKNOWN_SERVICE, "", tenant_id, {}, {})
+        no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
+        #: Of the resource that was seen last: its facts, and the lines by what they follow from.
+        self._known: tuple[ResourceFacts, dict[tuple[object, ...], _Line]] = (no_facts, {})
         self._shapes = Shapes(cleaner)
         self._statements = Statements(namespace)
         self._keeps_texts = str in cleaner.unchanged
@@ -134,11 +117,13 @@ class Converter:
 
     def _convert(self, record: ReadableLogRecord) -> Converted:
         log = record.log_record
-        facts = self._facts
+        facts, lines = self._known
         if facts.resource is not record.resource:
-            facts = self._facts = self._facts_of(record.resource)
+            facts = facts_of(record.resource, self._cleaner, self._tenant_id, self._resource_context)
+            lines = {}
+            self._known = (facts, lines)
         attributes = log.attributes
-        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else _copy(attributes)  # type: ignore[assignment]  # its copy() is a dict
+        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else copied(attributes)  # type: ignore[assignment]  # its copy() is a dict
         scope, number = record.instrumentation_scope, log.severity_number
         origin = (
             None if scope is None else scope.name,
@@ -150,13 +135,17 @@ class Converter:
             *map(type, context.values()),
         )
         try:
-            line = facts.lines.get(origin)
+            line = lines.get(origin)
         except BaseException as error:  # of a hand-made record; some part cannot be hashed
             if is_interruption(error):
                 raise
             line = None
         if line is None:
             line = self._line(record, facts, origin, context)
+            if line.severity is not None:  # it is worth keeping
+                if len(lines) >= _CACHED_LINES:
+                    lines.clear()
+                lines[origin] = line
         trace_id = traceparent = None
         if log.trace_id:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
@@ -166,7 +155,11 @@ class Converter:
             return self._particular(record, facts, line, context, trace_id, traceparent)
 
         body = log.body
-        message = body if type(body) is str and self._keeps_texts else self._message(body, message)
+        message = (
+            body
+            if type(body) is str and self._keeps_texts
+            else message_of(self._cleaner, message if body is None else body)
+        )
         if constant:  # redaction comes before all else
             context.update(constant)
         milliseconds = nanoseconds // 1_000_000
@@ -189,7 +182,7 @@ class Converter:
         )
 
     def _line(
-        self, record: ReadableLogRecord, facts: _ResourceFacts, origin: tuple[object, ...], context: dict[str, Any]
+        self, record: ReadableLogRecord, facts: ResourceFacts, origin: tuple[object, ...], context: dict[str, Any]
     ) -> _Line:
         """The line of a record whose line is not known; kept when its attributes are seen for the second time.
 
@@ -212,15 +205,12 @@ class Converter:
             statement, message = self._application(record, facts, line, facts.tenant_id, whole)
             constant = {key: value for key, value in whole.items() if key in shape.sensitive or key not in context}
             line = line._replace(statement=statement, constant=constant, message=message)
-        if len(facts.lines) >= _CACHED_LINES:
-            facts.lines.clear()
-        facts.lines[origin] = line
         return line
 
     def _particular(
         self,
         record: ReadableLogRecord,
-        facts: _ResourceFacts,
+        facts: ResourceFacts,
         line: _Line,
         context: dict[str, Any],
         trace_id: str | None,
@@ -248,12 +238,11 @@ class Converter:
         said: str | dict[str, str]
         if category == "application":
             statement, message = self._application(record, facts, line, tenant_id, context)
-            said = self._message(log.body, message)
+            said = message_of(self._cleaner, message if log.body is None else log.body)
         else:
             statement = self._statements.event(category, tenant_id, facts.service_name)
-            said = self._audit(context) if category == "audit" else self._security(context)
-            usual = names.AUDIT_EVENT if category == "audit" else names.SECURITY_EVENT
-            self._keep_the_rest(log, usual, (tenant_id, *said.values(), timestamp), context)
+            said = event_fields(self._cleaner, category, context)
+            keep_the_rest(self._cleaner, category, log, (tenant_id, *said.values(), timestamp), context)
         return Converted(
             statement,
             event_id,
@@ -267,7 +256,7 @@ class Converter:
             self._fit(shape, facts, context),
         )
 
-    def _fit(self, shape: Shape, facts: _ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
+    def _fit(self, shape: Shape, facts: ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
         """A context that may go out; most are fit for JSON as they are."""
         plain = shape.plain
         for name in shape.floats:
@@ -279,116 +268,38 @@ class Converter:
         return {**facts.context, **context} if facts.context else context
 
     def _application(
-        self, record: ReadableLogRecord, facts: _ResourceFacts, line: _Line, tenant_id: str, context: dict[str, Any]
+        self, record: ReadableLogRecord, facts: ResourceFacts, line: _Line, tenant_id: str, context: dict[str, Any]
     ) -> tuple[Statement, str]:
         """An application log's statement, and its message without a body; what no field holds goes to the context."""
         log = record.log_record
         event_name = log.event_name
         code = take_id(context, names.CODE) if names.CODE in context else None
         if event_name is not None:
-            event_name = self._event_name(event_name, context)
+            event_name = event_name_of(self._cleaner, event_name, context)
             code = code or (event_name and identifier(event_name))
             if event_name and code != event_name:
-                self._add(context, names.EVENT_NAME, event_name)
+                add(self._cleaner, context, names.EVENT_NAME, event_name)
         level, severity_text = line.severity or level_of(log.severity_number, log.severity_text)
         if severity_text is not None:
-            self._add(context, names.SEVERITY_TEXT, severity_text)
+            add(self._cleaner, context, names.SEVERITY_TEXT, severity_text)
         scope = record.instrumentation_scope
         logger: Any = "" if scope is None else scope.name
         if not isinstance(logger, str) or len(logger) > MAX_ID_LENGTH:
             if logger:
-                self._add(context, names.SCOPE_NAME, logger)
+                add(self._cleaner, context, names.SCOPE_NAME, logger)
             logger = ""
         statement = self._statements.application(
             tenant_id, facts.service_name, facts.instance_id, level, str.__str__(logger), code or UNSPECIFIED_CODE
         )
         return statement, event_name or ""
 
-    def _audit(self, context: dict[str, Any]) -> dict[str, str]:
-        cleaner = self._cleaner
-        return {
-            "action": required_text(cleaner, context, names.AUDIT_ACTION),
-            "actor": required_text(cleaner, context, names.AUDIT_ACTOR),
-            "resource": required_text(cleaner, context, names.AUDIT_RESOURCE),
-            "outcome": required_choice(context, names.AUDIT_OUTCOME, names.OUTCOMES),
-        }
-
-    def _security(self, context: dict[str, Any]) -> dict[str, str]:
-        cleaner = self._cleaner
-        return {
-            "event_type": required_text(cleaner, context, names.SECURITY_EVENT_TYPE),
-            "user_id": required_text(cleaner, context, names.SECURITY_USER_ID),
-            "resource": required_text(cleaner, context, names.SECURITY_RESOURCE),
-            "decision": required_choice(context, names.SECURITY_DECISION, names.DECISIONS),
-        }
-
-    def _keep_the_rest(self, log: Any, usual_event_name: str, said: tuple[str, ...], context: dict[str, Any]) -> None:
-        """Put into the context what an audit or security payload has no field for: an event name, a body."""
-        event_name = self._event_name(log.event_name, context)
-        if event_name and event_name != usual_event_name:
-            self._add(context, names.EVENT_NAME, event_name)
-        message = None if log.body is None else self._message(log.body, "")
-        if message and message != event_name and message not in said:
-            self._add(context, names.BODY if names.MESSAGE in context else names.MESSAGE, message)
-
-    def _event_name(self, event_name: object, context: dict[str, Any]) -> str | None:
-        """An event's name when it is text; of another type, it goes to the context."""
-        if isinstance(event_name, str):
-            return str.__str__(event_name)
-        if event_name is not None:
-            self._add(context, names.EVENT_NAME, event_name)
-        return None
-
-    def _add(self, context: dict[str, Any], name: str, value: object) -> None:
-        """Put what no field holds into a context; an attribute that has the name already stays."""
-        hidden = self._cleaner.is_sensitive(name)
-        context[unused_name(name, context)] = REDACTED if hidden else self._cleaner.clean(value)
-
-    def _message(self, body: object, otherwise: str) -> str:
-        """A body as text; what is no text becomes compact JSON."""
-        if body is None:
-            body = otherwise
-        if isinstance(body, str):
-            return self._cleaner.text(str.__str__(body))
-        return orjson.dumps(self._cleaner.clean(body)).decode()
-
     def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
         """The time at which a record without a usable one of its own was observed."""
         if timestamp:
-            self._add(context, names.TIMESTAMP, timestamp)
+            add(self._cleaner, context, names.TIMESTAMP, timestamp)
         if not is_time(observed):
             raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
         return int(observed)
-
-    def _facts_of(self, resource: Any) -> _ResourceFacts:
-        attributes = {} if resource is None else _copy(resource.attributes)
-        context = {name: attributes[name] for name in self._resource_context if name in attributes}
-        service_name = take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
-        instance_id = take_id(attributes, "service.instance.id")
-        tenant_id = take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
-        # What was given and did not count is still there.
-        for name in ("service.name", "service.instance.id", names.TENANT_ID):
-            if name in attributes:
-                context[name] = attributes[name]
-        return _ResourceFacts(
-            resource,
-            service_name or UNKNOWN_SERVICE,
-            instance_id or "",
-            tenant_id or self._tenant_id,
-            self._cleaner.clean_mapping(context),
-            {},
-        )
-
-
-def _copy(attributes: Any) -> dict[str, Any]:
-    """A record's attributes as a dict of one's own; the SDK's are 18 times as dear to copy by iterating."""
-    if attributes is None:
-        return {}
-    try:
-        copied = attributes.copy()
-    except AttributeError:
-        return dict(attributes)
-    return copied if type(copied) is dict else dict(attributes)
 
 
 def _category_of(event_name: object) -> Category:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from otel_kafka_exporter.errors import ConversionError
@@ -32,6 +31,7 @@ from .fields import (
 )
 from .ids import parse_event_id
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .payloads import message_of
 from .shapes import Shapes
 from .statements import Converted, Statement, Statements
 from .strict_json import json_bytes
@@ -164,7 +164,9 @@ class PublicationBuilder:
             statement, severity_text = self._origin(tenant, fields)
             if severity_text is not None:
                 context = {**context, names.SEVERITY_TEXT: severity_text}
-            said = self._message(message)
+            if message is None:
+                raise ConversionError("message", "expected text, got nothing")
+            said = message_of(self._cleaner, message)
         else:
             tenant_id = _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
             said = self._said(category, fields)
@@ -257,14 +259,6 @@ class PublicationBuilder:
             "resource": text_field(cleaner, "resource", resource),
             "decision": choice_field("decision", choice, names.DECISIONS),
         }
-
-    def _message(self, message: object) -> str:
-        """A message as text; as of a log record's body, what is no text becomes compact JSON."""
-        if isinstance(message, str):
-            return self._cleaner.text(str.__str__(message))
-        if message is None:
-            raise ConversionError("message", "expected text, got nothing")
-        return orjson.dumps(self._cleaner.clean(message)).decode()
 
 
 def _name(parameter: str, value: object, limit: int, *, blank: bool = False) -> str:

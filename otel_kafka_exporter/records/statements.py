@@ -214,7 +214,8 @@ class Statements:
         kind, schema_ref, beginning, between, before_payload = self._kinds[category]
         tenant, service = _text(tenant_id), _text(source)
         if category == "application":
-            said = f'"service_name":{service},"instance_id":{_text(instance_id)},"level":"{level}","logger":{_text(logger)}'
+            said = f'"service_name":{service},"instance_id":{_text(instance_id)},"level":"{level}"'
+            said = f'{said},"logger":{_text(logger)}'
             before_said, before_context = f'{before_payload}{said},"message":', f',"code":{_text(code)},"context":'
         else:
             before_said, before_context = f'{before_payload}"tenant_id":{tenant},', ',"context":'
