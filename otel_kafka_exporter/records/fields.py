@@ -79,10 +79,8 @@ def level_named(name: object) -> tuple[Level, str | None]:
 
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
     """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
-    if isinstance(value, UUID):
-        return str(value)
     if not isinstance(value, str):
-        return None
+        return str(value) if isinstance(value, UUID) else None
     text = str.__str__(value)
     if len(text) > limit or not text.strip() or clean_text(text) != text:
         return None
@@ -100,10 +98,11 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
 
 def text_field(cleaner: Cleaner, name: str, value: object) -> str:
     """The same of a value by itself."""
-    if isinstance(value, UUID):
-        value = str(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = str(clean_int(int.__int__(value)))
+    if type(value) is not str:
+        if isinstance(value, UUID):
+            value = str(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = str(clean_int(int.__int__(value)))
     if isinstance(value, str) and value.strip():
         return cleaner.text(str.__str__(value))
     raise ConversionError(name, f"expected text, got {describe(value)}")

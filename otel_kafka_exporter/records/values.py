@@ -196,7 +196,7 @@ class _Walk:
             text = "".join(texts)
             if not (text.isascii() and "\0" not in text) and _NOT_JSON_TEXT.search(text):
                 return False
-            if len(text) >= _CHARACTERS_PER_NODE:
+            if max(map(len, texts)) >= _CHARACTERS_PER_NODE:
                 cost += sum(len(each) // _CHARACTERS_PER_NODE for each in texts)
         if int in kinds:
             numbers = elements if len(kinds) == 1 else [each for each in elements if type(each) is int]
