@@ -64,6 +64,14 @@ def test_the_budget_ends_at_the_same_place(nodes: int, value: Any) -> None:
         same(value, nodes)
 
 
+@pytest.mark.parametrize("nodes", range(1, 14))
+def test_long_names_and_texts_take_more_of_the_budget(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name or a text of many characters costs as much when it is known as when it is new."""
+    monkeypatch.setattr(values, "MAX_NODES", nodes)
+    same({"n" * 200: 1, "b": 2, "m" * 64: 3}, nodes)
+    same(["x" * 63, "y" * 200, "z"], nodes)
+
+
 @pytest.mark.parametrize("wrap", [list, tuple, lambda row: dict(zip("abcdefghij", row, strict=False))])
 def test_one_odd_value_among_many(wrap: Any) -> None:
     """One value that has to change is changed at every place among others that do not."""
