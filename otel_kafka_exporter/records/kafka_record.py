@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding
 from .envelope import CATEGORIES, Category
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
-from .statements import Converted, Statement, event_type
+from .statements import Converted, Origin, event_type
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
-_CACHED_STATEMENTS = 1024
+_CACHED_ORIGINS = 1024
 _FRAMED = ("content-type", CONTENT_TYPE_FRAMED)
 
 # confluent-kafka's type; ours are all bytes
@@ -54,7 +54,7 @@ def lacks_frame(record: KafkaRecord) -> bool:
 
 
 class _Address(NamedTuple):
-    """Where a statement's records go, and the headers that they all have.
+    """Where the records of one origin go, and the headers that they all have.
 
     Attributes:
         topic: the topic.
@@ -93,7 +93,7 @@ class KafkaRecordBuilder:
         self._max_record_bytes = max_record_bytes - encoding.frame
         self._encoding = encoding
         self._write = encoding.write
-        self._addresses: dict[Statement, _Address] = {}
+        self._addresses: dict[Origin, _Address] = {}
         # Below this no limit can be broken, since a context is a part of its value, and key and headers are bounded.
         self._surely_fits = min(MAX_CONTEXT_BYTES // encoding.json_per_byte, max_record_bytes - MIN_RECORD_BYTES // 2)
 
@@ -104,7 +104,8 @@ class KafkaRecordBuilder:
             ConversionError: a field that may not be cut is larger than a record may be.
         """
         statement, event_id, _, milliseconds, correlation_id, causation_id, _, traceparent, _, _ = converted
-        topic, key, constant = self._addresses.get(statement) or self._address(statement)
+        origin = statement.origin
+        topic, key, constant = self._addresses.get(origin) or self._address(origin)
         value = self._write(converted)
         correlation = correlation_id.encode()
         causation = correlation if causation_id is correlation_id else causation_id.encode()
@@ -112,7 +113,7 @@ class KafkaRecordBuilder:
         if traceparent is not None:
             trace = traceparent.encode()
             headers += (("traceparent", trace), ("x-traceparent", trace))
-        category = statement.category
+        category = origin.category
         if self._by_correlation and category == "application":
             key = correlation
         cuts = 0
@@ -127,24 +128,24 @@ class KafkaRecordBuilder:
         """The topic of a category."""
         return self._topics[category]
 
-    def _address(self, statement: Statement) -> _Address:
-        tenant_id = statement.tenant_id.encode()
+    def _address(self, origin: Origin) -> _Address:
+        tenant_id = origin.tenant_id.encode()
         headers: tuple[Header, ...] = (
             ("x-tenant", tenant_id),
-            ("x-schema-hash", statement.schema_ref.encode()),
-            ("x-event-type", statement.event_type.encode()),
+            ("x-schema-hash", origin.schema_ref.encode()),
+            ("x-event-type", origin.event_type.encode()),
             ("content-type", self._encoding.content_type),
         )
         key: bytes | None = None
-        if statement.category != "application":
+        if origin.category != "application":
             key = tenant_id
         # Keyed by the service, a single busy one lives in one partition: hence the choice.
         elif self._application_key == "service_name":
-            key = statement.source.encode()
+            key = origin.source.encode()
         elif self._application_key == "instance_id":
             # No instance, no key: one key for all that have none would be one partition for them all.
-            key = statement.instance_id.encode() or None
-        if len(self._addresses) >= _CACHED_STATEMENTS:
+            key = origin.instance_id.encode() or None
+        if len(self._addresses) >= _CACHED_ORIGINS:
             self._addresses.clear()
-        address = self._addresses[statement] = _Address(self._topics[statement.category], key, headers)
+        address = self._addresses[origin] = _Address(self._topics[origin.category], key, headers)
         return address

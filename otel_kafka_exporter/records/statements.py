@@ -19,27 +19,21 @@ from .strict_json import BACKSLASH, NUL, json_bytes
 _MOST = 1024
 
 
-@dataclass(
-    eq=False, slots=True
-)  # equal is only the same; and not frozen, which would make making one three times as dear
-class Statement:
-    """The part of an envelope that does not change, as values and as JSON. Never changed once it is made.
+@dataclass(eq=False, slots=True)  # equal is only the same; not frozen, which would make making one three times as dear
+class Origin:
+    """Whose records these are, as values and as JSON: what all their statements share. Never changed once it is made.
 
     Attributes:
-        category: its category.
+        category: their category.
         event_type: as in the envelope, like all up to `schema_ref`.
-        tenant_id: whose records these are.
+        tenant_id: whose they are.
         namespace: the first part of the event type.
         source: the service's name.
         schema_ref: names the schema.
-        instance_id: of an application log, like all up to `code`; empty for events.
-        level: how severe.
-        logger: who logs.
-        code: what it is about.
+        instance_id: of application logs; empty for events.
         before_event_id: JSON from the beginning to the gap for the event ID.
         before_correlation: JSON between the gaps for the timestamp and the correlation ID.
-        before_said: JSON between the gaps for the causation ID and for what the payload says.
-        before_context: JSON between the gaps for what the payload says and the context.
+        before_said: JSON between the gap for the causation ID and what the payload says, or how severe that is.
     """
 
     category: Category
@@ -49,6 +43,27 @@ class Statement:
     source: str
     schema_ref: str
     instance_id: str
+    before_event_id: str
+    before_correlation: str
+    before_said: str
+
+
+@dataclass(eq=False, slots=True)
+class Statement:
+    """The part of an envelope that does not change, as values and as JSON. Never changed once it is made.
+
+    Attributes:
+        origin: whose records these are.
+        level: of an application log, like all up to `code`: how severe.
+        logger: who logs.
+        code: what it is about.
+        before_event_id: as the origin's.
+        before_correlation: as the origin's.
+        before_said: JSON between the gaps for the causation ID and for what the payload says.
+        before_context: JSON between the gaps for what the payload says and the context.
+    """
+
+    origin: Origin
     level: Level
     logger: str
     code: str
@@ -88,17 +103,18 @@ class Converted(NamedTuple):
     @property
     def category(self) -> Category:
         """Its category."""
-        return self.statement.category
+        return self.statement.origin.category
 
     @property
     def envelope(self) -> OnexEnvelopeV1:
         """A new envelope object."""
         statement, said = self.statement, self.said
+        origin = statement.origin
         payload: dict[str, Any]
         if isinstance(said, str):
             payload = {
-                "service_name": statement.source,
-                "instance_id": statement.instance_id,
+                "service_name": origin.source,
+                "instance_id": origin.instance_id,
                 "level": statement.level,
                 "logger": statement.logger,
                 "message": said,
@@ -106,22 +122,17 @@ class Converted(NamedTuple):
                 "context": self.context,
             }
         else:
-            payload = {
-                "tenant_id": statement.tenant_id,
-                **said,
-                "timestamp": self.timestamp,
-                "context": self.context,
-            }
+            payload = {"tenant_id": origin.tenant_id, **said, "timestamp": self.timestamp, "context": self.context}
         return OnexEnvelopeV1(
-            statement.event_type,
+            origin.event_type,
             self.event_id,
             self.timestamp,
-            statement.tenant_id,
-            statement.namespace,
-            statement.source,
+            origin.tenant_id,
+            origin.namespace,
+            origin.source,
             self.correlation_id,
             self.causation_id,
-            statement.schema_ref,
+            origin.schema_ref,
             payload,
         )
 
@@ -170,6 +181,7 @@ class Statements:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._known: dict[tuple[str, ...], Statement] = {}
+        self._origins: dict[tuple[str, ...], Origin] = {}
         self._kinds: dict[Category, _Kind] = {}
         for category in CATEGORIES:
             kind, schema_ref = event_type(namespace, category), f"registry://{namespace}/logging/{category}/v1"
@@ -186,55 +198,53 @@ class Statements:
     ) -> Statement:
         """The statement of an application log."""
         key = (tenant_id, service_name, instance_id, level, logger, code)
-        return self._known.get(key) or self._keep(
-            key, self._made("application", tenant_id, service_name, instance_id, level, logger, code)
-        )
+        found = self._known.get(key)
+        if found is None:
+            origin = self._origin("application", tenant_id, service_name, instance_id)
+            before_said = f'{origin.before_said}"level":"{level}","logger":{_text(logger)},"message":'
+            found = self._made(origin, level, logger, code, before_said, f',"code":{_text(code)},"context":')
+            self._keep(key, found)
+        return found
 
     def event(self, category: Category, tenant_id: str, source: str) -> Statement:
         """The statement of an audit or a security event."""
         key = (category, tenant_id, source)
-        return self._known.get(key) or self._keep(key, self._made(category, tenant_id, source))
+        found = self._known.get(key)
+        if found is None:
+            origin = self._origin(category, tenant_id, source, "")
+            found = self._made(origin, "INFO", "", "", origin.before_said, ',"context":')
+            self._keep(key, found)
+        return found
 
-    def _keep(self, key: tuple[str, ...], statement: Statement) -> Statement:
+    def _made(
+        self, origin: Origin, level: Level, logger: str, code: str, before_said: str, before_context: str
+    ) -> Statement:
+        context = before_context.encode()
+        beginning, before_correlation = origin.before_event_id, origin.before_correlation
+        return Statement(origin, level, logger, code, beginning, before_correlation, before_said, context)
+
+    def _keep(self, key: tuple[str, ...], statement: Statement) -> None:
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[key] = statement
-        return statement
 
-    def _made(
-        self,
-        category: Category,
-        tenant_id: str,
-        source: str,
-        instance_id: str = "",
-        level: Level = "INFO",
-        logger: str = "",
-        code: str = "",
-    ) -> Statement:
-        kind, schema_ref, beginning, between, before_payload = self._kinds[category]
+    def _origin(self, category: Category, tenant_id: str, source: str, instance_id: str) -> Origin:
+        key = (category, tenant_id, source, instance_id)
+        found = self._origins.get(key)
+        if found is not None:
+            return found
+        kind, schema_ref, beginning, before_source, before_payload = self._kinds[category]
         tenant, service = _text(tenant_id), _text(source)
         if category == "application":
-            said = f'"service_name":{service},"instance_id":{_text(instance_id)},"level":"{level}"'
-            said = f'{said},"logger":{_text(logger)}'
-            before_said, before_context = f'{before_payload}{said},"message":', f',"code":{_text(code)},"context":'
+            before_said = f'{before_payload}"service_name":{service},"instance_id":{_text(instance_id)},'
         else:
-            before_said, before_context = f'{before_payload}"tenant_id":{tenant},', ',"context":'
-        return Statement(
-            category,
-            kind,
-            tenant_id,
-            self._namespace,
-            source,
-            schema_ref,
-            instance_id,
-            level,
-            logger,
-            code,
-            beginning,
-            f'","tenant_id":{tenant}{between}{service},"correlation_id":"',
-            before_said,
-            before_context.encode(),
-        )
+            before_said = f'{before_payload}"tenant_id":{tenant},'
+        before_correlation = f'","tenant_id":{tenant}{before_source}{service},"correlation_id":"'
+        values = (category, kind, tenant_id, self._namespace, source, schema_ref, instance_id)
+        if len(self._origins) >= _MOST:
+            self._origins.clear()
+        found = self._origins[key] = Origin(*values, beginning, before_correlation, before_said)
+        return found
 
 
 def event_type(namespace: str, category: Category) -> str:
