@@ -72,6 +72,9 @@ CLASSES: dict[str, Callable[[], list[ReadableLogRecord]]] = {
     ),
     "no attributes": lambda: _records(lambda _: {}),
     "1,024 statements in turns": lambda: _records(lambda n: {"attributes": {**USUAL, f"name{n}": n}}),
+    "two resources in turns": lambda: [
+        record for pair in zip(_records(_with()), _records(_with()), strict=True) for record in pair
+    ],
     "names never seen again": lambda: _records(lambda _: {"attributes": {**USUAL, f"name{next(_numbers)}": 1}}),
     "a sensitive name": lambda: _records(_with(password="hunter2")),
     "a code of its own": lambda: _records(_with(**{"omni.code": "ORDER_PLACED"})),
