@@ -44,6 +44,7 @@ from .values import Cleaner
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_LINES = 4096
+_CACHED_RESOURCES = 8
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 _NO_RESOURCE_YET = object()  # None is what a hand-made record has
 _new = tuple.__new__  # past a named tuple's own, which is a function in Python
@@ -65,6 +66,10 @@ class _Line(NamedTuple):
     statement: Statement | None = None
     constant: dict[str, Any] = {}  # noqa: RUF012 - never changed
     message: str = ""
+
+
+#: What a resource says, and the lines of its records by what they follow from.
+_Known = tuple[ResourceFacts, dict[tuple[object, ...], _Line]]
 
 
 class Converter:
@@ -92,8 +97,10 @@ class Converter:
         self._tenant_id = tenant_id
         self._resource_context = resource_context
         no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
-        #: Of the resource that was seen last: its facts, and the lines by what they follow from.
-        self._known: tuple[ResourceFacts, dict[tuple[object, ...], _Line]] = (no_facts, {})
+        #: Of the resource that was seen last.
+        self._known: _Known = (no_facts, {})
+        #: Of all that were seen, by their identity; nearly always that is one.
+        self._resources: dict[int, _Known] = {}
         self._shapes = Shapes(cleaner)
         self._statements = Statements(namespace)
         self._keeps_texts = str in cleaner.unchanged
@@ -119,9 +126,7 @@ class Converter:
         log = record.log_record
         facts, lines = self._known
         if facts.resource is not record.resource:
-            facts = facts_of(record.resource, self._cleaner, self._tenant_id, self._resource_context)
-            lines = {}
-            self._known = (facts, lines)
+            facts, lines = self._known = self._known_of(record.resource)
         attributes = log.attributes
         context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else copied(attributes)  # type: ignore[assignment]  # its copy() is a dict
         scope, number = record.instrumentation_scope, log.severity_number
@@ -180,6 +185,15 @@ class Converter:
                 self._fit(shape, facts, context),
             ),
         )
+
+    def _known_of(self, resource: object) -> _Known:
+        known = self._resources.get(id(resource))
+        if known is None:
+            known = (facts_of(resource, self._cleaner, self._tenant_id, self._resource_context), {})
+            if len(self._resources) >= _CACHED_RESOURCES:
+                self._resources.clear()
+            self._resources[id(resource)] = known
+        return known
 
     def _line(
         self, record: ReadableLogRecord, facts: ResourceFacts, origin: tuple[object, ...], context: dict[str, Any]

@@ -274,6 +274,18 @@ def test_what_is_kept_is_bounded() -> None:
     assert 0 < len(kafka._addresses) <= 1024
 
 
+def test_ever_new_resources() -> None:
+    """Each record has its own resource's names, however many there are, and only a few of them are kept."""
+    using = converter(0)
+    for number in range(100):
+        resource = Resource(
+            {"service.name": f"shop-{number}"}
+        )  # gone in the next turn, when another may have its place
+        for _ in range(3):
+            assert using.convert(hand_made({}, resource=resource)).envelope.source == f"shop-{number}"
+    assert 0 < len(using._resources) <= 8
+
+
 def test_names_that_come_once_are_not_kept() -> None:
     """A record whose names nobody has used before leaves no statement behind, which would cost more than it saves."""
     using = converter(0)
