@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,8 +14,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.decoding import decode
 from otel_kafka_exporter.records.encoding import encode_json
+from otel_kafka_exporter.records.envelope import OnexEnvelopeV1
+from otel_kafka_exporter.records.envelope_pb2 import Envelope
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.records.protobuf_encoding import encode_protobuf, write_protobuf
 from otel_kafka_exporter.records.publications import PARAMETERS, Publication, PublicationBuilder
 from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
 from otel_kafka_exporter.records.statements import Converted, write_json
@@ -48,7 +53,16 @@ def written(using: Converter, record: Any) -> bytes | str:
     value = write_json(converted)
     assert value == encode_json(converted.envelope)
     strict_json(value)
+    # Bytes may differ: a map has no order.
+    of_pieces, of_envelope = write_protobuf(converted), encode_protobuf(converted.envelope)
+    assert Envelope.FromString(of_pieces) == Envelope.FromString(of_envelope)
+    assert b"\0" not in of_pieces or not holds_nul(decode(of_pieces))
     return value
+
+
+def holds_nul(envelope: OnexEnvelopeV1) -> bool:
+    """Whether any text of an envelope does, names included."""
+    return "\\u0000" in json.dumps(envelope).replace("\\\\", "")
 
 
 _text = st.one_of(any_text, st.sampled_from(["\0", "\ud800", "\\u0000", '"\\', "é"]))
