@@ -44,6 +44,7 @@ proto: $(VENV)/dev/made
 
 bench: $(VENV)/dev/made
 	$(DEV)/python -m benchmarks.export $(ARGS)
+	$(DEV)/python -m benchmarks.conversion
 	$(DEV)/python -m benchmarks.direct $(ARGS)
 	$(DEV)/python -m benchmarks.burst $(ARGS)
 	$(DEV)/python -m benchmarks.publisher $(ARGS)

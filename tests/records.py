@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
@@ -13,10 +13,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_kafka_exporter.records.conversion import Converter
-from otel_kafka_exporter.records.envelope import Category, OnexEnvelopeV1
+from otel_kafka_exporter.records.envelope import OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
 from otel_kafka_exporter.records.redaction import KeyRedaction
+from otel_kafka_exporter.records.statements import Converted
 from otel_kafka_exporter.records.values import Cleaner
 
 #: 2023-11-14T22:13:20.123456789Z
@@ -75,23 +76,14 @@ def cleaner(*more: str, exceptions: Iterable[str] = (), text_filter: Callable[[s
     return Cleaner(KeyRedaction(more, exceptions).is_sensitive, text_filter)
 
 
-class Conversion(NamedTuple):
-    """What a conversion gives, by name."""
-
-    category: Category
-    envelope: OnexEnvelopeV1
-    milliseconds: int
-    traceparent: str | None
-
-
-def converted(record: Any, using: Cleaner | None = None, **options: Any) -> Conversion:
+def converted(record: Any, using: Cleaner | None = None, **options: Any) -> Converted:
     """A record through a converter of its own."""
     return converted_by(Converter(using or cleaner(), uuid7, **options), record)
 
 
-def converted_by(converter: Converter, record: Any) -> Conversion:
+def converted_by(converter: Converter, record: Any) -> Converted:
     """A record through this converter."""
-    return Conversion(*converter.convert(record))
+    return converter.convert(record)
 
 
 def envelope_of(record: Any, using: Cleaner | None = None, **options: Any) -> OnexEnvelopeV1:

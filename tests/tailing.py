@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_kafka_exporter import OnexEnvelopeV1
 from otel_kafka_exporter.cli.tail.record import Record
-from otel_kafka_exporter.records import JSON, Category, Encoding, KafkaRecord, KafkaRecordBuilder, uuid7
+from otel_kafka_exporter.records import JSON, Category, Encoding, Header, KafkaRecord, uuid7
 from otel_kafka_exporter.records.protobuf_encoding import PROTOBUF
 
 #: 2026-11-25T22:00:00Z, in seconds; where the times of these records begin.
@@ -66,8 +66,19 @@ def kafka_record(
     category: Category = "application", *, encoding: Encoding = JSON, prefix: str = "", at: float = 0.0, **changes: Any
 ) -> KafkaRecord:
     """The same as it goes to Kafka."""
-    builder = KafkaRecordBuilder(encoding=encoding, topic_prefix=prefix)
-    return builder.build((category, envelope(category, at=at, **changes), round((START + at) * 1000), None))
+    made = envelope(category, at=at, **changes)
+    headers: list[Header] = [
+        ("x-correlation-id", made.correlation_id.encode()),
+        ("x-causation-id", made.causation_id.encode()),
+        ("x-tenant", made.tenant_id.encode()),
+        ("x-schema-hash", made.schema_ref.encode()),
+        ("x-event-type", made.event_type.encode()),
+        ("content-type", encoding.content_type),
+    ]
+    key = made.source if category == "application" else made.tenant_id
+    milliseconds = round((START + at) * 1000)
+    value = encoding.encode(made)
+    return KafkaRecord(prefix + made.event_type, key.encode(), value, headers, milliseconds, category, made.event_id)
 
 
 def record(

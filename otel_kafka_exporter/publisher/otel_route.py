@@ -116,7 +116,7 @@ class OtelRoute:
 
     def _convert(self, publication: Publication) -> OnexEnvelopeV1 | None:
         try:
-            return self._builder.convert(publication)[1]
+            return self._builder.convert(publication).envelope
         except ConversionError as error:
             warn(f"conversion:{error.field}", "an event is not published: %s", error)
             return None

@@ -6,7 +6,7 @@ Held here: whatever comes in, strict JSON comes out, redacted; no thread, socket
 
 from . import attributes
 from .codes import AuditAction, LogCode, SecurityEventType
-from .conversion import UNKNOWN_SERVICE, Converter, event_type
+from .conversion import Converter
 from .decoding import decode
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
@@ -18,6 +18,8 @@ from .log_records import LogRecordBuilder, SdkLogRecord
 from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
 from .redaction import REDACTED, KeyRedaction, redact_patterns
+from .resources import UNKNOWN_SERVICE
+from .statements import Converted, event_type
 from .values import Cleaner, unused_name
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "AuditAction",
     "Category",
     "Cleaner",
+    "Converted",
     "Converter",
     "Encoding",
     "Header",

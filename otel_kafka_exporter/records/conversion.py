@@ -1,10 +1,11 @@
-"""OpenTelemetry log records to envelopes: which attribute or field becomes which part, and where the rest goes.
+"""OpenTelemetry log records to what an envelope says: which attribute or field becomes which part, where the rest goes.
 
-Total: a record gives an envelope, or one `ConversionError` that names the field at fault. An envelope's context and
-message hold JSON's types only and are redacted; characters that JSON cannot carry are the encoding's business.
+Total: a record is converted, or is one `ConversionError` that names the field at fault. A context and a message hold
+JSON's types only and are redacted; characters that JSON cannot carry are the encoding's business.
 
-Most records repeat what the one before them had: the resource, the names and types of the attributes. What follows
-from those is worked out once (`_ResourceFacts`, `shapes`), which is what makes a record cheap.
+Most records repeat what the one before them had: the resource, the scope, the severity, the names and types of the
+attributes. What follows from those is worked out once (`_Line`), redaction included, and a record only fills the gaps.
+Where an attribute has a meaning of its own, its value decides, and the same is worked out for this one record.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import orjson
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -22,60 +22,58 @@ from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.process import is_interruption
 
 from . import attributes as names
-from .envelope import (
-    CATEGORIES,
-    ApplicationPayload,
-    AuditPayload,
-    Category,
-    Level,
-    OnexEnvelopeV1,
-    Payload,
-    SecurityPayload,
-)
+from .envelope import Category, Level
 from .fields import (
     MAX_ID_LENGTH,
-    MAX_SERVICE_NAME_LENGTH,
-    MAX_TENANT_ID_LENGTH,
     identifier,
     is_time,
     level_of,
-    required_choice,
-    required_text,
     take_category,
     take_id,
     take_ids,
     trace_context,
     utc_text,
 )
+from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
-from .shapes import NOT_PLAIN, Shapes
-from .values import Cleaner, unused_name
+from .resources import ResourceFacts, copied, facts_of
+from .shapes import Shape, Shapes
+from .statements import Converted, Statement, Statements
+from .values import Cleaner
 
-UNKNOWN_SERVICE = "unknown_service"
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
-_CACHED_SEVERITIES = 256
+_CACHED_LINES = 4096
+_CACHED_RESOURCES = 8
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
+_NO_RESOURCE_YET = object()  # None is what a hand-made record has
+_new = tuple.__new__  # past a named tuple's own, which is a function in Python
 
 
-#: An envelope with what a Kafka record takes from a log record beside it: its category, the envelope, the record's own
-#: time in Unix milliseconds, and the W3C traceparent (None without both a trace and a span ID). A plain tuple, unpacked
-#: where it arrives: one is made for every record.
-Converted = tuple[Category, OnexEnvelopeV1, int, str | None]
+class _Line(NamedTuple):
+    """What follows from a record's scope, severity, event name, and the names and types of its attributes.
+
+    Attributes:
+        shape: of the attributes.
+        severity: the level, and the severity's text where the level alone would lose something; None: not worked out.
+        statement: of an application record without an attribute that has a meaning of its own; None for any other.
+        constant: what such a record's context has in place of, and behind, its attributes.
+        message: where there is no body.
+    """
+
+    shape: Shape
+    severity: tuple[Level, str | None] | None = None
+    statement: Statement | None = None
+    constant: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    message: str = ""
 
 
-class _ResourceFacts(NamedTuple):
-    """What a resource says of all its records. Holds the resource, so that its identity stays its own."""
-
-    resource: object
-    service_name: str
-    instance_id: str
-    tenant_id: str
-    context: dict[str, Any]
+#: What a resource says, and the lines of its records by what they follow from.
+_Known = tuple[ResourceFacts, dict[tuple[object, ...], _Line]]
 
 
 class Converter:
-    """Makes envelopes of log records. Threads may share one.
+    """Converts log records. Threads may share one.
 
     Args:
         cleaner: makes values fit for JSON and redacts them.
@@ -96,19 +94,19 @@ class Converter:
     ) -> None:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
-        self._namespace = namespace
         self._tenant_id = tenant_id
         self._resource_context = resource_context
-        self._kinds = {
-            category: (event_type(namespace, category), f"registry://{namespace}/logging/{category}/v1")
-            for category in CATEGORIES
-        }
-        self._facts = _ResourceFacts(None, UNKNOWN_SERVICE, "", tenant_id, {})
-        self._severities: dict[tuple[int, object], tuple[Level, str | None]] = {}
+        no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
+        #: Of the resource that was seen last.
+        self._known: _Known = (no_facts, {})
+        #: Of all that were seen, by their identity; nearly always that is one.
+        self._resources: dict[int, _Known] = {}
         self._shapes = Shapes(cleaner)
+        self._statements = Statements(namespace)
+        self._keeps_texts = str in cleaner.unchanged
 
     def convert(self, record: ReadableLogRecord) -> Converted:
-        """The envelope of `record`.
+        """The converted record.
 
         Raises:
             ConversionError: a required field is missing or wrong, or the record is none that OpenTelemetry makes.
@@ -124,206 +122,198 @@ class Converter:
             # SystemExit, which would end OpenTelemetry's export thread.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
 
-    def _convert(self, record: ReadableLogRecord) -> Converted:  # noqa: C901 - straight on: a record's way, top to bottom
+    def _convert(self, record: ReadableLogRecord) -> Converted:
         log = record.log_record
-        facts = self._facts
-        if facts.resource is not record.resource or facts.resource is None:
-            facts = self._facts = self._facts_of(record.resource)
+        facts, lines = self._known
+        if facts.resource is not record.resource:
+            facts, lines = self._known = self._known_of(record.resource)
         attributes = log.attributes
-        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else _copy(attributes)  # type: ignore[assignment]  # its copy() is a dict
-        names_and_types = (*context, *map(type, context.values()))
-        shape = self._shapes.known.get(names_and_types) or self._shapes.work_out(context, names_and_types)
-        event_name = log.event_name
-        category: Category = "application" if event_name is None else _category_of(event_name)
+        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else copied(attributes)  # type: ignore[assignment]  # its copy() is a dict
+        scope, number = record.instrumentation_scope, log.severity_number
+        origin = (
+            None if scope is None else scope.name,
+            # By the number's value, because an enum's member hashes in Python, which is slow.
+            number._value_ if type(number) is SeverityNumber else number,
+            log.severity_text,
+            log.event_name,
+            *context,
+            *map(type, context.values()),
+        )
+        try:
+            line = lines.get(origin)
+        except BaseException as error:  # of a hand-made record; some part cannot be hashed
+            if is_interruption(error):
+                raise
+            line = None
+        if line is None:
+            line = self._line(record, facts, origin, context)
+            if line.severity is not None:  # it is worth keeping
+                if len(lines) >= _CACHED_LINES:
+                    lines.clear()
+                lines[origin] = line
         trace_id = traceparent = None
         if log.trace_id:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
+        nanoseconds = log.timestamp or log.observed_timestamp
+        shape, _, statement, constant, message = line
+        if statement is None or not is_time(nanoseconds):
+            return self._particular(record, facts, line, context, trace_id, traceparent)
+
+        body = log.body
+        message = (
+            body
+            if type(body) is str and self._keeps_texts
+            else message_of(self._cleaner, message if body is None else body)
+        )
+        if constant:  # redaction comes before all else
+            context.update(constant)
+        milliseconds = nanoseconds // 1_000_000
+        event_id = self._new_event_id(milliseconds)
+        correlation_id = trace_id or event_id
+        return _new(
+            Converted,
+            (
+                statement,
+                event_id,
+                utc_text(nanoseconds),
+                milliseconds,
+                correlation_id,
+                correlation_id,
+                True,
+                traceparent,
+                message,
+                self._fit(shape, facts, context),
+            ),
+        )
+
+    def _known_of(self, resource: object) -> _Known:
+        known = self._resources.get(id(resource))
+        if known is None:
+            known = (facts_of(resource, self._cleaner, self._tenant_id, self._resource_context), {})
+            if len(self._resources) >= _CACHED_RESOURCES:
+                self._resources.clear()
+            self._resources[id(resource)] = known
+        return known
+
+    def _line(
+        self, record: ReadableLogRecord, facts: ResourceFacts, origin: tuple[object, ...], context: dict[str, Any]
+    ) -> _Line:
+        """The line of a record whose line is not known; kept when its attributes are seen for the second time.
+
+        Applications may make up names for ever, and what they name once is not worth more than its shape.
+        """
+        names_and_types = origin[4:]
+        shape = self._shapes.known.get(names_and_types)
+        if shape is None:
+            return _Line(self._shapes.work_out(context, names_and_types))
+        name, number, *texts = origin[:4]
+        # What is equal has to mean the same, and what is kept has to be small.
+        if not (number is None or type(number) is int) or not all(
+            text is None or (type(text) is str and len(text) <= MAX_ID_LENGTH) for text in (name, *texts)
+        ):
+            return _Line(shape)
+        log = record.log_record
+        line = _Line(shape, level_of(number, log.severity_text))
+        if not shape.special and _category_of(log.event_name) == "application":
+            whole = {**context, **dict.fromkeys(shape.sensitive, REDACTED)}
+            statement, message = self._application(record, facts, line, facts.tenant_id, whole)
+            constant = {key: value for key, value in whole.items() if key in shape.sensitive or key not in context}
+            line = line._replace(statement=statement, constant=constant, message=message)
+        return line
+
+    def _particular(
+        self,
+        record: ReadableLogRecord,
+        facts: ResourceFacts,
+        line: _Line,
+        context: dict[str, Any],
+        trace_id: str | None,
+        traceparent: str | None,
+    ) -> Converted:
+        """A record whose values decide over more than its message and its context."""
+        log, shape = record.log_record, line.shape
         # Sensitive values go first, so that nothing below can put one anywhere else.
         for key in shape.sensitive:
             context[key] = REDACTED
-
         time = log.timestamp
         nanoseconds = time if is_time(time) else self._other_time(time, log.observed_timestamp, context)
         milliseconds = nanoseconds // 1_000_000
+        timestamp = utc_text(nanoseconds)
+        category = _category_of(log.event_name)
         event_id = tenant_id = correlation_id = causation_id = None
         if shape.special:
             category = take_category(context) or category
             event_id, tenant_id, correlation_id, causation_id = take_ids(context)
+        own_ids = correlation_id is causation_id is None
         event_id = event_id or self._new_event_id(milliseconds)
         tenant_id = tenant_id or facts.tenant_id
         correlation_id = correlation_id or trace_id or event_id
-        timestamp = utc_text(nanoseconds)
 
-        payload: Payload
+        said: str | dict[str, str]
         if category == "application":
-            payload = self._application(record, facts, context)
-        elif category == "audit":
-            payload = self._audit(log, tenant_id, timestamp, context)
+            statement, message = self._application(record, facts, line, tenant_id, context)
+            said = message_of(self._cleaner, message if log.body is None else log.body)
         else:
-            payload = self._security(log, tenant_id, timestamp, context)
-        for name in shape.floats:
-            if not math.isfinite(context[name]):
-                shape = NOT_PLAIN
-                break
-        if not shape.plain:  # most contexts are fit for JSON as they are
-            payload["context"] = context = self._cleaner.clean_mapping(context)
-        if facts.context:
-            payload["context"] = {**facts.context, **context}
-        event_type, schema_ref = self._kinds[category]
-        envelope = OnexEnvelopeV1(
-            event_type,
+            statement = self._statements.event(category, tenant_id, facts.service_name)
+            said = event_fields(self._cleaner, category, context)
+            keep_the_rest(self._cleaner, category, log, (tenant_id, *said.values(), timestamp), context)
+        return Converted(
+            statement,
             event_id,
             timestamp,
-            tenant_id,
-            self._namespace,
-            facts.service_name,
+            milliseconds,
             correlation_id,
             causation_id or correlation_id,
-            schema_ref,
-            payload,
+            own_ids,
+            traceparent,
+            said,
+            self._fit(shape, facts, context),
         )
-        return category, envelope, milliseconds, traceparent
+
+    def _fit(self, shape: Shape, facts: ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
+        """A context that may go out; most are fit for JSON as they are."""
+        plain = shape.plain
+        for name in shape.floats:
+            if not math.isfinite(context[name]):
+                plain = False
+                break
+        if not plain:
+            context = self._cleaner.clean_mapping(context)
+        return {**facts.context, **context} if facts.context else context
 
     def _application(
-        self, record: ReadableLogRecord, facts: _ResourceFacts, context: dict[str, Any]
-    ) -> ApplicationPayload:
+        self, record: ReadableLogRecord, facts: ResourceFacts, line: _Line, tenant_id: str, context: dict[str, Any]
+    ) -> tuple[Statement, str]:
+        """An application log's statement, and its message without a body; what no field holds goes to the context."""
         log = record.log_record
-        body, event_name = log.body, log.event_name
+        event_name = log.event_name
         code = take_id(context, names.CODE) if names.CODE in context else None
         if event_name is not None:
-            event_name = self._event_name(event_name, context)
+            event_name = event_name_of(self._cleaner, event_name, context)
             code = code or (event_name and identifier(event_name))
             if event_name and code != event_name:
-                self._add(context, names.EVENT_NAME, event_name)
-        level, severity_text = self._severity(log.severity_number, log.severity_text)
+                add(self._cleaner, context, names.EVENT_NAME, event_name)
+        level, severity_text = line.severity or level_of(log.severity_number, log.severity_text)
         if severity_text is not None:
-            self._add(context, names.SEVERITY_TEXT, severity_text)
+            add(self._cleaner, context, names.SEVERITY_TEXT, severity_text)
         scope = record.instrumentation_scope
         logger: Any = "" if scope is None else scope.name
         if not isinstance(logger, str) or len(logger) > MAX_ID_LENGTH:
             if logger:
-                self._add(context, names.SCOPE_NAME, logger)
+                add(self._cleaner, context, names.SCOPE_NAME, logger)
             logger = ""
-        return {
-            "service_name": facts.service_name,
-            "instance_id": facts.instance_id,
-            "level": level,
-            "logger": logger,
-            "message": self._message((event_name or "") if body is None else body),
-            "code": code or UNSPECIFIED_CODE,
-            "context": context,
-        }
-
-    def _severity(self, number: object, text: object) -> tuple[Level, str | None]:
-        """`level_of`, remembered: a service has a handful of severities."""
-        usual = text is None or (type(text) is str and len(text) <= MAX_ID_LENGTH)
-        if not usual or not isinstance(number, SeverityNumber):
-            return level_of(number, text)
-        # By the number's value, because an enum's member hashes in Python, which is slow.
-        found = self._severities.get((number._value_, text))
-        if found is None:
-            if len(self._severities) >= _CACHED_SEVERITIES:
-                self._severities.clear()
-            found = self._severities[number._value_, text] = level_of(number, text)
-        return found
-
-    def _audit(self, log: Any, tenant_id: str, timestamp: str, context: dict[str, Any]) -> AuditPayload:
-        payload: AuditPayload = {
-            "tenant_id": tenant_id,
-            "action": required_text(self._cleaner, context, names.AUDIT_ACTION),
-            "actor": required_text(self._cleaner, context, names.AUDIT_ACTOR),
-            "resource": required_text(self._cleaner, context, names.AUDIT_RESOURCE),
-            "outcome": required_choice(context, names.AUDIT_OUTCOME, names.OUTCOMES),
-            "timestamp": timestamp,
-            "context": context,
-        }
-        self._keep_the_rest(log, names.AUDIT_EVENT, payload.values(), context)
-        return payload
-
-    def _security(self, log: Any, tenant_id: str, timestamp: str, context: dict[str, Any]) -> SecurityPayload:
-        payload: SecurityPayload = {
-            "tenant_id": tenant_id,
-            "event_type": required_text(self._cleaner, context, names.SECURITY_EVENT_TYPE),
-            "user_id": required_text(self._cleaner, context, names.SECURITY_USER_ID),
-            "resource": required_text(self._cleaner, context, names.SECURITY_RESOURCE),
-            "decision": required_choice(context, names.SECURITY_DECISION, names.DECISIONS),
-            "timestamp": timestamp,
-            "context": context,
-        }
-        self._keep_the_rest(log, names.SECURITY_EVENT, payload.values(), context)
-        return payload
-
-    def _keep_the_rest(self, log: Any, usual_event_name: str, said: Any, context: dict[str, Any]) -> None:
-        """Put into the context what an audit or security payload has no field for: an event name, a body."""
-        event_name = self._event_name(log.event_name, context)
-        if event_name and event_name != usual_event_name:
-            self._add(context, names.EVENT_NAME, event_name)
-        message = None if log.body is None else self._message(log.body)
-        if message and message != event_name and message not in said:
-            self._add(context, names.BODY if names.MESSAGE in context else names.MESSAGE, message)
-
-    def _event_name(self, event_name: object, context: dict[str, Any]) -> str | None:
-        """An event's name when it is text; of another type, it goes to the context."""
-        if isinstance(event_name, str):
-            return str.__str__(event_name)
-        if event_name is not None:
-            self._add(context, names.EVENT_NAME, event_name)
-        return None
-
-    def _add(self, context: dict[str, Any], name: str, value: object) -> None:
-        """Put what no field holds into a context; an attribute that has the name already stays."""
-        hidden = self._cleaner.is_sensitive(name)
-        context[unused_name(name, context)] = REDACTED if hidden else self._cleaner.clean(value)
-
-    def _message(self, body: object) -> str:
-        """A body as text; what is no text becomes compact JSON."""
-        if type(body) is str and str in self._cleaner.unchanged:
-            return body
-        if isinstance(body, str):
-            return self._cleaner.text(str.__str__(body))
-        return orjson.dumps(self._cleaner.clean(body)).decode()
+        statement = self._statements.application(
+            tenant_id, facts.service_name, facts.instance_id, level, str.__str__(logger), code or UNSPECIFIED_CODE
+        )
+        return statement, event_name or ""
 
     def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
         """The time at which a record without a usable one of its own was observed."""
         if timestamp:
-            self._add(context, names.TIMESTAMP, timestamp)
+            add(self._cleaner, context, names.TIMESTAMP, timestamp)
         if not is_time(observed):
             raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
         return int(observed)
-
-    def _facts_of(self, resource: Any) -> _ResourceFacts:
-        attributes = {} if resource is None else _copy(resource.attributes)
-        context = {name: attributes[name] for name in self._resource_context if name in attributes}
-        service_name = take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
-        instance_id = take_id(attributes, "service.instance.id")
-        tenant_id = take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
-        # What was given and did not count is still there.
-        for name in ("service.name", "service.instance.id", names.TENANT_ID):
-            if name in attributes:
-                context[name] = attributes[name]
-        return _ResourceFacts(
-            resource,
-            service_name or UNKNOWN_SERVICE,
-            instance_id or "",
-            tenant_id or self._tenant_id,
-            self._cleaner.clean_mapping(context),
-        )
-
-
-def event_type(namespace: str, category: Category) -> str:
-    """The event type of a category, which is also its topic without the prefix."""
-    return f"{namespace}.logging.{category}.v1"
-
-
-def _copy(attributes: Any) -> dict[str, Any]:
-    """A record's attributes as a dict of one's own; the SDK's are 18 times as dear to copy by iterating."""
-    if attributes is None:
-        return {}
-    try:
-        copied = attributes.copy()
-    except AttributeError:
-        return dict(attributes)
-    return copied if type(copied) is dict else dict(attributes)
 
 
 def _category_of(event_name: object) -> Category:

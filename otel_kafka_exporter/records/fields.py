@@ -7,9 +7,9 @@ security events, which has one source only, gives a `ConversionError` instead.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any, TypeGuard, TypeVar
+from uuid import UUID
 
 from opentelemetry._logs import SeverityNumber
 
@@ -17,7 +17,7 @@ from otel_kafka_exporter.errors import ConversionError
 
 from . import attributes as names
 from .envelope import CATEGORIES, Category, Level
-from .ids import dashed, parse_event_id
+from .ids import parse_event_id
 from .values import Cleaner, clean_int, clean_text
 
 MAX_ID_LENGTH = 255
@@ -79,10 +79,8 @@ def level_named(name: object) -> tuple[Level, str | None]:
 
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
     """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
-    if isinstance(value, uuid.UUID):
-        return str(value)
     if not isinstance(value, str):
-        return None
+        return str(value) if isinstance(value, UUID) else None
     text = str.__str__(value)
     if len(text) > limit or not text.strip() or clean_text(text) != text:
         return None
@@ -100,10 +98,11 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
 
 def text_field(cleaner: Cleaner, name: str, value: object) -> str:
     """The same of a value by itself."""
-    if isinstance(value, uuid.UUID):
-        value = str(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = str(clean_int(int.__int__(value)))
+    if type(value) is not str:
+        if isinstance(value, UUID):
+            value = str(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = str(clean_int(int.__int__(value)))
     if isinstance(value, str) and value.strip():
         return cleaner.text(str.__str__(value))
     raise ConversionError(name, f"expected text, got {describe(value)}")
@@ -149,24 +148,28 @@ _second_text = (0, "1970-01-01T00:00:00.")
 def utc_text(nanoseconds: int) -> str:
     """Unix nanoseconds as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
     global _second_text  # noqa: PLW0603 - records come many to a second; one tuple, replaced whole, needs no lock
-    seconds = nanoseconds // 1_000_000_000
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
     second, text = _second_text
     if second != seconds:
         t = time.gmtime(seconds)
         text = f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}."
         _second_text = (seconds, text)
-    return f"{text}{nanoseconds % 1_000_000_000 // 1000:06d}Z"
+    return f"{text}{str(rest // 1000).zfill(6)}Z"
+
+
+_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 
 
 def trace_context(trace_id: object, span_id: object, flags: object) -> tuple[str | None, str | None]:
     """A trace ID as a dashed UUID, and the W3C traceparent of both IDs; None for what there is not."""
     if type(trace_id) is not int or not 0 < trace_id < 1 << 128:
         return None, None
-    digits = f"{trace_id:032x}"
+    digits = trace_id.to_bytes(16, "big").hex()
+    uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
     if type(span_id) is not int or not 0 < span_id < 1 << 64:
-        return dashed(digits), None
-    flags = flags & 0xFF if isinstance(flags, int) else 0
-    return dashed(digits), f"00-{digits}-{span_id:016x}-{flags:02x}"
+        return uuid, None
+    byte = flags & 0xFF if isinstance(flags, int) else 0
+    return uuid, f"00-{digits}-{span_id.to_bytes(8, 'big').hex()}-{_FLAGS[byte]}"
 
 
 def take_category(attributes: dict[str, Any]) -> Category | None:
@@ -195,10 +198,10 @@ def take_id(attributes: dict[str, Any], name: str, limit: int = MAX_ID_LENGTH) -
 def take_ids(attributes: dict[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
     """The caller's event, tenant, correlation and causation ID."""
     return (
-        _take_event_id(attributes),
-        take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH),
-        take_id(attributes, names.CORRELATION_ID),
-        take_id(attributes, names.CAUSATION_ID),
+        _take_event_id(attributes) if names.RECORD_UID in attributes else None,
+        take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH) if names.TENANT_ID in attributes else None,
+        take_id(attributes, names.CORRELATION_ID) if names.CORRELATION_ID in attributes else None,
+        take_id(attributes, names.CAUSATION_ID) if names.CAUSATION_ID in attributes else None,
     )
 
 

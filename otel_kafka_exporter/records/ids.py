@@ -13,17 +13,25 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _ULID_DIGITS = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
 
+#: The first digit of the part that has two bits of the variant, by the other two as a digit.
+_VARIANT = {"0": "8", "1": "9", "2": "a", "3": "b"}
+_random_bits = chance.getrandbits
+_millisecond = (0, "00000000-0000-7")
+
+
 def uuid7(milliseconds: int) -> str:
     """A new UUIDv7 in dashed form.
 
     Args:
         milliseconds: Unix time, 0 to 2**48 - 1.
     """
-    bits = chance.getrandbits(74)  # it has to be unique, not secret
-    return (
-        f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{bits & 0xFFF:03x}"
-        f"-{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26:012x}"
-    )
+    global _millisecond  # noqa: PLW0603 - records come many to a millisecond; one tuple, replaced whole, needs no lock
+    known, beginning = _millisecond
+    if known != milliseconds:
+        beginning = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7"
+        _millisecond = (milliseconds, beginning)
+    digits = _random_bits(74).to_bytes(10, "big").hex()  # it has to be unique, not secret
+    return f"{beginning}{digits[2:5]}-{_VARIANT[digits[1]]}{digits[5:8]}-{digits[8:]}"
 
 
 def dashed(digits: str) -> str:

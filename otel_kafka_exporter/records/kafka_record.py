@@ -1,16 +1,16 @@
-"""Envelopes to Kafka records: topic, key, headers, and a value that fits."""
+"""Converted records to Kafka records: topic, key, headers, and a value that fits."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from .conversion import Converted, event_type
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding
-from .envelope import CATEGORIES, Category, OnexEnvelopeV1
+from .envelope import CATEGORIES, Category
 from .limits import MAX_CONTEXT_BYTES, MIN_RECORD_BYTES, fit
+from .statements import Converted, Origin, event_type
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
-_CACHED_TENANTS = 1024
+_CACHED_ORIGINS = 1024
 _FRAMED = ("content-type", CONTENT_TYPE_FRAMED)
 
 # confluent-kafka's type; ours are all bytes
@@ -41,6 +41,9 @@ class KafkaRecord(NamedTuple):
     cuts: int = 0
 
 
+_new = tuple.__new__
+
+
 def lacks_frame(record: KafkaRecord) -> bool:
     """Whether a record's value has to be framed for a Schema Registry's clients when it is sent.
 
@@ -50,8 +53,22 @@ def lacks_frame(record: KafkaRecord) -> bool:
     return record.value[:1] == b"\n" and _FRAMED in record.headers
 
 
+class _Address(NamedTuple):
+    """Where the records of one origin go, and the headers that they all have.
+
+    Attributes:
+        topic: the topic.
+        key: the key; None where there is none, or where each record has its own.
+        headers: the constant ones.
+    """
+
+    topic: str
+    key: bytes | None
+    headers: tuple[Header, ...]
+
+
 class KafkaRecordBuilder:
-    """Makes Kafka records of envelopes. Threads may share one.
+    """Makes Kafka records of converted ones. Threads may share one.
 
     Args:
         namespace: the first part of the event type.
@@ -72,10 +89,11 @@ class KafkaRecordBuilder:
     ) -> None:
         self._topics = {category: topic_prefix + event_type(namespace, category) for category in CATEGORIES}
         self._application_key = application_key
+        self._by_correlation = application_key == "correlation_id"
         self._max_record_bytes = max_record_bytes - encoding.frame
         self._encoding = encoding
-        self._encode = encoding.encode
-        self._constant_headers: dict[tuple[Category, str], tuple[Header, ...]] = {}
+        self._write = encoding.write
+        self._addresses: dict[Origin, _Address] = {}
         # Below this no limit can be broken, since a context is a part of its value, and key and headers are bounded.
         self._surely_fits = min(MAX_CONTEXT_BYTES // encoding.json_per_byte, max_record_bytes - MIN_RECORD_BYTES // 2)
 
@@ -85,54 +103,49 @@ class KafkaRecordBuilder:
         Raises:
             ConversionError: a field that may not be cut is larger than a record may be.
         """
-        category, envelope, milliseconds, traceparent = converted
-        key = self._key(category, envelope)
-        headers = self._headers(category, envelope, traceparent)
-        value = self._encode(envelope)
+        statement, event_id, _, milliseconds, correlation_id, causation_id, _, traceparent, _, _ = converted
+        origin = statement.origin
+        topic, key, constant = self._addresses.get(origin) or self._address(origin)
+        value = self._write(converted)
+        correlation = correlation_id.encode()
+        causation = correlation if causation_id is correlation_id else causation_id.encode()
+        headers: list[Header] = [("x-correlation-id", correlation), ("x-causation-id", causation), *constant]
+        if traceparent is not None:
+            trace = traceparent.encode()
+            headers += (("traceparent", trace), ("x-traceparent", trace))
+        category = origin.category
+        if self._by_correlation and category == "application":
+            key = correlation
         cuts = 0
         if len(value) > self._surely_fits:
             overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
-            value, cuts = fit(category, envelope, value, self._max_record_bytes - overhead, self._encoding)
-        return KafkaRecord(self._topics[category], key, value, headers, milliseconds, category, envelope.event_id, cuts)
+            room = self._max_record_bytes - overhead
+            value, cuts = fit(category, converted.envelope, value, room, self._encoding)
+        # Past the named tuple's own `__new__`, which is a function in Python, and twice as dear.
+        return _new(KafkaRecord, (topic, key, value, headers, milliseconds, category, event_id, cuts))
 
     def topic(self, category: Category) -> str:
         """The topic of a category."""
         return self._topics[category]
 
-    def _key(self, category: Category, envelope: OnexEnvelopeV1) -> bytes | None:
-        if category != "application":
-            return envelope.tenant_id.encode()
+    def _address(self, origin: Origin) -> _Address:
+        tenant_id = origin.tenant_id.encode()
+        headers: tuple[Header, ...] = (
+            ("x-tenant", tenant_id),
+            ("x-schema-hash", origin.schema_ref.encode()),
+            ("x-event-type", origin.event_type.encode()),
+            ("content-type", self._encoding.content_type),
+        )
+        key: bytes | None = None
+        if origin.category != "application":
+            key = tenant_id
         # Keyed by the service, a single busy one lives in one partition: hence the choice.
-        if self._application_key == "service_name":
-            return envelope.source.encode()
-        if self._application_key == "correlation_id":
-            return envelope.correlation_id.encode()
-        if self._application_key == "instance_id":
+        elif self._application_key == "service_name":
+            key = origin.source.encode()
+        elif self._application_key == "instance_id":
             # No instance, no key: one key for all that have none would be one partition for them all.
-            return str(envelope.payload.get("instance_id", "")).encode() or None
-        return None
-
-    def _headers(self, category: Category, envelope: OnexEnvelopeV1, traceparent: str | None) -> list[Header]:
-        tenant_id = envelope.tenant_id
-        constant = self._constant_headers.get((category, tenant_id))
-        if constant is None:
-            if len(self._constant_headers) >= _CACHED_TENANTS:
-                self._constant_headers.clear()
-            constant = self._constant_headers[category, tenant_id] = (
-                ("x-tenant", tenant_id.encode()),
-                ("x-schema-hash", envelope.schema_ref.encode()),
-                ("x-event-type", envelope.event_type.encode()),
-                ("content-type", self._encoding.content_type),
-            )
-        correlation_id = envelope.correlation_id.encode()
-        causation_id = envelope.causation_id.encode()
-        if traceparent is None:
-            return [("x-correlation-id", correlation_id), ("x-causation-id", causation_id), *constant]
-        trace = traceparent.encode()
-        return [
-            ("x-correlation-id", correlation_id),
-            ("x-causation-id", causation_id),
-            *constant,
-            ("traceparent", trace),
-            ("x-traceparent", trace),
-        ]
+            key = origin.instance_id.encode() or None
+        if len(self._addresses) >= _CACHED_ORIGINS:
+            self._addresses.clear()
+        address = self._addresses[origin] = _Address(self._topics[origin.category], key, headers)
+        return address

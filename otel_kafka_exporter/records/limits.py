@@ -16,8 +16,9 @@ from typing import Any
 from otel_kafka_exporter.errors import ConversionError
 
 from . import attributes as names
-from .encoding import Encoding, json_bytes
+from .encoding import Encoding
 from .envelope import Category, OnexEnvelopeV1
+from .strict_json import json_bytes
 from .values import unused_name
 
 MAX_CONTEXT_BYTES = 64 * 1024

@@ -8,9 +8,9 @@ from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
 from . import attributes as names
 from .conversion import Converter
-from .encoding import json_bytes
 from .envelope import CATEGORIES, Category
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .strict_json import json_bytes
 from .values import Cleaner
 
 SdkLogRecord = ReadableLogRecord | ReadWriteLogRecord

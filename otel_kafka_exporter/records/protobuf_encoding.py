@@ -16,8 +16,10 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import envelope_pb2 as pb
-from .encoding import CONTENT_TYPE_FRAMED, Encoding, strict
+from .encoding import CONTENT_TYPE_FRAMED, Encoding
 from .envelope import OnexEnvelopeV1, category_of
+from .statements import Converted, Statement
+from .strict_json import strict
 from .values import clean_text
 
 _MAX_INT64 = 2**63 - 1
@@ -26,6 +28,72 @@ _OUTCOMES = {name.removeprefix("OUTCOME_").lower(): number for name, number in p
 _DECISIONS = {name.removeprefix("DECISION_").lower(): number for name, number in pb.Decision.items()}
 #: A tag and the longest length that a record's text can have.
 _TEXT_OVERHEAD = 6
+
+
+def write_protobuf(converted: Converted) -> bytes:
+    """The record's envelope as a `onex.logging.v1.Envelope`: its statement's fields, read at once, and its own."""
+    statement, event_id, timestamp, _, correlation_id, causation_id, _, _, said, context = converted
+    try:
+        message = pb.Envelope.FromString(_constants(statement))
+        message.event_id = event_id
+        message.correlation_id = correlation_id
+        message.causation_id = causation_id
+        _set_time(message.timestamp, timestamp)
+        body: pb.ApplicationPayload | pb.AuditPayload | pb.SecurityPayload
+        if isinstance(said, str):
+            body = message.application
+            body.message = said
+        else:
+            body = message.audit if statement.origin.category == "audit" else message.security
+            _put_fields(body, said)
+            _set_time(body.timestamp, timestamp)
+        _fill(body.context, context)
+        encoded = message.SerializeToString()
+        # As in `encode_protobuf`; of a statement only the logger may hold one.
+        if b"\0" not in encoded or b"\\u0000" not in orjson.dumps((statement.logger, said, context)):
+            return encoded
+    except (TypeError, ValueError):
+        pass
+    return encode_protobuf(converted.envelope)
+
+
+@lru_cache(maxsize=1024)
+def _constants(statement: Statement) -> bytes:
+    """The fields that all records of a statement have, encoded: to read them takes less time than to set them."""
+    origin = statement.origin
+    message = pb.Envelope(
+        event_type=origin.event_type,
+        tenant_id=origin.tenant_id,
+        namespace=origin.namespace,
+        source=origin.source,
+        schema_ref=origin.schema_ref,
+    )
+    if origin.category == "application":
+        body = message.application
+        body.service_name = origin.source
+        body.instance_id = origin.instance_id
+        body.level = _LEVELS[statement.level]  # type: ignore[assignment]  # the field takes the number
+        body.logger = statement.logger
+        body.code = statement.code
+    elif origin.category == "audit":
+        message.audit.tenant_id = origin.tenant_id
+    else:
+        message.security.tenant_id = origin.tenant_id
+    return message.SerializeToString()
+
+
+def _put_fields(body: pb.AuditPayload | pb.SecurityPayload, said: Mapping[str, Any]) -> None:
+    """Put the four fields of an event into its payload."""
+    if isinstance(body, pb.AuditPayload):
+        body.action = said["action"]
+        body.actor = said["actor"]
+        body.resource = said["resource"]
+        body.outcome = _OUTCOMES[said["outcome"]]  # type: ignore[assignment]
+    else:
+        body.event_type = said["event_type"]
+        body.user_id = said["user_id"]
+        body.resource = said["resource"]
+        body.decision = _DECISIONS[said["decision"]]  # type: ignore[assignment]
 
 
 def encode_protobuf(envelope: OnexEnvelopeV1) -> bytes:
@@ -66,18 +134,12 @@ def _message(envelope: OnexEnvelopeV1) -> pb.Envelope:
     elif category == "audit":
         body = message.audit
         body.tenant_id = payload["tenant_id"]
-        body.action = payload["action"]
-        body.actor = payload["actor"]
-        body.resource = payload["resource"]
-        body.outcome = _OUTCOMES[payload["outcome"]]  # type: ignore[assignment]
+        _put_fields(body, payload)
         _set_time(body.timestamp, payload["timestamp"])
     else:
         body = message.security
         body.tenant_id = payload["tenant_id"]
-        body.event_type = payload["event_type"]
-        body.user_id = payload["user_id"]
-        body.resource = payload["resource"]
-        body.decision = _DECISIONS[payload["decision"]]  # type: ignore[assignment]
+        _put_fields(body, payload)
         _set_time(body.timestamp, payload["timestamp"])
     _fill(body.context, payload["context"])
     return message
@@ -143,6 +205,6 @@ def _text_size(text: str) -> int:
 
 
 #: A control character is one byte, and six of JSON.
-PROTOBUF = Encoding(b"application/x-protobuf", encode_protobuf, _text_size, 6)
+PROTOBUF = Encoding(b"application/x-protobuf", write_protobuf, encode_protobuf, _text_size, 6)
 #: What Schema Registry clients expect: 0, the schema's ID in four bytes, and the index of the message, which is 0.
 FRAMED_PROTOBUF = PROTOBUF._replace(content_type=CONTENT_TYPE_FRAMED, frame=6)

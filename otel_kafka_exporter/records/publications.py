@@ -10,16 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.process import is_interruption
 
 from . import attributes as names
-from .conversion import Converted, event_type
-from .encoding import json_bytes
-from .envelope import CATEGORIES, Category, Level, OnexEnvelopeV1, Payload
+from .envelope import Category
 from .fields import (
     MAX_ID_LENGTH,
     MAX_SERVICE_NAME_LENGTH,
@@ -34,7 +31,10 @@ from .fields import (
 )
 from .ids import parse_event_id
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .payloads import message_of
 from .shapes import Shapes
+from .statements import Converted, Statement, Statements
+from .strict_json import json_bytes
 from .values import Cleaner
 
 _CONTENT_TYPE = b"application/vnd.omninode.publication+json"
@@ -74,14 +74,10 @@ PARAMETERS: Mapping[Category, tuple[str, ...]] = {
 
 
 class _Origin(NamedTuple):
-    """The part of an application log's arguments that most calls of one place have in common, checked."""
+    """What follows from the part of an application log's arguments that most calls of one place have in common."""
 
-    service_name: str
-    instance_id: str
-    level: Level
+    statement: Statement
     severity_text: str | None
-    logger: str
-    code: str
 
 
 class PublicationBuilder:
@@ -112,13 +108,9 @@ class PublicationBuilder:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
         self._now = now
-        self._namespace = namespace
         self._tenant_id = tenant_id
         self._source = source
-        self._kinds = {
-            category: (event_type(namespace, category), f"registry://{namespace}/logging/{category}/v1")
-            for category in CATEGORIES
-        }
+        self._statements = Statements(namespace)
         self._shapes = Shapes(cleaner)
         self._origins: dict[tuple[object, ...], _Origin] = {}
 
@@ -131,7 +123,7 @@ class PublicationBuilder:
         return self._kafka.build(self.convert(publication))
 
     def convert(self, publication: Publication) -> Converted:
-        """The envelope, as of a log record.
+        """What fills a statement's gaps, as of a log record.
 
         Raises:
             ConversionError: as of `build`.
@@ -158,48 +150,39 @@ class PublicationBuilder:
         if span is not INVALID_SPAN:
             trace = span.get_span_context()
             trace_id, traceparent = trace_context(trace.trace_id, trace.span_id, trace.trace_flags)
-        correlation_id = trace_id or event_id
+        correlation_id = causation_id = trace_id or event_id
+        own_ids = True
         if correlation is not None:
             correlation_id, context = self._id(names.CORRELATION_ID, correlation, correlation_id, context)
-        causation_id = correlation_id
+            causation_id = correlation_id
+            own_ids = False
         if causation is not None:
             causation_id, context = self._id(names.CAUSATION_ID, causation, causation_id, context)
-        timestamp = utc_text(nanoseconds)
-
-        payload: Payload
+            own_ids = False
+        said: str | dict[str, str]
         if category == "application":
-            tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
-            origin = self._origin(fields)
-            source = origin.service_name
-            if origin.severity_text is not None:
-                context = {**context, names.SEVERITY_TEXT: origin.severity_text}
-            payload = {
-                "service_name": source,
-                "instance_id": origin.instance_id,
-                "level": origin.level,
-                "logger": origin.logger,
-                "message": self._message(message),
-                "code": origin.code,
-                "context": context,
-            }
+            statement, severity_text = self._origin(tenant, fields)
+            if severity_text is not None:
+                context = {**context, names.SEVERITY_TEXT: severity_text}
+            if message is None:
+                raise ConversionError("message", "expected text, got nothing")
+            said = message_of(self._cleaner, message)
         else:
-            source = self._source
             tenant_id = _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
-            payload = self._event(category, tenant_id, fields, timestamp, context)
-        kind, schema_ref = self._kinds[category]
-        envelope = OnexEnvelopeV1(
-            kind,
+            said = self._said(category, fields)
+            statement = self._statements.event(category, tenant_id, self._source)
+        return Converted(
+            statement,
             event_id,
-            timestamp,
-            tenant_id,
-            self._namespace,
-            source,
+            utc_text(nanoseconds),
+            milliseconds,
             correlation_id,
             causation_id,
-            schema_ref,
-            payload,
+            own_ids,
+            traceparent,
+            said,
+            context,
         )
-        return category, envelope, milliseconds, traceparent
 
     def letter(self, publication: Publication) -> KafkaRecord:
         """The dead letter of a call with a wrong argument: all of it that can be read, redacted, as JSON."""
@@ -236,60 +219,46 @@ class PublicationBuilder:
         text = identifier(given)
         return (text, context) if text else (otherwise, {**context, name: self._cleaner.clean(given)})
 
-    def _origin(self, place: tuple[object, ...]) -> _Origin:
-        """The checked form of these arguments, remembered: a place in the code logs the same ones each time."""
+    def _origin(self, tenant: object, fields: tuple[object, ...]) -> _Origin:
+        """What follows from these arguments, remembered: a place in the code logs the same ones each time."""
+        place = (tenant, *fields)
         try:
             origin = self._origins.get(place)
         except TypeError:  # one cannot be hashed, so it is no text
             origin = None
         if origin is not None:
             return origin
-        service_name, instance_id, level, logger_name, code = place
-        origin = _Origin(
-            _name("service_name", service_name, MAX_SERVICE_NAME_LENGTH),
-            _name("instance_id", instance_id, MAX_ID_LENGTH, blank=True),
-            *level_named(level),
-            _name("logger_name", logger_name, MAX_ID_LENGTH, blank=True),
-            _name("code", code, MAX_ID_LENGTH),
-        )
-        if all(isinstance(each, str) for each in place):
+        tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
+        service_name, instance_id, level_name, logger_name, code = fields
+        service = _name("service_name", service_name, MAX_SERVICE_NAME_LENGTH)
+        instance = _name("instance_id", instance_id, MAX_ID_LENGTH, blank=True)
+        level, severity_text = level_named(level_name)
+        logger = _name("logger_name", logger_name, MAX_ID_LENGTH, blank=True)
+        code = _name("code", code, MAX_ID_LENGTH)
+        statement = self._statements.application(tenant_id, service, instance, level, logger, code)
+        origin = _Origin(statement, severity_text)
+        if all(isinstance(each, str) for each in fields) and (tenant is None or isinstance(tenant, str)):
             if len(self._origins) >= _REMEMBERED:
                 self._origins.clear()
             self._origins[place] = origin
         return origin
 
-    def _event(
-        self, category: Category, tenant_id: str, fields: tuple[object, ...], timestamp: str, context: dict[str, Any]
-    ) -> Payload:
+    def _said(self, category: Category, fields: tuple[object, ...]) -> dict[str, str]:
         what, who, resource, choice = fields
         cleaner = self._cleaner
         if category == "audit":
             return {
-                "tenant_id": tenant_id,
                 "action": text_field(cleaner, "action", what),
                 "actor": text_field(cleaner, "actor", who),
                 "resource": text_field(cleaner, "resource", resource),
                 "outcome": choice_field("outcome", choice, names.OUTCOMES),
-                "timestamp": timestamp,
-                "context": context,
             }
         return {
-            "tenant_id": tenant_id,
             "event_type": text_field(cleaner, "event_type", what),
             "user_id": text_field(cleaner, "user_id", who),
             "resource": text_field(cleaner, "resource", resource),
             "decision": choice_field("decision", choice, names.DECISIONS),
-            "timestamp": timestamp,
-            "context": context,
         }
-
-    def _message(self, message: object) -> str:
-        """A message as text; as of a log record's body, what is no text becomes compact JSON."""
-        if isinstance(message, str):
-            return self._cleaner.text(str.__str__(message))
-        if message is None:
-            raise ConversionError("message", "expected text, got nothing")
-        return orjson.dumps(self._cleaner.clean(message)).decode()
 
 
 def _name(parameter: str, value: object, limit: int, *, blank: bool = False) -> str:

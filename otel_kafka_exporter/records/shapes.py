@@ -49,19 +49,28 @@ class Shapes:
 
     def work_out(self, attributes: dict[Any, Any], names_and_types: tuple[object, ...]) -> Shape:
         """The shape of attributes that are not known yet."""
-        is_sensitive = self._cleaner.is_sensitive
-        sensitive = tuple(name for name in attributes if isinstance(name, str) and is_sensitive(name))
-        if any(type(name) is not str for name in attributes):
+        is_sensitive, unchanged = self._cleaner.is_sensitive, self._cleaner.unchanged
+        sensitive: list[str] = []
+        floats: list[str] = []
+        special, plain, exact, length = False, True, True, 0
+        for name, value in attributes.items():
+            if type(name) is not str:
+                exact = False
+                if not isinstance(name, str):
+                    continue
+            length += len(name)
+            special = special or name.startswith(names.RESERVED_PREFIX) or name == names.RECORD_UID
+            if is_sensitive(name):
+                sensitive.append(name)
+            elif type(value) is float:
+                floats.append(name)
+            elif type(value) not in unchanged:
+                plain = False
+        if not exact:
             # Not kept: 1, True and 1.0 are equal as keys, and so would be the shapes of records that differ in them.
-            return NOT_PLAIN._replace(sensitive=sensitive)
-        visible = {name: type(value) for name, value in attributes.items() if name not in sensitive}
-        shape = Shape(
-            special=any(name == names.RECORD_UID or name.startswith(names.RESERVED_PREFIX) for name in attributes),
-            sensitive=sensitive,
-            plain=self._cleaner.unchanged.issuperset(visible.values()),
-            floats=tuple(name for name, kind in visible.items() if kind is float),
-        )
-        if sum(map(len, attributes)) <= _LONGEST:
+            return NOT_PLAIN._replace(sensitive=tuple(sensitive))
+        shape = Shape(special, tuple(sensitive), plain, tuple(floats))
+        if length <= _LONGEST:
             if len(self.known) >= _MOST:
                 self.known.clear()
             self.known[names_and_types] = shape

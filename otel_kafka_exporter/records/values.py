@@ -30,6 +30,9 @@ MAX_DEPTH = 10
 #: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
 MAX_NODES = 250_000
 _CHARACTERS_PER_NODE = 64
+#: Past these, names are judged again: applications choose them, and a few invent new ones for ever.
+_CACHED_NAMES = 4096
+_TEXT = {str}
 
 TOO_DEEP = "[TOO DEEP]"
 CIRCULAR = "[CIRCULAR]"
@@ -42,6 +45,8 @@ _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 
 def clean_text(text: str) -> str:
     """`text` without what JSON's readers and databases refuse: NUL and lone surrogates become U+FFFD."""
+    if text.isascii() and "\0" not in text:  # as nearly all are, which is asked many times faster
+        return text
     return _NOT_JSON_TEXT.sub("\ufffd", text)
 
 
@@ -117,6 +122,8 @@ class Cleaner:
         self._text_filter = text_filter
         #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
         self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
+        #: Short names of members that stay as they are and are not sensitive, seen before.
+        self.harmless: set[str] = set()
 
     def text(self, text: str) -> str:
         """A text as it may leave the process."""
@@ -132,14 +139,26 @@ class Cleaner:
         cleaned = _Walk(self).value(mapping, 0)
         return cleaned if type(cleaned) is dict else {UNREADABLE_MAPPING: cleaned}
 
+    def remember_harmless(self, name: str) -> None:
+        """Remember of a name that it stays as it is and is not sensitive; applications use the same ones again."""
+        if len(name) < _CHARACTERS_PER_NODE:
+            if len(self.harmless) >= _CACHED_NAMES:
+                self.harmless.clear()
+            self.harmless.add(name)
+
 
 class _Walk:
-    """One value on its way through a `Cleaner`: the containers that it is in, and how much is left of the budget."""
+    """One value on its way through a `Cleaner`: the containers that it is in, and how much is left of the budget.
 
-    __slots__ = ("_cleaner", "_left", "_within")
+    Most values need no change. Of a container of Python's own types that holds nothing but texts and numbers this is
+    found out for all its elements at once, in a copy, since the application may go on to change its own.
+    """
+
+    __slots__ = ("_cleaner", "_left", "_unchanged", "_within")
 
     def __init__(self, cleaner: Cleaner) -> None:
         self._cleaner = cleaner
+        self._unchanged = cleaner.unchanged
         self._left = MAX_NODES
         self._within: set[int] = set()
 
@@ -147,17 +166,52 @@ class _Walk:
         self._left -= 1
         if self._left < 0:
             return TOO_MANY
+        kind = type(value)
         try:
+            if kind is dict:
+                return self._container(value, value.items(), depth)  # type: ignore[attr-defined]  # by the test before
+            if kind is list or kind is tuple:
+                return self._array(value, depth)  # type: ignore[arg-type]
             cleaned = self._convert(value, depth)
         except BaseException as error:  # application code runs in here: iterators, properties, even __class__
             if is_interruption(error):
                 raise
-            return f"[UNREADABLE {_name_of_type(type(value))}]"
+            return f"[UNREADABLE {_name_of_type(kind)}]"
         if type(cleaned) is str:
             self._left -= len(cleaned) // _CHARACTERS_PER_NODE
         return cleaned
 
-    def _convert(self, value: object, depth: int) -> Any:
+    def _array(self, value: list[Any] | tuple[Any, ...], depth: int) -> Any:
+        elements = list(value)
+        kinds = set(map(type, elements))
+        if depth <= MAX_DEPTH and self._unchanged.issuperset(kinds) and self._stay(elements, kinds):
+            return elements
+        return self._container(value, None, depth)
+
+    def _stay(self, elements: list[Any], kinds: set[type]) -> bool:
+        """Whether all of these texts and numbers stay as they are; then, they are paid for."""
+        cost = len(elements)
+        if str in kinds:
+            texts = elements if len(kinds) == 1 else [each for each in elements if type(each) is str]
+            text = "".join(texts)
+            if not (text.isascii() and "\0" not in text) and _NOT_JSON_TEXT.search(text):
+                return False
+            if max(map(len, texts)) >= _CHARACTERS_PER_NODE:
+                cost += sum(len(each) // _CHARACTERS_PER_NODE for each in texts)
+        if int in kinds:
+            numbers = elements if len(kinds) == 1 else [each for each in elements if type(each) is int]
+            if min(numbers) < _MIN_INT or max(numbers) > _MAX_INT:
+                return False
+        if float in kinds:
+            floats = elements if len(kinds) == 1 else [each for each in elements if type(each) is float]
+            if not all(map(math.isfinite, floats)):
+                return False
+        if cost > self._left:
+            return False
+        self._left -= cost
+        return True
+
+    def _convert(self, value: object, depth: int) -> Any:  # noqa: PLR0911 - one for each kind
         if value is None or value is True or value is False:
             return value
         # The base type's own conversion: a subclass may do anything in its __str__, __int__ or __float__.
@@ -169,12 +223,13 @@ class _Walk:
             return clean_float(float.__float__(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return base64.b64encode(bytes(value)).decode("ascii")
-        return self._container(value, depth)
-
-    def _container(self, value: object, depth: int) -> Any:
         items = _items(value)
         if items is None and not isinstance(value, Collection):
             return self._cleaner.text(text_of(value))
+        return self._container(value, items, depth)
+
+    def _container(self, value: object, items: Iterable[tuple[Any, Any]] | None, depth: int) -> Any:
+        """A collection; one with names has `items`."""
         if id(value) in self._within:
             return CIRCULAR
         if depth > MAX_DEPTH:
@@ -182,20 +237,52 @@ class _Walk:
         self._within.add(id(value))
         try:
             if items is not None:
-                return self.mapping(items, depth)
+                return self._mapping(items, depth)
             return self._sequence(value, depth)  # type: ignore[arg-type]  # a collection, by the test above
         finally:
             self._within.discard(id(value))
 
-    def mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+    def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:  # noqa: C901 - a value's way, without the calls
         cleaned: dict[str, Any] = {}
-        for key, value in items:
-            if self._left < 0:
-                cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
-                break
-            name = unused_name(_key_text(key), cleaned)
-            self._left -= 1 + len(name) // _CHARACTERS_PER_NODE
-            cleaned[name] = REDACTED if self._cleaner.is_sensitive(name) else self.value(value, depth + 1)
+        harmless, unchanged = self._cleaner.harmless, self._unchanged
+        left = self._left
+        try:
+            for key, value in items:
+                if left < 0:
+                    cleaned[unused_name(TOO_MANY, cleaned)] = TOO_MANY
+                    break
+                if type(key) is str and key in harmless and key not in cleaned:
+                    name = key
+                    left -= 1
+                else:
+                    name = unused_name(_key_text(key), cleaned)
+                    left -= 1 + len(name) // _CHARACTERS_PER_NODE
+                    if self._cleaner.is_sensitive(name):
+                        cleaned[name] = REDACTED
+                        continue
+                    self._cleaner.remember_harmless(name)
+                # What most values are, without a call.
+                kind = type(value)
+                if left > 0 and kind in unchanged:
+                    if kind is str:
+                        if value.isascii() and "\0" not in value:
+                            left -= 1 + len(value) // _CHARACTERS_PER_NODE
+                            cleaned[name] = value
+                            continue
+                    elif kind is int:
+                        if _MIN_INT <= value <= _MAX_INT:
+                            left -= 1
+                            cleaned[name] = value
+                            continue
+                    elif kind is not float or math.isfinite(value):
+                        left -= 1
+                        cleaned[name] = value
+                        continue
+                self._left = left
+                cleaned[name] = self.value(value, depth + 1)
+                left = self._left
+        finally:  # what raises in the middle has been paid for, too
+            self._left = left
         return cleaned
 
     def _sequence(self, elements: Iterable[Any], depth: int) -> list[Any]:

@@ -69,7 +69,8 @@ def test_audit_event(pipeline: Pipeline) -> None:
     assert record.log_record.event_name == "omni.audit"
     assert record.log_record.severity_number == SeverityNumber.INFO
     assert record.log_record.severity_text == "INFO"
-    category, envelope, _, _ = converted(record)
+    found = converted(record)
+    category, envelope = found.category, found.envelope
     assert category == "audit"
     assert (envelope.tenant_id, envelope.correlation_id, envelope.causation_id, envelope.source) == (
         "acme",
@@ -94,7 +95,8 @@ def test_security_event(pipeline: Pipeline, decision: Any, severity: SeverityNum
     emit_security_event(*SECURITY[:3], decision, logger=pipeline.logger)
     record = pipeline.record()
     assert (record.log_record.event_name, record.log_record.severity_number) == ("omni.security", severity)
-    category, envelope, _, _ = converted(record)
+    found = converted(record)
+    category, envelope = found.category, found.envelope
     assert category == "security"
     assert envelope.payload == {
         "tenant_id": "default",

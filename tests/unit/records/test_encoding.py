@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from otel_kafka_exporter.errors import DecodeError
 from otel_kafka_exporter.records.decoding import decode
-from otel_kafka_exporter.records.encoding import encode_json, json_bytes
+from otel_kafka_exporter.records.encoding import encode_json
 from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
+from otel_kafka_exporter.records.strict_json import json_bytes
 from tests.records import strict_json
 from tests.strategies import QUICK, clean_text, json_value
 from tests.unit.records.envelopes import ENVELOPE, ENVELOPES, UNCLEAN

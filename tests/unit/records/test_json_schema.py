@@ -37,7 +37,7 @@ def test_it_is_a_schema() -> None:
 def test_whatever_is_written_is_valid(record: Any) -> None:
     """Every envelope that a log record becomes keeps the schema."""
     try:
-        envelope = CONVERTER.convert(record)[1]
+        envelope = CONVERTER.convert(record).envelope
     except ConversionError:
         return
     VALIDATOR.validate(json.loads(encode_json(envelope)))

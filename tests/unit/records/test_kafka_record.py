@@ -143,7 +143,7 @@ def test_many_tenants() -> None:
     for number in range(3000):
         record = builder.build(converter.convert(hand_made({"omni.tenant_id": f"t{number}"})))
         assert dict(record.headers)["x-tenant"] == f"t{number}".encode()
-    assert len(builder._constant_headers) <= 1024
+    assert len(builder._addresses) <= 1024
 
 
 def test_size_counts_key_headers_and_value() -> None:

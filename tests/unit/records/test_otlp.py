@@ -31,8 +31,9 @@ CONVERTER = Converter(cleaner(), uuid7)
 
 def sent(record: ReadableLogRecord) -> tuple[OnexEnvelopeV1, dict[str, Any]]:
     """The envelope and the headers that readers get."""
-    _, envelope, _, traceparent = CONVERTER.convert(record)
-    return envelope, {} if traceparent is None else {"traceparent": traceparent.encode()}
+    converted = CONVERTER.convert(record)
+    traceparent = converted.traceparent
+    return converted.envelope, {} if traceparent is None else {"traceparent": traceparent.encode()}
 
 
 def value_of(value: AnyValue) -> Any:

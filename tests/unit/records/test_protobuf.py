@@ -83,7 +83,7 @@ CONVERTER = Converter(cleaner(), uuid7)
 def test_both_encodings_carry_the_same(record: Any) -> None:
     """Whatever log record there is, its envelope is the same from JSON and from Protobuf."""
     try:
-        envelope = CONVERTER.convert(record)[1]
+        envelope = CONVERTER.convert(record).envelope
     except ConversionError:
         return
     from_json, from_protobuf = decode(encode_json(envelope)), decode(encode_protobuf(envelope))
