@@ -10,6 +10,7 @@ import click
 from otel_kafka_exporter import __version__
 
 from .demo import demo
+from .doctor import doctor
 from .outbox import outbox
 from .schema import schema
 from .tail import tail
@@ -49,5 +50,5 @@ def cli() -> None:
     """OpenTelemetry logs, audit events and security events in Kafka."""
 
 
-for command in (demo, outbox, schema, tail):
+for command in (demo, doctor, outbox, schema, tail):
     cli.add_command(command)

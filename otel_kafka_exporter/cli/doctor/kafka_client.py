@@ -1,0 +1,99 @@
+"""librdkafka's client, asked in short slices, so that what it complains of is heard."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata
+
+_SLICE_SECONDS = 0.25
+_KEPT = 100
+_STATE = re.compile(r" \(after \d+ms in state .*\)$")
+_FINAL = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001 - public, in spite of their spelling
+_T = TypeVar("_T")
+
+
+class RefusedError(Exception):
+    """Kafka refuses or does not answer; the text is librdkafka's.
+
+    Attributes:
+        code: of `KafkaError`.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class KafkaClient:
+    """An admin client with an exporter's way to the cluster. It only asks.
+
+    Args:
+        subject: whose settings it takes.
+        config: more of librdkafka's properties.
+    """
+
+    def __init__(self, subject: Subject, config: Mapping[str, Any] | None = None) -> None:
+        self._seconds = subject.patience
+        self._errors: deque[KafkaError] = deque(maxlen=_KEPT)
+        quiet = logging.getLogger("otel_kafka_exporter.doctor.librdkafka")
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
+        self._admin = AdminClient(
+            {
+                **subject.client,
+                "bootstrap.servers": subject.settings.bootstrap_servers,
+                "client.id": "otel-kafka",
+                "reconnect.backoff.max.ms": 500,
+                "log.connection.close": False,
+                "error_cb": self._errors.append,
+                **(config or {}),
+            },
+            logger=quiet,
+        )
+
+    def metadata(self) -> ClusterMetadata:
+        """Brokers and topics. Of all topics: to ask for one by its name may make it.
+
+        Raises:
+            RefusedError: there is no answer.
+        """
+        deadline = time.monotonic() + self._seconds
+        problem: KafkaError | None = None
+        while True:
+            try:
+                return self._admin.list_topics(timeout=_SLICE_SECONDS)
+            except KafkaException as error:
+                last: KafkaError = error.args[0]
+            self._admin.poll(0)
+            heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
+            problem = next((each for each in heard if each.code() in _FINAL), heard[-1] if heard else last)
+            if problem.code() in _FINAL or time.monotonic() > deadline:
+                raise RefusedError(_STATE.sub("", problem.str()), problem.code())
+
+    def answers(self, futures: Mapping[Any, Future[_T]]) -> dict[Any, _T | KafkaError]:
+        """What became of questions."""
+        found: dict[Any, _T | KafkaError] = {}
+        for name, future in futures.items():
+            try:
+                found[name] = future.result(self._seconds)
+            except KafkaException as error:  # noqa: PERF203 - of some questions
+                found[name] = error.args[0]
+        return found
+
+    @property
+    def admin(self) -> AdminClient:
+        """For questions; whoever asks has to keep this object until they are answered."""
+        return self._admin

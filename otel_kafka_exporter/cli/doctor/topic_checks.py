@@ -1,0 +1,239 @@
+"""Are the three topics there, and do they keep what they are given?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, TopicCollection
+from confluent_kafka.admin import ConfigResource
+
+from otel_kafka_exporter.records import CATEGORIES, Category, event_type
+
+from .check import Check, Finding, fail, ok, skipped, warn
+from .kafka_client import KafkaClient
+from .subject import Subject
+from .topic_facts import RECOMMENDED, Partition, TopicFacts
+
+_DAY_MS = 86_400_000
+_UNREADABLE = "the topics' configuration may not be read (DESCRIBE_CONFIGS), or this broker has none"
+_DEFAULT_MESSAGE_BYTES = 1_048_588
+_OUTAGE_MS = _DAY_MS  # a record that waited for this long should still be taken
+
+
+def _exist(subject: Subject) -> Finding:
+    settings = subject.settings
+    names = {each: settings.topic_prefix + event_type(settings.namespace, each) for each in CATEGORIES}
+    client = KafkaClient(subject)
+    has_controller = subject.metadata.controller_id in subject.metadata.brokers
+    described = _described(client, list(names.values()), subject.patience) if has_controller else {}
+    configs, auto_creation = _configs(client, subject, list(names.values())) if has_controller else ({}, None)
+    listed = subject.metadata.topics
+    topics: dict[Category, TopicFacts] = {}
+    for category, name in names.items():
+        answer = described.get(name)
+        if answer is not None and not isinstance(answer, KafkaError):
+            operations = answer.authorized_operations
+            topics[category] = TopicFacts(
+                name,
+                tuple(
+                    Partition(
+                        part.leader.id if part.leader else -1,
+                        tuple(node.id for node in part.replicas),
+                        tuple(node.id for node in part.isr),
+                    )
+                    for part in answer.partitions
+                ),
+                None if operations is None else frozenset(each.name for each in operations),
+                configs.get(name),
+            )
+        elif name in listed and listed[name].error is None:
+            parts = listed[name].partitions.values()
+            topics[category] = TopicFacts(
+                name,
+                tuple(Partition(part.leader, tuple(part.replicas), tuple(part.isrs)) for part in parts),
+                None,
+                None,
+            )
+    subject.topics = topics
+    denied = [name for name in names.values() if _is_denied(described.get(name))]
+    missing = [name for category, name in names.items() if category not in topics and name not in denied]
+    details = {"auto_create": auto_creation, "topics": {each.name: len(each.partitions) for each in topics.values()}}
+    if denied:
+        return fail(
+            f"{', '.join(denied)}: not there, or this user may not see it (no DESCRIBE, no WRITE)",
+            "Their records wait in the outbox (not_authorized); without one they are dropped.",
+            f"Grant it: kafka-acls --add --allow-principal User:{subject.client.get('sasl.username', '...')}"
+            f" --operation Write --topic {denied[0]}, which has DESCRIBE in it.",
+            **details,
+        )
+    if missing:
+        return _missing(subject, missing, auto_creation, details)
+    counts = ", ".join(f"{topics[category].name} {len(topics[category].partitions)}" for category in names)
+    return ok(f"partitions: {counts}", **details)
+
+
+def _missing(subject: Subject, missing: list[str], auto_creation: bool | None, details: dict[str, Any]) -> Finding:
+    alike = sorted(name for name in subject.metadata.topics if name not in missing and name.endswith(_ENDINGS))
+    hint = f" There are {', '.join(alike)}: topic_prefix or namespace may be meant to be theirs." if alike else ""
+    if auto_creation:
+        return warn(
+            f"{', '.join(missing)}: not there yet; the cluster makes topics that are written to",
+            "They will have the broker's defaults: its number of partitions, replicas and retention.",
+            f"Create them as docs/troubleshooting.md recommends before the first record.{hint}",
+            **details,
+        )
+    return fail(
+        f"{', '.join(missing)}: no such topic",
+        "Their records wait in the outbox (unknown_topic); without one they are dropped.",
+        f"Create them: kafka-topics --create --topic {missing[0]}; docs/troubleshooting.md has partitions, replicas and"
+        f" retention for each.{hint}",
+        **details,
+    )
+
+
+_ENDINGS = tuple(f".logging.{category}.v1" for category in RECOMMENDED)
+
+
+def _is_denied(answer: object) -> bool:
+    return isinstance(answer, KafkaError) and answer.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def _described(client: KafkaClient, names: list[str], seconds: float) -> dict[str, Any]:
+    futures = client.admin.describe_topics(
+        TopicCollection(names), include_authorized_operations=True, request_timeout=seconds
+    )
+    return client.answers(futures)
+
+
+def _configs(
+    client: KafkaClient, subject: Subject, names: Iterable[str]
+) -> tuple[dict[str, dict[str, str]], bool | None]:
+    """The topics' configurations, and whether the cluster makes topics by itself; what may not be read is left out."""
+    broker = ConfigResource(ConfigResource.Type.BROKER, str(subject.metadata.controller_id))
+    resources = [broker, *(ConfigResource(ConfigResource.Type.TOPIC, name) for name in names)]
+    answers = client.answers(client.admin.describe_configs(resources, request_timeout=subject.patience))
+    found = {
+        resource.name: {key: str(entry.value) for key, entry in answer.items()}
+        for resource, answer in answers.items()
+        if isinstance(answer, dict)
+    }
+    of_broker = found.pop(broker.name, None)
+    return found, None if of_broker is None else of_broker.get("auto.create.topics.enable") == "true"
+
+
+def _replicas(subject: Subject) -> Finding:
+    brokers = len(subject.metadata.brokers)
+    broken, weak = [], []
+    for topic in subject.topics.values():
+        least = topic.number("min.insync.replicas", 1)
+        for number, part in enumerate(topic.partitions):
+            if part.leader < 0:
+                broken.append(f"{topic.name}/{number} has no leader")
+            elif len(part.in_sync) < least:
+                broken.append(
+                    f"{topic.name}/{number} has {len(part.in_sync)} replicas in sync of min.insync.replicas={least}"
+                )
+        replicas = min((len(part.replicas) for part in topic.partitions), default=0)
+        if brokers > 1 and replicas <= least:
+            weak.append(f"{topic.name} has {replicas} replicas with min.insync.replicas={least}")
+        elif brokers > 1 and topic.config is not None and least < 2 <= replicas:  # noqa: PLR2004 - the acknowledged one and another
+            weak.append(f"{topic.name} has min.insync.replicas={least}: one broker's word is enough")
+    if broken:
+        return fail(
+            "; ".join(broken),
+            "Nothing is acknowledged for these partitions until the replicas are back; records wait.",
+            "Start the brokers that are down, or move the replicas away from them.",
+        )
+    if weak:
+        return warn(
+            "; ".join(weak),
+            "One broker that is down stops the topic, or takes acknowledged records with it.",
+            "Three replicas and min.insync.replicas=2 keep on with one broker less, and lose nothing.",
+        )
+    return ok("every partition has a leader, and replicas in sync" + (" (one broker alone)" if brokers == 1 else ""))
+
+
+def _size(subject: Subject) -> Finding:
+    return _by_config(
+        subject,
+        "max.message.bytes",
+        lambda topic: (
+            topic.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) < subject.settings.max_record_bytes + _OVERHEAD
+        ),
+        fail,
+        f"Records up to max_record_bytes={subject.settings.max_record_bytes} are sent; larger ones than the topic takes"
+        " become dead letters.",
+        "Raise max.message.bytes of the topic above max_record_bytes and 500 bytes more, or lower max_record_bytes.",
+    )
+
+
+_OVERHEAD = 500  # of a batch of one record, in bytes
+
+
+def _cleanup(subject: Subject) -> Finding:
+    return _by_config(
+        subject,
+        "cleanup.policy",
+        lambda topic: "compact" in (topic.config or {}).get("cleanup.policy", ""),
+        fail,
+        "Of records with the same key (a service, a tenant) compaction keeps the last one; one without a key is refused.",
+        "Set cleanup.policy=delete.",
+    )
+
+
+def _retention(subject: Subject) -> Finding:
+    short = []
+    for category, topic in subject.topics.items():
+        kept, wanted = topic.number("retention.ms", -1), RECOMMENDED[category].retention_ms
+        if topic.config is not None and 0 <= kept < wanted:
+            short.append(f"{topic.name} keeps {kept / _DAY_MS:.3g} days, {wanted // _DAY_MS} are recommended")
+        if topic.number("retention.bytes", -1) > 0:
+            short.append(f"{topic.name} has retention.bytes={topic.number('retention.bytes', -1)}")
+    if _no_config(subject):
+        return skipped(_UNREADABLE)
+    if short:
+        return warn(
+            "; ".join(short),
+            "Events are gone before somebody looks for them.",
+            "Raise retention.ms, or copy the topics into an archive; if it is meant, leave this check out"
+            " (--skip topics.retention).",
+        )
+    return ok("as long as recommended, or longer")
+
+
+def _timestamps(subject: Subject) -> Finding:
+    return _by_config(
+        subject,
+        "message.timestamp.before.max.ms",
+        lambda topic: topic.number("message.timestamp.before.max.ms", _OUTAGE_MS) < _OUTAGE_MS,
+        warn,
+        "A record that waited longer than that in an outbox is refused, and becomes a dead letter.",
+        "Raise message.timestamp.before.max.ms above the longest outage, a day at least.",
+    )
+
+
+def _by_config(subject: Subject, key: str, is_wrong: Any, judge: Any, means: str, todo: str) -> Finding:
+    if _no_config(subject):
+        return skipped(_UNREADABLE)
+    read = [topic for topic in subject.topics.values() if topic.config is not None]
+    wrong = [f"{topic.name} has {key}={(topic.config or {}).get(key)}" for topic in read if is_wrong(topic)]
+    if wrong:
+        found: Finding = judge("; ".join(wrong), means, todo)
+        return found
+    values = sorted({str((topic.config or {}).get(key, "the default")) for topic in read})
+    return ok(f"{key}={', '.join(values)}")
+
+
+def _no_config(subject: Subject) -> bool:
+    return all(topic.config is None for topic in subject.topics.values())
+
+
+CHECKS = (
+    Check("topics.exist", _exist, ("cluster.listeners",)),
+    Check("topics.replicas", _replicas, ("topics.exist",)),
+    Check("topics.size", _size, ("topics.exist",)),
+    Check("topics.cleanup", _cleanup, ("topics.exist",)),
+    Check("topics.retention", _retention, ("topics.exist",)),
+    Check("topics.timestamps", _timestamps, ("topics.exist",)),
+)
