@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from .check import Check, Finding, NotKnownError, fail, ok, skipped, warn
@@ -36,7 +37,7 @@ def _ran(subject: Subject) -> Finding:
             processes=child.reports,
         )
     how = "ended by itself" if child.code == 0 else "was stopped"
-    return ok(f"{child.program}: {processes} Python processes, {how}", processes=child.reports)
+    return ok(f"{child.program}: Python processes: {processes}; it {how}", processes=child.reports)
 
 
 def _installed(subject: Subject) -> Finding:
@@ -121,24 +122,24 @@ def _record(subject: Subject) -> Finding:
             "What the application logs is lost on the way: a level, a filter, disable_existing_loggers, or no handler.",
             "See child.handler; look at logging.config, and at logging.disable().",
         )
-    grown = {name: sum(after[name] - before[name] for before, after in _pairs(tried)) for name in _COUNTS}
-    dropped = {
-        reason: count - sum(before["dropped"].get(reason, 0) for before, _ in _pairs(tried)[:1])
-        for _, after in _pairs(tried)
-        for reason, count in after["dropped"].items()
-    }
+    before, after = (_summed(tried[when]) for when in ("before", "after"))
+    grown = {name: after[name] - before[name] for name in _COUNTS}
+    dropped = {name: count - before[name] for name, count in after.items() if name not in _COUNTS}
     if grown["delivered"]:
         return ok("a test record was delivered", **grown)
     reasons = ", ".join(reason for reason, count in dropped.items() if count > 0)
-    means = "The application hands records over, and they do not arrive."
-    todo = "otel-kafka doctor, in the same environment, says why; docs/delivery.md has each reason."
-    if reasons:
-        return fail(f"a test record was dropped: {reasons}", means, todo, **grown)
-    if grown["spooled"]:
-        return fail("a test record waits in the outbox: Kafka did not take it", means, todo, **grown)
-    if grown["dead_lettered"]:
-        return fail("a test record became a dead letter", means, todo, **grown)
-    return fail("a test record came to the provider, and the exporter did not get it", means, todo, **grown)
+    fates = {
+        f"a test record was dropped: {reasons}": bool(reasons),
+        "a test record waits in the outbox: Kafka did not take it": bool(grown["spooled"]),
+        "a test record became a dead letter": bool(grown["dead_lettered"]),
+        "a test record came to the provider, and the exporter did not get it": True,
+    }
+    return fail(
+        next(fate for fate, is_so in fates.items() if is_so),
+        "The application hands records over, and they do not arrive.",
+        "otel-kafka doctor, in the same environment, says why; docs/delivery.md has each reason.",
+        **grown,
+    )
 
 
 _COUNTS = ("accepted", "delivered", "spooled", "dead_lettered")
@@ -155,7 +156,7 @@ def _forks(subject: Subject) -> Finding:
             "A reloader, or a server that starts its workers anew, leaves them without OpenTelemetry's set-up.",
             "Turn the reloader off (flask run --no-reload), or set OpenTelemetry up in each worker.",
         )
-    return ok(f"{len(complete)} processes, all alike")
+    return ok("all processes are alike" if len(complete) > 1 else "one process")
 
 
 def _main(subject: Subject) -> dict[str, Any]:
@@ -167,8 +168,13 @@ def _main(subject: Subject) -> dict[str, Any]:
     return next(with_way, complete[0])
 
 
-def _pairs(tried: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    return list(zip(tried["before"], tried["after"]))
+def _summed(stats: list[dict[str, Any]]) -> Counter[str]:
+    """The counts of all exporters, and those of what was dropped, by reason."""
+    found: Counter[str] = Counter()
+    for each in stats:
+        found.update({name: each[name] for name in _COUNTS})
+        found.update(each["dropped"])
+    return found
 
 
 def _short(name: str) -> str:

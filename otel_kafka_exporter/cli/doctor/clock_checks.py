@@ -1,4 +1,4 @@
-"""This machine's clock against the others': no broker tells its time, but a web server does, and a record that is there."""
+"""This machine's clock against others: no broker tells its time, but a web server does, and so does a record."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError
 from .check import Check, Finding, fail, ok, warn
 from .kafka_client import KafkaClient, RefusedError
 from .reach import ask_each, connect, judged, resolve
-from .subject import Address, Subject
+from .subject import Address, Subject, parse_address
 from .tls_checks import encrypted, host_problem
 from .wire import NO_LOGIN_HERE, NO_SUCH_MECHANISM, NotKafkaError, sasl_mechanisms
 
@@ -61,7 +61,7 @@ def _answer(subject: Subject) -> Finding:
                 f"the login{f' of {user}' if user else ''} is refused: {error}",
                 f"{_WAITS} Some clusters lock a user after many attempts.",
                 "Correct sasl.username and sasl.password, in producer_config_file best; a password with a comma cannot"
-                " stand in OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG. With SCRAM the user has to exist for this very mechanism.",
+                " stand in OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG. With SCRAM a user exists for one mechanism each.",
             )
         return fail(
             f"no answer to a client: {error}",
@@ -71,7 +71,7 @@ def _answer(subject: Subject) -> Finding:
     subject.metadata = metadata
     brokers = [f"{broker.host}:{broker.port}/{broker.id}" for broker in metadata.brokers.values()]
     who = f"logged in by {subject.mechanism}; " if subject.has_sasl else ""
-    return ok(f"{who}cluster {metadata.cluster_id}, {len(brokers)} brokers", brokers=brokers)
+    return ok(f"{who}cluster {metadata.cluster_id}, brokers: {len(brokers)}", brokers=brokers)
 
 
 def _controller(subject: Subject) -> Finding:
@@ -86,7 +86,9 @@ def _controller(subject: Subject) -> Finding:
 
 
 def _listeners(subject: Subject) -> Finding:
-    advertised = {Address(broker.host, broker.port): broker.id for broker in subject.metadata.brokers.values()}
+    advertised = {
+        parse_address(f"{broker.host}:{broker.port}"): broker.id for broker in subject.metadata.brokers.values()
+    }
 
     def ask(address: Address) -> str:
         problem = resolve(address)
@@ -99,7 +101,10 @@ def _listeners(subject: Subject) -> Finding:
     found = ask_each(list(advertised), subject.seconds, ask)
     problems = {address: problem for address, problem in found.items() if problem}
     if not problems:
-        return ok(f"all {len(found)} advertised addresses can be reached", addresses=[str(each) for each in found])
+        return ok(
+            f"every advertised address can be reached: {', '.join(map(str, found))}",
+            addresses=[str(each) for each in found],
+        )
     text = "; ".join(f"broker {advertised[address]} says {address}: {problem}" for address, problem in problems.items())
     return fail(
         text,

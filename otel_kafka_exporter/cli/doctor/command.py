@@ -6,12 +6,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import click
 
 from otel_kafka_exporter.cli.tail.output import is_terminal, silence_stdout, terminal_width, wants_color, write
+from otel_kafka_exporter.cli.tail.text import visible
 
 from .catalogue import CHECKS
 from .check import Check, Result, Status
@@ -87,85 +88,92 @@ def doctor(
     """
     if command and (wait is not None or writes or bootstrap_servers is not None):
         raise click.UsageError("expected none of --wait, --write and --bootstrap-servers beside a command behind --.")
-    every: Sequence[Check] = CHILD_CHECKS if command else CHECKS
-    checks, reported = chosen(every, only, skip)
+    checks, reported = chosen(CHILD_CHECKS if command else CHECKS, only, skip)
     if not reported:
         raise click.UsageError("expected a check that --only and --skip leave, got none.")
-
-    def new_subject(child: Child | None = None) -> Subject:
-        environ = dict(os.environ)
-        return Subject(environ, timeout, writes, Masking(environ), bootstrap_servers, child)
-
-    def look(on_result: Callable[[Result], None]) -> tuple[Subject, list[Result]]:
-        subject = new_subject(child)
-        shown: list[Result] = []
-
-        def take(result: Result) -> None:
-            # What another check stands on is shown where it is the reason why that one was skipped.
-            if result.check.id in reported or result.finding.status is Status.FAIL:
-                shown.append(result)
-                on_result(result)
-
-        examine(checks, subject, timeout, take)
-        return subject, shown
-
-    child = None
+    examination = _Examination(checks, reported, timeout, writes=writes, bootstrap_servers=bootstrap_servers)
     if command:
         try:
-            child = run_child(command, run_for)
+            examination.child = run_child(command, run_for)
         except OSError as error:
             click.echo(f"Error: expected to run {command[0]}, got: {error.strerror or error}", err=True)
             return _NOT_RUN
-    rendering = Rendering(
-        write, width=terminal_width() if is_terminal() else None, color=wants_color(color), verbose=verbose
-    )
+    width = terminal_width() if is_terminal() else None
+    rendering = Rendering(write, width=width, color=wants_color(color), verbose=verbose)
     try:
-        is_live = not as_json and wait is None
-        subject, results = look(rendering.result if is_live else _pass)
-        if wait is not None:
-            deadline = time.monotonic() + wait
-            while _is_ill(results, strict=strict) and time.monotonic() < deadline:
-                _say_not_yet(results)
-                time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - time.monotonic())))
-                subject, results = look(_pass)
         if as_json:
-            write(json.dumps(document(results, subject), indent=2) + "\n")
+            examination.look_until(wait, strict=strict)
+            write(json.dumps(document(examination.results, examination.subject), indent=2) + "\n")
+        elif wait is not None:
+            examination.look_until(wait, strict=strict)
+            rendering.all(examination.results)
         else:
-            for each in () if is_live else results:
-                rendering.result(each)
-            rendering.summary(results)
+            examination.look(rendering.result)
+            rendering.summary(examination.results)
     except BrokenPipeError:
         silence_stdout()
         return _PIPE
     if bundle is not None:
         try:
-            write_bundle(bundle, results, _in_full(results), subject)
+            write_bundle(bundle, examination.results, _in_full(examination.results), examination.subject)
         except OSError as error:
             click.echo(f"Error: expected to write {bundle}, got: {error.strerror or error}", err=True)
             return _NOT_RUN
         click.echo(f"{bundle} is written", err=True)
-    return _FAILED if _is_ill(results, strict=strict) else 0
+    return _FAILED if examination.is_ill(strict=strict) else 0
 
 
-def _is_ill(results: Sequence[Result], *, strict: bool) -> bool:
-    bad = {Status.FAIL, Status.WARN} if strict else {Status.FAIL}
-    return any(each.finding.status in bad for each in results)
+class _Examination:
+    """Checks, and what they found the last time."""
 
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        reported: Collection[str],
+        seconds: float,
+        *,
+        writes: bool,
+        bootstrap_servers: str | None,
+    ) -> None:
+        self._checks, self._reported, self._seconds = checks, reported, seconds
+        self._writes, self._bootstrap_servers = writes, bootstrap_servers
+        self.child: Child | None = None
+        self.results: list[Result] = []
 
-def _say_not_yet(results: Sequence[Result]) -> None:
-    cause = root_cause(results)
-    if cause is not None and sys.stderr.isatty():
-        click.echo(f"not yet: {cause.check.id}: {cause.finding.text}", err=True)
+    def look(self, on_result: Callable[[Result], None] = lambda _: None) -> None:
+        """Ask all of them."""
+        environ = dict(os.environ)
+        self.subject = Subject(
+            environ, self._seconds, self._writes, Masking(environ), self._bootstrap_servers, self.child
+        )
+        self.results = []
+
+        def take(result: Result) -> None:
+            # What another check stands on is shown where it is the reason why that one was skipped.
+            if result.check.id in self._reported or result.finding.status is Status.FAIL:
+                self.results.append(result)
+                on_result(result)
+
+        examine(self._checks, self.subject, self._seconds, take)
+
+    def look_until(self, seconds: float | None, *, strict: bool) -> None:
+        """Ask until all is well, for so long at most; once at least."""
+        deadline = time.monotonic() + (seconds or 0.0)
+        self.look()
+        while self.is_ill(strict=strict) and time.monotonic() < deadline:
+            cause = root_cause(self.results)
+            if cause is not None and sys.stderr.isatty():
+                click.echo(visible(f"not yet: {cause.check.id}: {cause.finding.text}"), err=True)
+            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - time.monotonic())))
+            self.look()
+
+    def is_ill(self, *, strict: bool) -> bool:
+        """Whether a check failed; with `strict`, or warned."""
+        bad = {Status.FAIL, Status.WARN} if strict else {Status.FAIL}
+        return any(each.finding.status in bad for each in self.results)
 
 
 def _in_full(results: Sequence[Result]) -> str:
     lines: list[str] = []
-    rendering = Rendering(lines.append, width=None, color=False, verbose=True)
-    for each in results:
-        rendering.result(each)
-    rendering.summary(results)
+    Rendering(lines.append, width=None, color=False, verbose=True).all(results)
     return "".join(lines)
-
-
-def _pass(_result: Result) -> None:
-    """Nothing is shown yet."""

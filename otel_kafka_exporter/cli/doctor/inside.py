@@ -183,4 +183,5 @@ def _try(provider: Any, exporters: list[Any]) -> dict[str, Any]:
 
 def _stats(exporter: Any) -> dict[str, Any]:
     found = exporter.stats()
-    return {name: getattr(found, name) for name in ("accepted", "delivered", "spooled", "dead_lettered", "dropped")}
+    counts = {name: getattr(found, name) for name in ("accepted", "delivered", "spooled", "dead_lettered")}
+    return {**counts, "dropped": dict(found.dropped)}

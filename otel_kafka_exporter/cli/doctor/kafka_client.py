@@ -51,18 +51,16 @@ class KafkaClient:
         quiet = logging.getLogger("otel_kafka_exporter.doctor.librdkafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
-        self._admin = AdminClient(
-            {
-                **subject.client,
-                "bootstrap.servers": subject.settings.bootstrap_servers,
-                "client.id": "otel-kafka",
-                "reconnect.backoff.max.ms": 500,
-                "log.connection.close": False,
-                "error_cb": self._errors.append,
-                **(config or {}),
-            },
-            logger=quiet,
-        )
+        properties: dict[str, Any] = {
+            **subject.client,
+            "bootstrap.servers": subject.settings.bootstrap_servers,
+            "client.id": "otel-kafka",
+            "reconnect.backoff.max.ms": 500,
+            "log.connection.close": False,
+            "error_cb": self._errors.append,
+            **(config or {}),
+        }
+        self._admin = AdminClient(properties, logger=quiet)
 
     def metadata(self) -> ClusterMetadata:
         """Brokers and topics. Of all topics: to ask for one by its name may make it.

@@ -15,8 +15,8 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _LISTS = tuple(variable(name) for name in ("producer_config", "schema_registry_config"))
 # Values that are no secret, and that stand in many a sentence.
 _WORDS = frozenset({
-    "true", "false", "none", "default", "https", "http", "plain", "ssl", "plaintext", "sasl_ssl", "sasl_plaintext", "all",
-    "gssapi", "scram-sha-256", "scram-sha-512", "oauthbearer", "oidc",
+    "true", "false", "none", "default", "https", "http", "plain", "ssl", "plaintext", "sasl_ssl", "sasl_plaintext",
+    "all", "gssapi", "scram-sha-256", "scram-sha-512", "oauthbearer", "oidc",
 })  # fmt: skip
 _OPEN = frozenset({
     "security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "ssl.certificate.location",
@@ -29,7 +29,7 @@ class Masking:
     """Replaces each secret that it was told of, wherever it stands in a text.
 
     Args:
-        environ: environment variables; those with the name of a secret, and the values in lists of properties, are some.
+        environ: environment variables; those with the name of a secret, and values in lists of properties, are some.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ def _dns(subject: Subject) -> Finding:
     subject.usable = _well(found)
     return judged(
         found,
-        f"{len(found)} of {len(found)} names resolve",
+        f"resolved: {', '.join(address.host for address in found)}",
         _NO_ROUTE,
         "Correct bootstrap_servers, or the name server's or /etc/hosts' entry of the host. In a container, names of its"
         " own network count: localhost is the container itself.",
@@ -33,7 +33,7 @@ def _tcp(subject: Subject) -> Finding:
     subject.usable = _well(found)
     return judged(
         found,
-        f"{', '.join(map(str, found))} take connections",
+        f"connected to {', '.join(map(str, found))}",
         _NO_ROUTE,
         "Refused: nothing listens on that port; start the broker or correct the port. No answer: a firewall, a security"
         " group or a network policy stands between; open the port.",
@@ -95,7 +95,7 @@ def _speaks_tls(address: Address, seconds: float) -> bool:
             return True
     except ssl.SSLError as error:
         # It has understood, and wants a certificate or another version.
-        return error.reason is not None and "ALERT" in error.reason
+        return "ALERT" in str(error.reason)
     except OSError:
         return False
 

@@ -15,7 +15,7 @@ _DAY_SECONDS = 86_400
 _EVERY = (*CHECKS, *CHILD_CHECKS)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on, and not before
     """`10`, `500ms`, `10s`, `2m`; in seconds."""
 
     name = "duration"

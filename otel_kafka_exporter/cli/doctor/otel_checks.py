@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import metadata
 
 from otel_kafka_exporter.settings import boolean, variable
@@ -100,35 +101,7 @@ def _exporter(subject: Subject) -> Finding:
     chosen = [each.strip() for each in environ.get(_LOGS_EXPORTER, "").split(",") if each.strip()]
     direct = _is_true(environ.get(variable("direct"), ""))
     if file:
-        if not version("opentelemetry-configuration"):
-            return fail(
-                f"OTEL_CONFIG_FILE={file}, and opentelemetry-configuration is not installed",
-                "The file is not read, and OpenTelemetry's set-up fails.",
-                "pip install opentelemetry-configuration",
-            )
-        hidden = [name for name in (_LOGS_EXPORTER, "OTEL_SERVICE_NAME", "OTEL_BLRP_SCHEDULE_DELAY") if name in environ]
-        try:
-            with open(file, encoding="utf-8") as text:  # noqa: PTH123 - one word
-                names_us = _EXPORTER in text.read()
-        except (OSError, UnicodeDecodeError) as error:
-            return fail(
-                f"OTEL_CONFIG_FILE={file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
-                "OpenTelemetry's set-up fails.",
-                "Correct the path, or the rights of the file.",
-            )
-        if not names_us:
-            return warn(
-                f"{file} does not name {_EXPORTER}",
-                f"OTEL_CONFIG_FILE hides {_LOGS_EXPORTER}: no log record takes the way to Kafka.",
-                "Add onex_kafka to logger_provider.processors; README.md has an example.",
-            )
-        if hidden:
-            return warn(
-                f"OTEL_CONFIG_FILE hides {', '.join(hidden)}",
-                "What these say has no effect.",
-                "Say it in the file, or unset OTEL_CONFIG_FILE.",
-            )
-        return ok(f"{file} names {_EXPORTER}")
+        return _by_file(environ, file)
     if _EXPORTER in chosen and direct:
         return ok(f"the direct processor; the exporter {_EXPORTER} stays idle beside it")
     if _EXPORTER in chosen or direct:
@@ -140,6 +113,39 @@ def _exporter(subject: Subject) -> Finding:
             f"{_LOGS_EXPORTER}={_EXPORTER},{','.join(chosen)}; nothing, if the application adds the exporter itself.",
         )
     return skipped(f"{_LOGS_EXPORTER} is not set; an application may add the exporter itself")
+
+
+def _by_file(environ: Mapping[str, str], file: str) -> Finding:
+    """What OTEL_CONFIG_FILE says, which goes before the environment."""
+    if not version("opentelemetry-configuration"):
+        return fail(
+            f"OTEL_CONFIG_FILE={file}, and opentelemetry-configuration is not installed",
+            "The file is not read, and OpenTelemetry's set-up fails.",
+            "pip install opentelemetry-configuration",
+        )
+    hidden = [name for name in (_LOGS_EXPORTER, "OTEL_SERVICE_NAME", "OTEL_BLRP_SCHEDULE_DELAY") if name in environ]
+    try:
+        with open(file, encoding="utf-8") as text:  # noqa: PTH123 - one word
+            names_us = _EXPORTER in text.read()
+    except (OSError, UnicodeDecodeError) as error:
+        return fail(
+            f"OTEL_CONFIG_FILE={file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
+            "OpenTelemetry's set-up fails.",
+            "Correct the path, or the rights of the file.",
+        )
+    if not names_us:
+        return warn(
+            f"{file} does not name {_EXPORTER}",
+            f"OTEL_CONFIG_FILE hides {_LOGS_EXPORTER}: no log record takes the way to Kafka.",
+            "Add onex_kafka to logger_provider.processors; README.md has an example.",
+        )
+    if hidden:
+        return warn(
+            f"OTEL_CONFIG_FILE hides {', '.join(hidden)}",
+            "What these say has no effect.",
+            "Say it in the file, or unset OTEL_CONFIG_FILE.",
+        )
+    return ok(f"{file} names {_EXPORTER}")
 
 
 def _logging(subject: Subject) -> Finding:

@@ -58,7 +58,7 @@ def _space(subject: Subject) -> Finding:
     if usage.free < most or inodes == 0:
         return warn(
             text,
-            "In a long outage the disk is full before the outbox is, and records are dropped or given up, oldest first.",
+            "In a long outage the disk is full before the outbox is, and records are dropped.",
             "Free space, set outbox_dir to a larger disk, or lower outbox_max_bytes.",
         )
     return ok(text)
@@ -111,7 +111,7 @@ def _orphans(subject: Subject) -> Finding:
         return warn(
             "; ".join(f"{count} records of the configuration {name}" for name, count in left.items()),
             "They are for another address, prefix or namespace: only a process with that configuration delivers them.",
-            "otel-kafka outbox drain with the old settings; or otel-kafka outbox purge --records, if they are not wanted.",
+            "otel-kafka outbox drain with the old settings; or otel-kafka outbox purge --records.",
         )
     return ok("nothing of another configuration waits")
 

@@ -18,7 +18,7 @@ def _files(_subject: Subject) -> Finding:
     if soft != resource.RLIM_INFINITY and soft < _FEW_FILES:
         return warn(
             f"at most {soft} open files",
-            "The client has a socket for each broker, the outbox a file for each stream, and the service its own: at the"
+            "The client has a socket for each broker, the outbox a file for each stream, the service its own: at the"
             " limit records can be neither sent nor kept.",
             "Raise it: LimitNOFILE= of systemd, ulimits of a container, ulimit -n in a shell.",
         )

@@ -13,7 +13,7 @@ from .check import Check, Finding, fail, ok, skipped, warn
 from .reach import os_problem
 from .subject import Subject
 
-_WAITS = "Records wait in the outbox (no_schema_id) until the registry gives an ID; application records without one are dropped."
+_WAITS = "Records wait in the outbox (no_schema_id) until the registry gives an ID."
 
 
 def first_url(settings: Settings) -> str:
@@ -44,7 +44,7 @@ def _answer(subject: Subject) -> Finding:
         return fail(
             f"{url} does not answer: {said}",
             _WAITS,
-            "Start it, or correct schema_registry_url; for a CA of your own set ssl.ca.location in schema_registry_config.",
+            "Start it, or correct schema_registry_url; a CA of its own goes into ssl.ca.location of schema_registry_config.",
         )
 
 

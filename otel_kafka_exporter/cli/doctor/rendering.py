@@ -39,15 +39,25 @@ class Rendering:
         self._write = write
         self._width = width
         self._verbose = verbose
+        self._skipped: dict[str, list[str]] = {}
         self._console = Console(
             file=io.StringIO(), force_terminal=color, color_system="standard" if color else None, highlight=False
         )
 
+    def all(self, results: Sequence[Result]) -> None:
+        """Write results, and their summary."""
+        for each in results:
+            self.result(each)
+        self.summary(results)
+
     def result(self, result: Result) -> None:
-        """Write a check's line, and what it asks for."""
+        """Write a check's line, and what it asks for; those that one failure made impossible have a line together."""
         finding = result.finding
-        if finding.status is Status.SKIPPED and not result.because and not self._verbose:
+        if finding.status is Status.SKIPPED and not self._verbose:
+            if result.because:
+                self._skipped.setdefault(result.because, []).append(result.check.id)
             return
+        self._skips()
         word, style, text_style = _LOOKS[finding.status]
         head = Text(f"{word:4} ", style).append(f"{result.check.id:{_ID_WIDTH}} ", text_style)
         self._lines(head, finding.text, text_style, _TEXT_AT)
@@ -59,10 +69,12 @@ class Rendering:
 
     def summary(self, results: Sequence[Result]) -> None:
         """Write the end: how many of each, and the one cause."""
+        self._skips()
         counts = {status: sum(each.finding.status is status for each in results) for status in Status}
         because = sum(bool(each.because) for each in results)
         nothing = counts[Status.SKIPPED] - because
-        text = f"{counts[Status.OK]} OK, {counts[Status.WARN]} warnings, {counts[Status.FAIL]} failed"
+        warnings = _number(counts[Status.WARN], "warning")
+        text = f"{counts[Status.OK]} OK, {warnings}, {counts[Status.FAIL]} failed"
         if because:
             text += f", {because} skipped because of a failure"
         if nothing:
@@ -72,6 +84,14 @@ class Rendering:
         cause = root_cause(results)
         if cause is not None:
             self._lines(Text("root cause: ", "bold red"), f"{cause.check.id}: {cause.finding.text}", "bold", 12)
+
+    def _skips(self) -> None:
+        for because, names in self._skipped.items():
+            word, style, _ = _LOOKS[Status.SKIPPED]
+            families = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+            head = Text(f"{word:4} {_number(len(names), 'check'):{_ID_WIDTH}} ", style)
+            self._lines(head, f"because {because} failed; of {families}", style, _TEXT_AT)
+        self._skipped.clear()
 
     def _lines(self, head: Text, text: str, style: str, indent: int) -> None:
         """Lines that begin with a head, and go on below it."""
@@ -91,3 +111,7 @@ class Rendering:
         with self._console.capture() as capture:
             self._console.print(line, soft_wrap=True)
         self._write(capture.get())
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Does TLS trust the brokers, and they us? Of librdkafka's one text for all that can be wrong, each has a check here."""
+"""Do we trust the brokers' certificates, and they ours? librdkafka has one text for all that can be wrong."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _hostname(subject: Subject) -> Finding:
         ask_each(subject.usable, subject.seconds, partial(host_problem, subject)),
         "the certificates are of these hosts",
         _NOTHING_GOES,
-        "Use the name that is in the certificate (openssl s_client -connect HOST:PORT shows it), or have one issued with"
+        "Use the name that is in the certificate (openssl s_client -connect HOST:PORT shows it), or have one made with"
         " this name under subjectAltName.",
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, TopicCollection
-from confluent_kafka.admin import ConfigResource
+from confluent_kafka.admin._config import ConfigResource  # where its types are
 
 from otel_kafka_exporter.records import CATEGORIES, Category, event_type
 
@@ -68,15 +68,15 @@ def _exist(subject: Subject) -> Finding:
             **details,
         )
     if missing:
-        return _missing(subject, missing, auto_creation, details)
+        return _missing(subject, missing, details)
     counts = ", ".join(f"{topics[category].name} {len(topics[category].partitions)}" for category in names)
     return ok(f"partitions: {counts}", **details)
 
 
-def _missing(subject: Subject, missing: list[str], auto_creation: bool | None, details: dict[str, Any]) -> Finding:
+def _missing(subject: Subject, missing: list[str], details: dict[str, Any]) -> Finding:
     alike = sorted(name for name in subject.metadata.topics if name not in missing and name.endswith(_ENDINGS))
     hint = f" There are {', '.join(alike)}: topic_prefix or namespace may be meant to be theirs." if alike else ""
-    if auto_creation:
+    if details["auto_create"]:
         return warn(
             f"{', '.join(missing)}: not there yet; the cluster makes topics that are written to",
             "They will have the broker's defaults: its number of partitions, replicas and retention.",
@@ -177,7 +177,7 @@ def _cleanup(subject: Subject) -> Finding:
         "cleanup.policy",
         lambda topic: "compact" in (topic.config or {}).get("cleanup.policy", ""),
         fail,
-        "Of records with the same key (a service, a tenant) compaction keeps the last one; one without a key is refused.",
+        "Of records with the same key (a service, a tenant) compaction keeps the last; one without a key is refused.",
         "Set cleanup.policy=delete.",
     )
 

@@ -1,7 +1,7 @@
 """A few bytes of Kafka's protocol, by which a port says what it is before any client is let loose on it.
 
-librdkafka tells "TLS where there is none", "no TLS where there is" and "no login where one is asked for" by much the same
-words, or by none. Requests: https://kafka.apache.org/protocol (ApiVersions v0, SaslHandshake v1).
+librdkafka tells "TLS where there is none", "no TLS where there is" and "no login where one is asked for" by much the
+same words, or by none. Requests: https://kafka.apache.org/protocol (ApiVersions v0, SaslHandshake v1).
 """
 
 from __future__ import annotations

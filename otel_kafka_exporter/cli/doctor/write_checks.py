@@ -36,10 +36,10 @@ def _write(subject: Subject) -> Finding:
         producer.await_frame(record, subject.patience / 2)
         producer.produce(record, on_report)
         producer.flush(subject.patience)
-    except KafkaException as error:
-        reports.append((error.args[0], None))
-    except NoSchemaIdError as error:
-        return fail(str(error), "Records wait in the outbox (no_schema_id).", "See the check registry.schema.")
+    except KafkaException as refused:
+        reports.append((refused.args[0], None))
+    except NoSchemaIdError as missing:
+        return fail(str(missing), "Records wait in the outbox (no_schema_id).", "See the check registry.schema.")
     finally:
         producer.close()
     error, message = reports[0] if reports else (None, None)
