@@ -44,7 +44,7 @@ def _answer(subject: Subject) -> Finding:
         return fail(
             f"{url} does not answer: {said}",
             _WAITS,
-            "Start it, or correct schema_registry_url; a CA of its own goes into ssl.ca.location of schema_registry_config.",
+            "Start it, or correct schema_registry_url; a CA of its own goes into ssl.ca.location there.",
         )
 
 

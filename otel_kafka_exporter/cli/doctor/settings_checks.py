@@ -77,6 +77,9 @@ def _several(subject: Subject) -> Finding:
 def _client(subject: Subject) -> Finding:
     settings = subject.settings
     try:
+        for name in _FILES:
+            if name in settings.producer_config:
+                _read(name, str(settings.producer_config[name]))
         connection = connection_properties(settings)
         config = librdkafka_config(settings)
         check_with_librdkafka(config)
@@ -90,6 +93,20 @@ def _client(subject: Subject) -> Finding:
     subject.client = connection
     effective: dict[str, Any] = {name: config[name] for name in sorted(config) if name not in settings.producer_config}
     return ok(f"librdkafka takes them; security.protocol={subject.protocol}", properties=effective)
+
+
+#: librdkafka says that one of them failed, not which, nor why.
+_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location", "ssl.crl.location")
+
+
+def _read(name: str, path: str) -> None:
+    """SettingsError when a file, or a directory, cannot be read."""
+    if name == "ssl.ca.location" and path == "probe":
+        return
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as error:
+        raise SettingsError(f"{name}: expected a file that can be read, got {path}: {error.strerror}.") from None
 
 
 def _file(subject: Subject) -> Finding:
