@@ -1,4 +1,4 @@
-"""`otel-kafka doctor` before ports that are no Kafka, or not the one that was meant: one cause is named, and the right one."""
+"""`otel-kafka doctor` before ports that are no Kafka, or not the one that was meant: the one cause is named."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_packets_that_are_dropped() -> None:
         full.listen(0)
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
+            waiting.settimeout(0)
             waiting.connect_ex(full.getsockname())
         found = examine(f"{LOOPBACK}:{full.getsockname()[1]}", "--timeout", "1s")
     assert "nothing answers" in found.one_cause("network.tcp")["text"]
@@ -174,13 +174,3 @@ def test_one_of_two_addresses_is_enough(kafka: str) -> None:
         assert examine(f"{kafka},{port.address}", "--strict").code == 1
     finally:
         port.close()
-
-
-def test_an_advertised_address_that_is_away() -> None:
-    """A broker that the others name, and that cannot be reached, is the one cause, with its ID and address."""
-    with EmbeddedKafka(brokers=2) as kafka:
-        for topic in TOPICS:
-            kafka.create_topic(topic)
-        first, second = kafka.bootstrap_servers.split(",")
-        kafka._running().command("broker_set_down", 2)
-        examine(first).one_cause("cluster.listeners", "broker 2", second, "advertised.listeners")

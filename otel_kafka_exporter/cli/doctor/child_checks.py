@@ -29,6 +29,13 @@ def _ran(subject: Subject) -> Finding:
             "It is no Python program, or Python was told to leave PYTHONPATH alone (-I, -E, -S).",
             "Name the program that runs Python itself, as in: otel-kafka doctor -- python app.py",
         )
+    if not child.complete and child.code == 0:
+        return fail(
+            f"{child.program} ended before it could be asked, without running what is registered for its end",
+            "It ended by os._exit, say; what its exporter had not sent by then was lost, or is in the outbox.",
+            "Examine a run that lasts for longer than --run-for.",
+            processes=child.reports,
+        )
     if not child.complete:
         return fail(
             f"{child.program} has begun, and OpenTelemetry's set-up has not come to its end",

@@ -47,13 +47,13 @@ def chosen(checks: Sequence[Check], only: Collection[str], skip: Collection[str]
         only: IDs, or families such as `tls`; all unless given. What they stand on is asked as well.
         skip: IDs or families that are not asked; what stands on them is asked all the same, if it can be.
     """
-    left = [check for check in checks if not _is_named(check, skip)]
-    reported = {check.id for check in left if not only or _is_named(check, only)}
+    left_out = {check.id for check in checks if _is_named(check, skip)}
+    reported = {check.id for check in checks if not only or _is_named(check, only)} - left_out
     needed = set(reported)
-    for check in reversed(left):
+    for check in reversed(checks):
         if check.id in needed:
             needed.update(check.after)
-    return [check for check in left if check.id in needed], reported
+    return [check for check in checks if check.id in needed - left_out], reported
 
 
 def _is_named(check: Check, names: Collection[str]) -> bool:

@@ -96,7 +96,7 @@ def _client(subject: Subject) -> Finding:
 
 
 #: librdkafka says that one of them failed, not which, nor why.
-_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location", "ssl.crl.location")
+_FILES = tuple(f"ssl.{each}.location" for each in ("ca", "certificate", "key", "keystore", "crl"))
 
 
 def _read(name: str, path: str) -> None:
