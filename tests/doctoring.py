@@ -48,6 +48,7 @@ class Examined(NamedTuple):
         assert found["means"]
         assert found["todo"]
         assert found["doc"] == f"docs/troubleshooting.md#{name}"
+        assert "librdkafka" not in self.errors
         assert {each["because"] for each in self.document["checks"]} <= {name, None}
         return found
 
