@@ -25,6 +25,7 @@ from tests.functional.test_doctor_network import TOPICS
 from tests.rig.process import HeldPort
 from tests.waiting import until
 
+NO_OTHERS = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
 CANARY = "canary-3f9a-secret"
 
 
@@ -169,8 +170,14 @@ def test_opentelemetrys_own_settings(kafka: str) -> None:
         FLASK_DEBUG="1",
     )
     assert {"otel.exporter", "otel.logging", "process.forks"} <= set(found.ids("warn"))
-    found = examine(kafka, OTEL_LOGS_EXPORTER="onex_kafka")
-    assert [found.status(f"otel.{each}") for each in ("exporter", "logging", "versions", "entry_point")] == ["ok"] * 4
+    # The distribution's default of traces and metrics is an exporter that is not installed here.
+    examine(kafka, OTEL_LOGS_EXPORTER="onex_kafka").one_cause("otel.signals", "OTEL_TRACES_EXPORTER=otlp", "grpc")
+    found = examine(kafka, OTEL_LOGS_EXPORTER="onex_kafka", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf")
+    assert found.status("otel.signals") == "ok"
+    found = examine(kafka, OTEL_LOGS_EXPORTER="onex_kafka", **NO_OTHERS)
+    assert [found.status(f"otel.{each}") for each in ("exporter", "signals", "logging", "versions", "entry_point")] == [
+        "ok"
+    ] * 5
 
 
 def test_a_file_of_secrets_that_everybody_may_read(kafka: str, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_an_application_that_sets_it_up_itself(embedded_kafka: EmbeddedKafka, tm
             "child.record",
             "did not come to the provider",
         ),
+        (WAITS, {"OTEL_TRACES_EXPORTER": "otlp"}, "child.ran", "set-up has not come to its end"),
         ("import sys; sys.exit(7)", {}, "child.ran", "code 7"),
     ],
 )

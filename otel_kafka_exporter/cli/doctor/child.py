@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from . import inside
 
 _STDERR = 2  # what the command prints is no part of what is found
-_SETTLE_SECONDS = 15.0
+_BEGIN_SECONDS = 2.0  # in which a process has to notice that it is asked
+_ANSWER_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _MODULE = "otel_kafka_doctor_inside"
@@ -122,9 +123,10 @@ def _await(process: subprocess.Popen[bytes], directory: Path, seconds: float) ->
     """Wait until all its processes have reported, or it has ended."""
     asked = time.monotonic() + seconds
     while process.poll() is None:
-        now = time.monotonic()
-        is_done = all(each["phase"] == "complete" or not _lives(each["pid"]) for each in _reports(directory))
-        if now > asked and (is_done or now > asked + _SETTLE_SECONDS):
+        late = time.monotonic() - asked
+        open_phases = {each["phase"] for each in _reports(directory) if _lives(each["pid"])} - {"complete"}
+        patience = _ANSWER_SECONDS if "asked" in open_phases else _BEGIN_SECONDS if open_phases else 0.0
+        if late > patience:
             return
         time.sleep(_LOOK_SECONDS)  # there is nothing to wait on: its processes are not all ours
 

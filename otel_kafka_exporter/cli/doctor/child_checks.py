@@ -40,7 +40,8 @@ def _ran(subject: Subject) -> Finding:
         return fail(
             f"{child.program} has begun, and OpenTelemetry's set-up has not come to its end",
             "opentelemetry-instrument gives up at the first error, and the application goes on without telemetry.",
-            "Look for 'Failed to auto initialize OpenTelemetry' above, on stderr.",
+            "Look for 'Failed to auto initialize OpenTelemetry' above, on stderr; otel-kafka doctor --only otel has the"
+            " usual causes.",
             processes=child.reports,
         )
     how = "ended by itself" if child.code == 0 else "was stopped"

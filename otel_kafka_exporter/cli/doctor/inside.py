@@ -64,6 +64,7 @@ def _report(when: str) -> None:
         if _reported:
             return
         _reported = True
+        _write({"phase": "asked"})
         try:
             _write({"phase": "complete", "when": when, **_state()})
         except Exception as error:  # noqa: BLE001 - the application is not to fail of this

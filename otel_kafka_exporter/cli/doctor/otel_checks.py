@@ -148,6 +148,39 @@ def _by_file(environ: Mapping[str, str], file: str) -> Finding:
     return ok(f"{file} names {_EXPORTER}")
 
 
+def _signals(subject: Subject) -> Finding:
+    """Whether the exporters of traces, metrics and logs are there: the first that is missing takes all with it."""
+    environ = subject.environ
+    if _LOGS_EXPORTER not in environ or environ.get("OTEL_CONFIG_FILE", "").strip():
+        return skipped("opentelemetry-instrument is not set up by variables")
+    # opentelemetry-distro's; without it there is no exporter but those that are named.
+    default = "otlp" if version("opentelemetry-distro") else "none"
+    missing = []
+    for signal in ("traces", "metrics", "logs"):
+        variable_name = f"OTEL_{signal.upper()}_EXPORTER"
+        given = environ.get(variable_name, default)
+        there = {each.name for each in metadata.entry_points(group=f"opentelemetry_{signal}_exporter")}
+        for name in (each.strip() for each in given.split(",")):
+            wanted = f"otlp_proto_{_otlp_protocol(environ, signal)}" if name == "otlp" else name
+            if name not in {"", "none"} and wanted not in there:
+                how = "" if variable_name in environ else ", opentelemetry-distro's default"
+                missing.append(f"{variable_name}={name}{how}: there is no {wanted}")
+    if missing:
+        return fail(
+            "; ".join(missing),
+            "opentelemetry-instrument gives up at the first exporter that is not installed: no signal is set up, logs"
+            " included.",
+            "pip install opentelemetry-exporter-otlp, or set the variable to none.",
+        )
+    return ok("the exporters of all signals are installed")
+
+
+def _otlp_protocol(environ: Mapping[str, str], signal: str) -> str:
+    both = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    found = next((environ[name] for name in both if environ.get(name)), "grpc")
+    return found.strip().partition("/")[0]
+
+
 def _logging(subject: Subject) -> Finding:
     environ = subject.environ
     if not environ.get(_LOGS_EXPORTER, "").strip() and not environ.get("OTEL_CONFIG_FILE", "").strip():
@@ -192,5 +225,6 @@ CHECKS = (
     Check("otel.disabled", _disabled),
     Check("otel.entry_point", _entry_point),
     Check("otel.exporter", _exporter, ("otel.disabled", "otel.entry_point")),
+    Check("otel.signals", _signals, ("otel.disabled",)),
     Check("otel.logging", _logging, ("otel.disabled",)),
 )
