@@ -14,6 +14,7 @@ from .doctor import doctor
 from .outbox import outbox
 from .schema import schema
 from .tail import tail
+from .topics import topics
 
 _INTERRUPTED = 130
 
@@ -50,5 +51,5 @@ def cli() -> None:
     """OpenTelemetry logs, audit events and security events in Kafka."""
 
 
-for command in (demo, doctor, outbox, schema, tail):
+for command in (demo, doctor, outbox, schema, tail, topics):
     cli.add_command(command)

@@ -54,7 +54,7 @@ def test_a_healthy_one_has_a_line_for_each_check(kafka: str) -> None:
 def test_it_changes_nothing(embedded_kafka: EmbeddedKafka) -> None:
     """Topics that are missing are named, and neither made by being asked for nor written to; no outbox is made."""
     found = examine(embedded_kafka.bootstrap_servers)
-    found.one_cause("topics.exist", *TOPICS, "no such topic", "kafka-topics --create")
+    found.one_cause("topics.exist", *TOPICS, "no such topic", "otel-kafka topics apply")
     assert examine(embedded_kafka.bootstrap_servers).root_cause == "topics.exist"
     assert not Path(os.environ["OTEL_EXPORTER_KAFKA_OUTBOX_DIR"]).exists()
 

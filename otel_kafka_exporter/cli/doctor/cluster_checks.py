@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
+from otel_kafka_exporter.cli.admin import RefusedError
+
 from .check import Check, Finding, fail, ok, warn
-from .kafka_client import KafkaClient, RefusedError
 from .reach import ask_each, connect, judged, resolve
 from .subject import Address, Subject, parse_address
 from .tls_checks import encrypted, host_problem
@@ -51,9 +52,8 @@ def _mechanism(subject: Subject) -> Finding:
 
 
 def _answer(subject: Subject) -> Finding:
-    client = KafkaClient(subject)
     try:
-        metadata = client.metadata()
+        metadata = subject.admin().metadata()
     except RefusedError as error:
         if error.code == KafkaError._AUTHENTICATION:  # noqa: SLF001 - public, in spite of its spelling
             user = subject.client.get("sasl.username", "")

@@ -7,8 +7,9 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from otel_kafka_exporter.cli.admin import RefusedError
+
 from .check import NotKnownError
-from .kafka_client import KafkaClient, RefusedError
 from .subject import Subject
 
 _EVERY_MS = 200
@@ -18,9 +19,9 @@ def statistics(subject: Subject) -> dict[str, Any] | str:
     """Its statistics; or why there are none."""
     found: list[str] = []
     try:
-        client = KafkaClient(subject, {"statistics.interval.ms": _EVERY_MS, "stats_cb": found.append})
-        client.metadata()
-        client.admin.poll(2 * _EVERY_MS / 1000)
+        admin = subject.admin({"statistics.interval.ms": _EVERY_MS, "stats_cb": found.append})
+        admin.metadata()
+        admin.client.poll(2 * _EVERY_MS / 1000)
     except NotKnownError as error:
         return f"not asked for: {error} failed"
     except (RefusedError, KafkaException) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from confluent_kafka import KafkaError
 
 from .check import Check, Finding, fail, ok, skipped
-from .kafka_client import KafkaClient
 from .subject import Subject
 
 _WAITS = "Records wait in the outbox (not_authorized); without one they are dropped."
@@ -34,9 +33,9 @@ def _cluster(subject: Subject) -> Finding:
         return ok("WRITE on a topic is enough for an idempotent producer")
     if subject.metadata.controller_id not in subject.metadata.brokers:
         return skipped("this cluster does not say what we may do; --write tries it")
-    client = KafkaClient(subject)
-    future = client.admin.describe_cluster(include_authorized_operations=True, request_timeout=subject.patience)
-    answer = client.answers({"cluster": future})["cluster"]
+    admin = subject.admin()
+    future = admin.client.describe_cluster(include_authorized_operations=True, request_timeout=subject.patience)
+    answer = admin.answers({"cluster": future})["cluster"]
     if isinstance(answer, KafkaError) or answer.authorized_operations is None:
         return skipped("this cluster does not say what we may do; --write tries it")
     found = sorted(each.name for each in answer.authorized_operations)

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from otel_kafka_exporter.cli.admin import Admin
+
 from .check import NotKnownError
 
 if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
+    from otel_kafka_exporter.cli.topics.facts import TopicFacts
     from otel_kafka_exporter.records import Category
     from otel_kafka_exporter.settings import Settings
 
     from .child import Child
     from .masking import Masking
-    from .topic_facts import TopicFacts
 
 _T = TypeVar("_T")
 
@@ -90,6 +92,14 @@ class Subject:
     @client.setter
     def client(self, found: dict[str, Any]) -> None:
         self._client = found
+
+    def admin(self, config: Mapping[str, Any] | None = None) -> Admin:
+        """A client that asks.
+
+        Args:
+            config: more of librdkafka's properties.
+        """
+        return Admin(self.settings.bootstrap_servers, self.client, self.patience, config)
 
     @property
     def metadata(self) -> ClusterMetadata:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaError, TopicCollection
-from confluent_kafka.admin._config import ConfigResource  # where its types are
-
-from otel_kafka_exporter.records import CATEGORIES, Category, event_type
+from otel_kafka_exporter.cli.topics.facts import find_topics
+from otel_kafka_exporter.cli.topics.wanted import RECOMMENDED
+from otel_kafka_exporter.records import CATEGORIES, event_type
 
 from .check import Check, Finding, fail, ok, skipped, warn
-from .kafka_client import KafkaClient
 from .subject import Subject
-from .topic_facts import RECOMMENDED, Partition, TopicFacts
 
 _DAY_MS = 86_400_000
 _UNREADABLE = "the topics' configuration may not be read (DESCRIBE_CONFIGS), or this broker has none"
@@ -24,41 +20,12 @@ _OUTAGE_MS = _DAY_MS  # a record that waited for this long should still be taken
 def _exist(subject: Subject) -> Finding:
     settings = subject.settings
     names = {each: settings.topic_prefix + event_type(settings.namespace, each) for each in CATEGORIES}
-    client = KafkaClient(subject)
-    has_controller = subject.metadata.controller_id in subject.metadata.brokers
-    described = _described(client, list(names.values()), subject.patience) if has_controller else {}
-    configs, auto_creation = _configs(client, subject, list(names.values())) if has_controller else ({}, None)
-    listed = subject.metadata.topics
-    topics: dict[Category, TopicFacts] = {}
-    for category, name in names.items():
-        answer = described.get(name)
-        if answer is not None and not isinstance(answer, KafkaError):
-            operations = answer.authorized_operations
-            topics[category] = TopicFacts(
-                name,
-                tuple(
-                    Partition(
-                        part.leader.id if part.leader else -1,
-                        tuple(node.id for node in part.replicas),
-                        tuple(node.id for node in part.isr),
-                    )
-                    for part in answer.partitions
-                ),
-                None if operations is None else frozenset(each.name for each in operations),
-                configs.get(name),
-            )
-        elif name in listed and listed[name].error is None:
-            parts = listed[name].partitions.values()
-            topics[category] = TopicFacts(
-                name,
-                tuple(Partition(part.leader, tuple(part.replicas), tuple(part.isrs)) for part in parts),
-                None,
-                None,
-            )
-    subject.topics = topics
-    denied = [name for name in names.values() if _is_denied(described.get(name))]
-    missing = [name for category, name in names.items() if category not in topics and name not in denied]
-    details = {"auto_create": auto_creation, "topics": {each.name: len(each.partitions) for each in topics.values()}}
+    found = find_topics(subject.admin(), subject.metadata, list(names.values()))
+    subject.topics = {each: found.topics[name] for each, name in names.items() if name in found.topics}
+    denied = [name for name in names.values() if name in found.denied]
+    missing = [name for name in names.values() if name not in found.topics and name not in denied]
+    partitions = {name: len(topic.partitions) for name, topic in found.topics.items()}
+    details = {"auto_create": found.makes_topics, "topics": partitions}
     if denied:
         return fail(
             f"{', '.join(denied)}: not there, or this user may not see it (no DESCRIBE, no WRITE)",
@@ -69,7 +36,7 @@ def _exist(subject: Subject) -> Finding:
         )
     if missing:
         return _missing(subject, missing, details)
-    counts = ", ".join(f"{topics[category].name} {len(topics[category].partitions)}" for category in names)
+    counts = ", ".join(f"{name} {partitions[name]}" for name in names.values())
     return ok(f"partitions: {counts}", **details)
 
 
@@ -80,46 +47,18 @@ def _missing(subject: Subject, missing: list[str], details: dict[str, Any]) -> F
         return warn(
             f"{', '.join(missing)}: not there yet; the cluster makes topics that are written to",
             "They will have the broker's defaults: its number of partitions, replicas and retention.",
-            f"Create them as docs/troubleshooting.md recommends before the first record.{hint}",
+            f"otel-kafka topics apply makes them as recommended.{hint}",
             **details,
         )
     return fail(
         f"{', '.join(missing)}: no such topic",
         "Their records wait in the outbox (unknown_topic); without one they are dropped.",
-        f"Create them: kafka-topics --create --topic {missing[0]}; docs/troubleshooting.md has partitions, replicas and"
-        f" retention for each.{hint}",
+        f"otel-kafka topics apply makes them as recommended.{hint}",
         **details,
     )
 
 
 _ENDINGS = tuple(f".logging.{category}.v1" for category in RECOMMENDED)
-
-
-def _is_denied(answer: object) -> bool:
-    return isinstance(answer, KafkaError) and answer.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-
-
-def _described(client: KafkaClient, names: list[str], seconds: float) -> dict[str, Any]:
-    futures = client.admin.describe_topics(
-        TopicCollection(names), include_authorized_operations=True, request_timeout=seconds
-    )
-    return client.answers(futures)
-
-
-def _configs(
-    client: KafkaClient, subject: Subject, names: Iterable[str]
-) -> tuple[dict[str, dict[str, str]], bool | None]:
-    """The topics' configurations, and whether the cluster makes topics by itself; what may not be read is left out."""
-    broker = ConfigResource(ConfigResource.Type.BROKER, str(subject.metadata.controller_id))
-    resources = [broker, *(ConfigResource(ConfigResource.Type.TOPIC, name) for name in names)]
-    answers = client.answers(client.admin.describe_configs(resources, request_timeout=subject.patience))
-    found = {
-        resource.name: {key: str(entry.value) for key, entry in answer.items()}
-        for resource, answer in answers.items()
-        if isinstance(answer, dict)
-    }
-    of_broker = found.pop(broker.name, None)
-    return found, None if of_broker is None else of_broker.get("auto.create.topics.enable") == "true"
 
 
 def _replicas(subject: Subject) -> Finding:
@@ -149,7 +88,7 @@ def _replicas(subject: Subject) -> Finding:
         return warn(
             "; ".join(weak),
             "One broker that is down stops the topic, or takes acknowledged records with it.",
-            "Three replicas and min.insync.replicas=2 keep on with one broker less, and lose nothing.",
+            "Three replicas and min.insync.replicas=2 keep on with one broker less, and lose nothing: otel-kafka topics plan.",
         )
     return ok("every partition has a leader, and replicas in sync" + (" (one broker alone)" if brokers == 1 else ""))
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from .subject import Subject
-
 if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
@@ -37,23 +35,27 @@ class RefusedError(Exception):
         self.code = code
 
 
-class KafkaClient:
-    """An admin client with an exporter's way to the cluster. It only asks.
+class Admin:
+    """An admin client with an exporter's way to the cluster.
 
     Args:
-        subject: whose settings it takes.
+        servers: the cluster's addresses.
+        connection: librdkafka's properties of the way to it.
+        seconds: how long an answer may take.
         config: more of librdkafka's properties.
     """
 
-    def __init__(self, subject: Subject, config: Mapping[str, Any] | None = None) -> None:
-        self._seconds = subject.patience
+    def __init__(
+        self, servers: str, connection: Mapping[str, Any], seconds: float, config: Mapping[str, Any] | None = None
+    ) -> None:
+        self._seconds = seconds
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT)
-        quiet = logging.getLogger("otel_kafka_exporter.doctor.librdkafka")
+        quiet = logging.getLogger("otel_kafka_exporter.cli.librdkafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
         properties: dict[str, Any] = {
-            **subject.client,
-            "bootstrap.servers": subject.settings.bootstrap_servers,
+            **connection,
+            "bootstrap.servers": servers,
             "client.id": "otel-kafka",
             "reconnect.backoff.max.ms": 500,
             "log.connection.close": False,
@@ -86,12 +88,17 @@ class KafkaClient:
         found: dict[Any, _T | KafkaError] = {}
         for name, future in futures.items():
             try:
-                found[name] = future.result(self._seconds)
+                found[name] = future.result(self._seconds + _SLICE_SECONDS)
             except KafkaException as error:  # noqa: PERF203 - of some questions
                 found[name] = error.args[0]
         return found
 
     @property
-    def admin(self) -> AdminClient:
+    def client(self) -> AdminClient:
         """For questions; whoever asks has to keep this object until they are answered."""
         return self._admin
+
+    @property
+    def seconds(self) -> float:
+        """How long an answer may take."""
+        return self._seconds
