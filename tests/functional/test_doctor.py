@@ -124,6 +124,9 @@ def test_where_each_setting_came_from(kafka: str) -> None:
     assert settings["bootstrap_servers"] == {"value": kafka, "source": "KAFKA_BOOTSTRAP_SERVERS"}
     assert settings["tenant_id"] == {"value": "acme", "source": "OTEL_EXPORTER_KAFKA_TENANT_ID"}
     assert settings["delivery_wait"] == {"value": 2.0, "source": "default"}
+    done = doctor("--only", "settings.values", **given)
+    assert f"     bootstrap_servers={kafka} by KAFKA_BOOTSTRAP_SERVERS" in done.lines
+    assert "     tenant_id=acme by OTEL_EXPORTER_KAFKA_TENANT_ID" in done.lines
     found = examine("nowhere:1", "--only", "settings.values", "--bootstrap-servers", kafka)
     [check] = found.document["checks"]
     assert check["details"]["settings"]["bootstrap_servers"]["source"] == "bootstrap_servers"

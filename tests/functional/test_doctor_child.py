@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.doctoring import Examined, examine
 from tests.functional.pipelines import TOPIC
 from tests.rig.process import HeldPort
+from tests.waiting import until
 
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 OTEL = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_BLRP_SCHEDULE_DELAY": "50"}
@@ -181,6 +183,21 @@ def test_nothing_of_it_lives_on(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
     for pid in processes:
         state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
         assert state.strip()[:1] in {"", "Z"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_end_before_its_time_ends_the_command_too(tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C, and a service manager's SIGTERM, leave nothing of the command behind."""
+    pid = tmp_path / "pid"
+    program = f"import os, threading; open({str(pid)!r}, 'w').write(str(os.getpid())); threading.Event().wait(60)"
+    main = "import sys; from otel_kafka_exporter.cli import main; sys.exit(main())"
+    words = ["doctor", "--run-for", "60s", "--", sys.executable, "-c", program]
+    with subprocess.Popen([sys.executable, "-c", main, *words], stderr=subprocess.DEVNULL) as process:
+        until(lambda: pid.exists() and pid.read_text())
+        process.send_signal(number)
+        assert process.wait(20) == code
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_a_sitecustomize_of_its_own_still_runs(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:

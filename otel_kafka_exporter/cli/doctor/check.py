@@ -31,6 +31,7 @@ class Finding(NamedTuple):
         means: for what is not well, what that does to records.
         todo: and what to do about it.
         details: more, by name, for the JSON document.
+        lines: more, for a person, a line each.
     """
 
     status: Status
@@ -38,6 +39,7 @@ class Finding(NamedTuple):
     means: str = ""
     todo: str = ""
     details: Mapping[str, Any] = _NOTHING
+    lines: tuple[str, ...] = ()
 
 
 class Check(NamedTuple):

@@ -101,6 +101,8 @@ def _prepared(directory: Path, seconds: float) -> dict[str, str]:
 def _started(command: Sequence[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, all of which is ended in the end."""
     sys.stderr.flush()
+    # Its processes are in a session of their own: they would outlive one that a service manager ends.
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     process = subprocess.Popen(  # noqa: S603 - the very command that was asked for
         command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR, env=environ, start_new_session=True
     )
@@ -117,6 +119,7 @@ def _started(command: Sequence[str], environ: dict[str, str]) -> Iterator[subpro
             except subprocess.TimeoutExpired:
                 continue
         process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _await(process: subprocess.Popen[bytes], directory: Path, seconds: float) -> None:

@@ -61,8 +61,10 @@ class Rendering:
         word, style, text_style = _LOOKS[finding.status]
         head = Text(f"{word:4} ", style).append(f"{result.check.id:{_ID_WIDTH}} ", text_style)
         self._lines(head, finding.text, text_style, _TEXT_AT)
+        below = Text(" " * _BELOW_AT)
+        for line in finding.lines:
+            self._lines(below, line, text_style, _BELOW_AT)
         if finding.todo:
-            below = Text(" " * _BELOW_AT)
             self._lines(below, finding.means, "", _BELOW_AT)
             self._lines(below, f"Do: {finding.todo}", "", _BELOW_AT)
             self._lines(below, result.check.doc, "dim", _BELOW_AT)

@@ -80,7 +80,12 @@ def _asked(check: Check, subject: Subject, seconds: float) -> Result:
     found = answers[0] if answers else late
     mask = subject.masking
     masked = Finding(
-        found.status, mask.text(found.text), mask.text(found.means), mask.text(found.todo), mask.value(found.details)
+        found.status,
+        mask.text(found.text),
+        mask.text(found.means),
+        mask.text(found.todo),
+        mask.value(found.details),
+        tuple(map(mask.text, found.lines)),
     )
     return Result(check, masked, took)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from otel_kafka_exporter import SettingsError
@@ -41,8 +42,23 @@ def _values(subject: Subject) -> Finding:
     shown = {
         name: {"value": value, "source": found.get(name, "default")} for name, value in shown_values(settings).items()
     }
-    ours = ", ".join(sorted(found.values())) or "defaults alone"
-    return ok(f"{settings.bootstrap_servers}; set are {ours}", settings=shown)
+    shown["producer_config"]["source"] = _of_properties(settings, found)
+    lines = tuple(
+        f"{name}={_line_of(value['value'])} by {value['source']}"
+        for name, value in shown.items()
+        if value["source"] != "default"
+    )
+    return ok("given are, besides the defaults:", settings=shown)._replace(lines=lines)
+
+
+def _of_properties(settings: Settings, found: Mapping[str, str]) -> str:
+    """Where librdkafka's properties come from: what is given goes before the file."""
+    places = [found[name] for name in ("producer_config", "producer_config_file") if name in found]
+    return " and ".join(places) if settings.producer_config else "default"
+
+
+def _line_of(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _unknown(subject: Subject) -> Finding:

@@ -88,7 +88,7 @@ def _replicas(subject: Subject) -> Finding:
         return warn(
             "; ".join(weak),
             "One broker that is down stops the topic, or takes acknowledged records with it.",
-            "Three replicas and min.insync.replicas=2 keep on with one broker less, and lose nothing: otel-kafka topics plan.",
+            "Three replicas and min.insync.replicas=2 go on with one broker less: see otel-kafka topics plan.",
         )
     return ok("every partition has a leader, and replicas in sync" + (" (one broker alone)" if brokers == 1 else ""))
 
