@@ -23,7 +23,7 @@ def statistics(subject: Subject) -> dict[str, Any] | str:
         admin.metadata()
         admin.client.poll(2 * _EVERY_MS / 1000)
     except NotKnownError as error:
-        return f"not asked for: {error} failed"
+        return f"not asked for: {error} failed, or was not asked"
     except (RefusedError, KafkaException) as error:
         if not found:
             return str(error)

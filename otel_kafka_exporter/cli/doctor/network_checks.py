@@ -44,7 +44,7 @@ def _speaks(subject: Subject) -> Finding:
     kinds: dict[Address, str] = {}
 
     def ask(address: Address) -> str:
-        kinds[address] = kind = _kind(address, subject.patience / 2)
+        kinds[address] = kind = _kind(address, subject.patience / 2, expects_tls=subject.has_tls)
         wanted = "tls" if subject.has_tls else "kafka"
         return "" if kind == wanted else _GOT[kind]
 
@@ -74,8 +74,10 @@ _GOT = {
 }
 
 
-def _kind(address: Address, seconds: float) -> str:
-    """What listens there."""
+def _kind(address: Address, seconds: float, *, expects_tls: bool) -> str:
+    """What listens there; first tried is what it should be, since the other one is an error in a broker's log."""
+    if expects_tls and _speaks_tls(address, seconds):
+        return "tls"
     with connect(address, seconds) as connection:
         try:
             api_versions(connection, seconds)
@@ -84,7 +86,8 @@ def _kind(address: Address, seconds: float) -> str:
         else:
             return "kafka"
     # A broker closes a connection that does not begin with TLS, or says nothing on it.
-    return "tls" if kind in {"tls", "closed", "silent", "other"} and _speaks_tls(address, seconds) else kind
+    might_be_tls = not expects_tls and kind in {"tls", "closed", "silent", "other"}
+    return "tls" if might_be_tls and _speaks_tls(address, seconds) else kind
 
 
 def _speaks_tls(address: Address, seconds: float) -> bool:
