@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 from . import inside
 
 _STDERR = 2  # what the command prints is no part of what is found
-_BEGIN_SECONDS = 2.0  # in which a process has to notice that it is asked
+#: In which a process has to notice that it is asked: on a machine under load its start alone takes seconds.
+_BEGIN_SECONDS = 10.0
 _ANSWER_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _MODULE = "otel_kafka_doctor_inside"
 
-# Where a sitecustomize of opentelemetry-instrument's stands before this one, the entry point below begins instead.
+# Where a sitecustomize of opentelemetry-instrument's stands before this one, the entry points below do instead.
 _SITE_CUSTOMIZE = f"""
 import importlib.machinery, importlib.util, os, sys
 import {_MODULE}
@@ -36,7 +37,12 @@ _spec = importlib.machinery.PathFinder.find_spec(
 if _spec is not None and _spec.loader is not None:  # the one that this one hides
     _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
 """
-_ENTRY_POINTS = f"[opentelemetry_pre_instrument]\notel_kafka_doctor = {_MODULE}:begin\n"
+_ENTRY_POINTS = f"""
+[opentelemetry_pre_instrument]
+otel_kafka_doctor = {_MODULE}:set_up_begins
+[opentelemetry_post_instrument]
+otel_kafka_doctor = {_MODULE}:set_up_ends
+"""
 _METADATA = "Metadata-Version: 2.1\nName: otel-kafka-doctor\nVersion: 1\n"
 
 
@@ -93,7 +99,7 @@ def _prepared(directory: Path, seconds: float) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         inside.DIRECTORY: str(directory),
-        inside.UNTIL: str(time.time() + seconds),
+        inside.SECONDS: str(seconds),
     }
 
 

@@ -15,20 +15,41 @@ import time
 import uuid
 from typing import Any
 
-DIRECTORY, UNTIL = "OTEL_KAFKA_DOCTOR_DIRECTORY", "OTEL_KAFKA_DOCTOR_UNTIL"
+DIRECTORY, SECONDS = "OTEL_KAFKA_DOCTOR_DIRECTORY", "OTEL_KAFKA_DOCTOR_SECONDS"
 LOGGER = "otel_kafka_doctor"
 _SETTLE_SECONDS = 5.0
+_SET_UP_SECONDS = 8.0  # in which instrumentations are loaded; one that raises ends the set-up
 _LOOK_SECONDS = 0.02
+#: Becomes the application, and has no logging of its own.
+_STARTER = "opentelemetry-instrument"
 _begun = False
 _at_exit = False
+_ask_at = 0.0
 
 
 def begin() -> None:
-    """Report on this process, and on those that it forks, when their time has come or before they end."""
-    global _begun, _at_exit  # noqa: PLW0603 - of the process, like what it reports on
+    """Report on this process, and on those that it forks, when it has run for a while or before it ends."""
+    _begin(0.0)
+
+
+def set_up_begins() -> None:
+    """The same, called by opentelemetry-instrument, whose work is not done yet."""
+    _begin(_SET_UP_SECONDS)
+
+
+def set_up_ends() -> None:
+    """Called by opentelemetry-instrument when its work is done: the application begins."""
+    global _ask_at  # noqa: PLW0603 - of the process, like what it reports on
+    _ask_at = time.monotonic() + float(os.environ.get(SECONDS, "0"))
+
+
+def _begin(more_seconds: float) -> None:
+    global _begun, _at_exit, _ask_at  # noqa: PLW0603 - as above
     if _begun or DIRECTORY not in os.environ:
         return
     _begun = True
+    # That of a forked process is its parent's.
+    _ask_at = _ask_at or time.monotonic() + float(os.environ[SECONDS]) + more_seconds
     _write({"phase": "started"})
     if not _at_exit:
         import atexit  # noqa: PLC0415 - nothing is loaded that is not needed
@@ -49,9 +70,15 @@ def _again() -> None:
 
 
 def _wait() -> None:
-    left = float(os.environ.get(UNTIL, "0")) - time.time()
-    threading.Event().wait(max(0.0, left))
-    _report("while it ran")
+    while (left := _ask_at - time.monotonic()) > 0:
+        threading.Event().wait(min(left, _LOOK_SECONDS))
+    if _program() != _STARTER:
+        _report("while it ran")
+
+
+def _program() -> str:
+    words: list[str] = getattr(sys, "argv", None) or ["?"]  # there are none yet while a sitecustomize runs
+    return os.path.basename(words[0])  # noqa: PTH119 - nothing is loaded that is not needed
 
 
 _reported = False
@@ -72,7 +99,7 @@ def _report(when: str) -> None:
 
 
 def _write(found: dict[str, Any]) -> None:
-    process = {"pid": os.getpid(), "parent": os.getppid(), "program": os.path.basename((sys.argv or ["?"])[0])}  # noqa: PTH119 - as above
+    process = {"pid": os.getpid(), "parent": os.getppid(), "program": _program()}
     path = os.path.join(os.environ[DIRECTORY], str(os.getpid()))  # noqa: PTH118 - as above
     try:
         with open(path + ".new", "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
