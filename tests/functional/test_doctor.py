@@ -8,7 +8,6 @@ import re
 import stat
 import subprocess
 import sys
-import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from tests.functional.pipelines import audit_records
 from tests.functional.tails import Done, tail
 from tests.functional.test_doctor_network import TOPICS
 from tests.rig.process import HeldPort
-from tests.waiting import until
 
 NO_OTHERS = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
 CANARY = "canary-3f9a-secret"
@@ -224,23 +222,18 @@ def test_it_waits_until_all_is_well() -> None:
     with EmbeddedKafka() as kafka:
         kafka.down()
         assert doctor("--wait", "1s", "--timeout", "1s", **{SERVERS: kafka.bootstrap_servers}).code == 1
-        codes: list[int] = []
-        variables = {**os.environ, SERVERS: kafka.bootstrap_servers}
         command = [sys.executable, "-c", "import sys; from otel_kafka_exporter.cli import main; sys.exit(main())"]
-        waits = subprocess.Popen(
+        with subprocess.Popen(
             [*command, "doctor", "--wait", "60s", "--skip", "topics"],
-            env=variables,
+            env={**os.environ, SERVERS: kafka.bootstrap_servers},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
-        thread = threading.Thread(target=lambda: codes.append(waits.wait()))
-        thread.start()
-        with pytest.raises(AssertionError):
-            until(lambda: codes, 1.5)
-        kafka.up()
-        thread.join(30)
-        waits.communicate()
-        assert codes == [0]
+        ) as waits:
+            assert waits.stderr is not None
+            assert waits.stderr.readline().startswith(b"not yet: network.tcp: ")
+            kafka.up()
+            output, _ = waits.communicate(timeout=60)
+        assert (waits.returncode, b"OK   network.tcp" in output) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,14 @@ def test_packets_that_are_dropped() -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex(full.getsockname())
-        found = examine(f"{LOOPBACK}:{full.getsockname()[1]}", "--timeout", "1s")
+        found = examine(f"{LOOPBACK}:{full.getsockname()[1]}", "--timeout", "2s")
     assert "nothing answers" in found.one_cause("network.tcp")["text"]
 
 
 def test_a_broker_that_hangs() -> None:
     """A port that takes connections and says nothing is one of its own kind."""
     with socket.create_server((LOOPBACK, 0), backlog=16) as hung:
-        found = examine(f"{LOOPBACK}:{hung.getsockname()[1]}", "--timeout", "1s")
+        found = examine(f"{LOOPBACK}:{hung.getsockname()[1]}", "--timeout", "2s")
     found.one_cause("network.protocol", "never answers")
 
 

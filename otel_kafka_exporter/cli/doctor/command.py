@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -160,10 +159,13 @@ class _Examination:
         """Ask until all is well, for so long at most; once at least."""
         deadline = time.monotonic() + (seconds or 0.0)
         self.look()
+        said = ""
         while self.is_ill(strict=strict) and time.monotonic() < deadline:
             cause = root_cause(self.results)
-            if cause is not None and sys.stderr.isatty():
-                click.echo(visible(f"not yet: {cause.check.id}: {cause.finding.text}"), err=True)
+            line = f"not yet: {cause.check.id}: {cause.finding.text}" if cause else "not yet: there are warnings"
+            if line != said:
+                click.echo(visible(line), err=True)
+            said = line
             time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - time.monotonic())))
             self.look()
 
