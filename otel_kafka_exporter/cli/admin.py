@@ -1,10 +1,10 @@
-"""librdkafka's client, asked in short slices, so that what it complains of is heard."""
+"""librdkafka's admin client, and what it complains of while it is asked."""
 
 from __future__ import annotations
 
 import logging
 import re
-import time
+import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
-_SLICE_SECONDS = 0.25
+_SLICE_SECONDS = 0.05
 _KEPT = 100
 _STATE = re.compile(r" \(after \d+ms in state .*\)$")
 _FINAL = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001 - public, in spite of their spelling
@@ -70,25 +70,34 @@ class Admin:
         Raises:
             RefusedError: there is no answer.
         """
-        deadline = time.monotonic() + self._seconds
-        problem: KafkaError | None = None
-        while True:
+        found: list[ClusterMetadata | KafkaError] = []
+
+        def ask() -> None:
+            # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves.
             try:
-                return self._admin.list_topics(timeout=_SLICE_SECONDS)
+                found.append(self._admin.list_topics(timeout=self._seconds))
             except KafkaException as error:
-                last: KafkaError = error.args[0]
-            self._admin.poll(0)
-            heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
-            problem = next((each for each in heard if each.code() in _FINAL), heard[-1] if heard else last)
-            if problem.code() in _FINAL or time.monotonic() > deadline:
-                raise RefusedError(_STATE.sub("", problem.str()), problem.code())
+                found.append(error.args[0])
+
+        threading.Thread(target=ask, name="otel-kafka-metadata", daemon=True).start()
+        while not found:
+            self._admin.poll(_SLICE_SECONDS)  # brings errors that say more
+            final = next((each for each in self._errors if each.code() in _FINAL), None)
+            if final is not None and not found:
+                raise RefusedError(_STATE.sub("", final.str()), final.code())
+        if not isinstance(found[0], KafkaError):
+            return found[0]
+        # That all brokers are down follows a line on each of them that says why.
+        heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
+        problem = heard[-1] if heard else found[0]
+        raise RefusedError(_STATE.sub("", problem.str()), problem.code())
 
     def answers(self, futures: Mapping[Any, Future[_T]]) -> dict[Any, _T | KafkaError]:
-        """What became of questions."""
+        """What became of questions that have a request_timeout."""
         found: dict[Any, _T | KafkaError] = {}
         for name, future in futures.items():
             try:
-                found[name] = future.result(self._seconds + _SLICE_SECONDS)
+                found[name] = future.result()  # librdkafka ends each, by its request_timeout
             except KafkaException as error:  # noqa: PERF203 - of some questions
                 found[name] = error.args[0]
         return found

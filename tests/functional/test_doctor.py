@@ -57,6 +57,12 @@ def test_it_changes_nothing(embedded_kafka: EmbeddedKafka) -> None:
     assert not Path(os.environ["OTEL_EXPORTER_KAFKA_OUTBOX_DIR"]).exists()
 
 
+def test_a_cluster_that_is_far_away(kafka: str, embedded_kafka: EmbeddedKafka) -> None:
+    """An answer that takes its time, less than the deadline, is an answer."""
+    embedded_kafka.slow(600)
+    assert examine(kafka, "--only", "cluster.answer").code == 0
+
+
 def test_topics_with_another_prefix_are_pointed_at(kafka: str) -> None:
     """Where topics of ours have another prefix, that may be it."""
     found = examine(kafka, OTEL_EXPORTER_KAFKA_TOPIC_PREFIX="dev.")
