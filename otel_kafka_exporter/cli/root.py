@@ -10,9 +10,11 @@ import click
 from otel_kafka_exporter import __version__
 
 from .demo import demo
+from .doctor import doctor
 from .outbox import outbox
 from .schema import schema
 from .tail import tail
+from .topics import topics
 
 _INTERRUPTED = 130
 
@@ -49,5 +51,5 @@ def cli() -> None:
     """OpenTelemetry logs, audit events and security events in Kafka."""
 
 
-for command in (demo, outbox, schema, tail):
+for command in (demo, doctor, outbox, schema, tail, topics):
     cli.add_command(command)

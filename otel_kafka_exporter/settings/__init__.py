@@ -9,6 +9,8 @@ from .settings import (
     ENVIRONMENT_PREFIX,
     ORIGINAL_VARIABLES,
     Settings,
+    shown_values,
+    sources,
     unknown_variables,
     variable,
 )
@@ -21,6 +23,8 @@ __all__ = [
     "Settings",
     "SettingsArguments",
     "boolean",
+    "shown_values",
+    "sources",
     "unknown_variables",
     "variable",
 ]

@@ -253,11 +253,7 @@ class Settings:
         return settings
 
     def __repr__(self) -> str:
-        # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
-        shown = {name: getattr(self, name) for name in FIELDS}
-        shown["producer_config"] = sorted(self.producer_config)
-        shown["schema_registry_config"] = sorted(self.schema_registry_config)
-        shown["schema_registry_url"] = re.sub(r"//[^/@\s]*@", "//[REDACTED]@", self.schema_registry_url or "") or None
+        shown = shown_values(self)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -269,6 +265,27 @@ FIELDS: dict[str, dataclasses.Field[Any]] = {
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def shown_values(settings: Settings) -> dict[str, Any]:
+    """Each setting's value by its name, as it may be seen by anybody."""
+    # Properties may hold passwords, in any spelling that librdkafka has or will have: only their names are shown.
+    shown = {name: getattr(settings, name) for name in FIELDS}
+    shown["producer_config"] = sorted(settings.producer_config)
+    shown["schema_registry_config"] = sorted(settings.schema_registry_config)
+    shown["schema_registry_url"] = re.sub(r"//[^/@\s]*@", "//[REDACTED]@", settings.schema_registry_url or "") or None
+    return shown
+
+
+def sources(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting that is given comes from, right or wrong: the name of the argument, or of the variable.
+
+    Args:
+        arguments: as of `Settings.load`.
+        environ: environment variables.
+    """
+    found = ((name, _given(name, arguments, environ)) for name in FIELDS)
+    return {name: source for name, (source, given) in found if given is not None}
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

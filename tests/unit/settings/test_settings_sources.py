@@ -11,7 +11,15 @@ import pytest
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.settings import environment_variables
 from otel_kafka_exporter.settings.arguments import SettingsArguments
-from otel_kafka_exporter.settings.settings import FIELDS, ORIGINAL_VARIABLES, Settings, unknown_variables, variable
+from otel_kafka_exporter.settings.settings import (
+    FIELDS,
+    ORIGINAL_VARIABLES,
+    Settings,
+    shown_values,
+    sources,
+    unknown_variables,
+    variable,
+)
 from tests.unit.settings.loading import BOOTSTRAP, SECRET, load
 
 
@@ -152,3 +160,36 @@ def test_names_are_the_same_everywhere() -> None:
     assert names == {variable(name) for name in FIELDS}
     assert all(getattr(environment_variables, name) == name for name in names)
     assert all(field.metadata["meaning"] for field in FIELDS.values())
+
+
+def test_where_each_setting_comes_from() -> None:
+    """The argument or the variable by which a setting is given is named, whether its value is right or wrong."""
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": "a:1",
+        "OTEL_EXPORTER_KAFKA_TENANT_ID": "acme",
+        "TENANT_ID": "other",
+        "OTEL_EXPORTER_KAFKA_DELIVERY_WAIT": "soon",
+        "OTEL_EXPORTER_KAFKA_NAMESPACE": " ",
+    }
+    assert sources({"compression": "gzip", "encoding": None}, environ) == {
+        "bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS",
+        "tenant_id": "OTEL_EXPORTER_KAFKA_TENANT_ID",
+        "delivery_wait": "OTEL_EXPORTER_KAFKA_DELIVERY_WAIT",
+        "compression": "compression",
+    }
+
+
+def test_values_that_anybody_may_see() -> None:
+    """Every setting is there, and of properties and addresses nothing that may be a secret."""
+    settings = load(
+        bootstrap_servers="a:1",
+        encoding="protobuf",
+        producer_config={"sasl.password": SECRET},
+        schema_registry_url=f"http://me:{SECRET}@host:8081",
+        schema_registry_config={"basic.auth.user.info": f"me:{SECRET}"},
+    )
+    shown = shown_values(settings)
+    assert set(shown) == set(FIELDS)
+    assert (shown["producer_config"], shown["schema_registry_config"]) == (["sasl.password"], ["basic.auth.user.info"])
+    assert shown["schema_registry_url"] == "http://[REDACTED]@host:8081"
+    assert SECRET not in str(shown)

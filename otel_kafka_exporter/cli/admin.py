@@ -1,0 +1,113 @@
+"""librdkafka's admin client, and what it complains of while it is asked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata
+
+_SLICE_SECONDS = 0.05
+_KEPT = 100
+_STATE = re.compile(r" \(after \d+ms in state .*\)$")
+_FINAL = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001 - public, in spite of their spelling
+_T = TypeVar("_T")
+
+
+class RefusedError(Exception):
+    """Kafka refuses or does not answer; the text is librdkafka's.
+
+    Attributes:
+        code: of `KafkaError`.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Admin:
+    """An admin client with an exporter's way to the cluster.
+
+    Args:
+        servers: the cluster's addresses.
+        connection: librdkafka's properties of the way to it.
+        seconds: how long an answer may take.
+        config: more of librdkafka's properties.
+    """
+
+    def __init__(
+        self, servers: str, connection: Mapping[str, Any], seconds: float, config: Mapping[str, Any] | None = None
+    ) -> None:
+        self._seconds = seconds
+        self._errors: deque[KafkaError] = deque(maxlen=_KEPT)
+        quiet = logging.getLogger("otel_kafka_exporter.cli.librdkafka")
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
+        properties: dict[str, Any] = {
+            **connection,
+            "bootstrap.servers": servers,
+            "client.id": "otel-kafka",
+            "reconnect.backoff.max.ms": 500,
+            "log.connection.close": False,
+            "error_cb": self._errors.append,
+            **(config or {}),
+        }
+        self._admin = AdminClient(properties, logger=quiet)
+
+    def metadata(self) -> ClusterMetadata:
+        """Brokers and topics. Of all topics: to ask for one by its name may make it.
+
+        Raises:
+            RefusedError: there is no answer.
+        """
+        found: list[ClusterMetadata | KafkaError] = []
+
+        def ask() -> None:
+            # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves.
+            try:
+                found.append(self._admin.list_topics(timeout=self._seconds))
+            except KafkaException as error:
+                found.append(error.args[0])
+
+        threading.Thread(target=ask, name="otel-kafka-metadata", daemon=True).start()
+        while not found:
+            self._admin.poll(_SLICE_SECONDS)  # brings errors that say more
+            final = next((each for each in self._errors if each.code() in _FINAL), None)
+            if final is not None and not found:
+                raise RefusedError(_STATE.sub("", final.str()), final.code())
+        if not isinstance(found[0], KafkaError):
+            return found[0]
+        # That all brokers are down follows a line on each of them that says why.
+        heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
+        problem = heard[-1] if heard else found[0]
+        raise RefusedError(_STATE.sub("", problem.str()), problem.code())
+
+    def answers(self, futures: Mapping[Any, Future[_T]]) -> dict[Any, _T | KafkaError]:
+        """What became of questions that have a request_timeout."""
+        found: dict[Any, _T | KafkaError] = {}
+        for name, future in futures.items():
+            try:
+                found[name] = future.result()  # librdkafka ends each, by its request_timeout
+            except KafkaException as error:  # noqa: PERF203 - of some questions
+                found[name] = error.args[0]
+        return found
+
+    @property
+    def client(self) -> AdminClient:
+        """For questions; whoever asks has to keep this object until they are answered."""
+        return self._admin
+
+    @property
+    def seconds(self) -> float:
+        """How long an answer may take."""
+        return self._seconds
