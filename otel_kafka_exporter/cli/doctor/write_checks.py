@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from datetime import datetime, timezone
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from otel_kafka_exporter import OnexEnvelopeV1
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, librdkafka_config, verdict
-from otel_kafka_exporter.otel import record_builder_of, registry_of
-from otel_kafka_exporter.records import KafkaRecord, event_type, uuid7
+from otel_kafka_exporter.otel import cleaner_of, record_builder_of, registry_of
+from otel_kafka_exporter.records import KafkaRecord, Publication, PublicationBuilder, uuid7
 
 from .check import Check, Finding, fail, ok, skipped
 from .subject import Subject
 
 PROBE_CODE = "OTEL_KAFKA_PROBE"
 PROBE_LOGGER = "otel_kafka_exporter.doctor"
+_SERVICE = "otel-kafka-doctor"
 
 
 def _write(subject: Subject) -> Finding:
@@ -59,32 +59,18 @@ def _write(subject: Subject) -> Finding:
 
 def _probe(subject: Subject) -> tuple[str, KafkaRecord]:
     """A record that readers can leave out by its code, its logger or its service."""
-    builder = record_builder_of(subject.settings)
-    now = datetime.now(timezone.utc)
-    milliseconds = int(now.timestamp() * 1000)
-    event_id = uuid7(milliseconds)
-    kind = event_type(subject.settings.namespace, "application")
-    envelope = OnexEnvelopeV1(
-        event_type=kind,
-        event_id=event_id,
-        timestamp=f"{now:%Y-%m-%dT%H:%M:%S.%f}Z",
-        tenant_id=subject.settings.tenant_id,
-        namespace=subject.settings.namespace,
-        source="otel-kafka-doctor",
-        correlation_id=event_id,
-        causation_id=event_id,
-        schema_ref=f"registry://{subject.settings.namespace}/logging/application/v1",
-        payload={
-            "service_name": "otel-kafka-doctor",
-            "instance_id": str(uuid.uuid4()),
-            "level": "INFO",
-            "logger": PROBE_LOGGER,
-            "message": "a probe of otel-kafka doctor --write; it may be ignored",
-            "code": PROBE_CODE,
-            "context": {},
-        },
+    settings = subject.settings
+    records = record_builder_of(settings)
+    builder = PublicationBuilder(
+        *(records, cleaner_of(settings), uuid7, time.time_ns),
+        namespace=settings.namespace,
+        tenant_id=settings.tenant_id,
+        source=_SERVICE,
     )
-    return builder.topic("application"), builder.build(("application", envelope, milliseconds, None))
+    fields = (_SERVICE, str(uuid.uuid4()), "INFO", PROBE_LOGGER, PROBE_CODE)
+    message = "a probe of otel-kafka doctor --write; it may be ignored"
+    publication = Publication("application", fields, message, None, None, None, None, None)
+    return records.topic("application"), builder.build(publication)
 
 
 CHECKS = (Check("write.record", _write, ("rights.cluster", "topics.replicas", "registry.schema")),)
