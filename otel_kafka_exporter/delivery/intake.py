@@ -197,6 +197,7 @@ class Intake:
         if entry.record.key is None and entry.partition < 0 and lane.count:
             entry.partition = lane.choose()
         found = lane.partitions.get(lane.partition(entry))
+        lost = ""
         if state.outbox is not None:
             lost = state.try_to_keep(lane, entry, row)
             if not lost:
@@ -207,8 +208,11 @@ class Intake:
         elif found is None:
             state.drop(entry, lane.blocked or "queue_full")
             return True
-        if found is not None and (found.failed or found.again) and len(found.again) < _LONGEST_AGAIN:
-            found.wait_again(entry)
+        if found is not None and (found.failed or found.again):
+            if len(found.again) < _LONGEST_AGAIN:
+                found.wait_again(entry)
+            else:
+                state.drop(entry, lost or "queue_full")  # nothing overtakes what is sent again
             return True
         if state.outbox is None and found is not None and (found.open or found.rests_until):
             state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait

@@ -81,6 +81,18 @@ class RestState:
         if lost:
             self.drop(entry, lost)
 
+    def move(self, entry: Entry, front: Front) -> None:
+        """The row of a late entry, which stays with librdkafka, goes before everything that waits."""
+        before = entry.place
+        if self.outbox is None or entry.state is not State.LATE or before is None or not self.outbox.exists(before):
+            return
+        try:
+            entry.place = front.append(encode_row(entry.record, "", time.time_ns()), SENT)
+        except OutboxError as error:
+            note(error.reason, "the outbox cannot keep log records in order: %s", error)
+        else:
+            self.outbox.set_state(before, DONE)
+
     def try_to_keep(self, lane: Lane, entry: Entry, row: bytes | None = None, front: Front | None = None) -> str:
         """As `keep`, but an entry that cannot be kept stays at hand; why it cannot, or nothing."""
         if self.outbox is None:

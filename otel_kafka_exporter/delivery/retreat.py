@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from confluent_kafka import KafkaError
 
@@ -102,17 +103,24 @@ class Retreat:
             found.failed.extend(sorted(failed, key=lambda failure: failure[0].number))
             found.again.clear()
             front = self._front(lane, found)
+            # Those that librdkafka still has keep their places before newer ones.
+            theirs = [each for each in lane.with_client() if front and lane.partition(each) == number]
+            late = deque(sorted(theirs, key=lambda each: each.number))
         is_more = True
         while is_more:
             with self._state.lock:
-                is_more = self._put_back_some(lane, found, reason, front, hold=hold)
+                is_more = self._put_back_some(lane, found, late, reason, front, hold=hold)
             sleep(0)  # let others have the lock, which would not get it by themselves
 
-    def _put_back_some(self, lane: Lane, found: Partition, reason: str, front: Front | None, *, hold: bool) -> bool:
+    def _put_back_some(
+        self, lane: Lane, found: Partition, late: deque[Entry], reason: str, front: Front | None, *, hold: bool
+    ) -> bool:
         """Put some of what came back where it belongs; whether there is more. Expects the lock to be held."""
         for _ in range(min(_CHUNK, len(found.failed))):
             # It stays in the lane until it has found its place: Ctrl-C may come at any moment.
             entry = found.failed[0][0]
+            while front and late and late[0].number < entry.number:
+                self._state.move(late.popleft(), front)
             entry.group = 0
             entry.alone = False
             if hold and self._state.outbox is None:

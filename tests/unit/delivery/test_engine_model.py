@@ -650,3 +650,32 @@ def test_it_takes_every_step() -> None:
         if EngineBesideModel.taken == set(TABLE):
             return
     assert EngineBesideModel.taken == set(TABLE)
+
+
+def test_what_came_back_is_put_behind_older_ones_that_are_late() -> None:
+    """A record that was refused at once, and put aside, does not overtake one that its client gives back later."""
+    course = EngineBesideModel()
+    course.begin(has_outbox=True, segments=2, durable=(), knows_partitions=True, has_counted=True)
+    course.hand_over(category="application", key=b"k0", room_within=0.0, size=0)
+    course.a_topic_is_refused_at_once(category="application", code=NO_SCHEMA_ID)
+    course.late_records_come_back(
+        category="application", of=[b"k0"], code=KafkaError._FATAL, breaks=False, is_full=False
+    )
+    course.teardown()
+
+
+def test_nothing_overtakes_what_is_to_be_sent_again_when_no_more_may_wait_with_it() -> None:
+    """Without an outbox a record is rather dropped, and counted, than delivered before older ones of its key."""
+    course = EngineBesideModel()
+    course.begin(has_outbox=False, segments=2, durable=(), knows_partitions=True, has_counted=True)
+    course.a_signal_handler_logs_in_a_report(category="application", key=b"k0")
+    course.the_outbox_fills(category="audit", key=b"k0", then="application")
+    for _ in range(4):
+        course.the_cluster_is_mended()
+    code = KafkaError.MSG_SIZE_TOO_LARGE
+    course.late_records_come_back(category="application", of=[b"k0", b"k0"], code=code, breaks=False, is_full=False)
+    course.brokers_work(batch=1)
+    for _ in range(3):
+        course.the_cluster_is_mended()
+    course.the_outbox_fills(category="application", key=b"k0", then="application")
+    course.teardown()
