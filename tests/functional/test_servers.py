@@ -36,7 +36,7 @@ LIMIT = 60  # seconds; far more than anything here takes
 #: What a command needs besides its own name's module.
 NEEDS = {"uvicorn_worker.UvicornWorker": "uvicorn_worker", "gevent": "gevent", "fastapi": "fastapi_cli"}
 
-ASGI, WSGI, HYPERCORN, LIFESPAN, HANDLER = blocks(PAGE, "python")
+ASGI, WSGI, HYPERCORN, _, _, LIFESPAN, HANDLER = blocks(PAGE, "python")
 
 
 class Server:
@@ -55,12 +55,9 @@ class Server:
     def running(self, command: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         """It, and its port, once it answers; nothing that it started outlives the block."""
         port = free_port()
-        words = [
-            str(Path(sys.executable).with_name(word)) if _is_program(word) else word for word in _words(command, port)
-        ]
         with self._output.open("ab") as output:
             process = subprocess.Popen(
-                words,
+                shlex.split(command.replace("8000", str(port))),
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -79,14 +76,6 @@ class Server:
 
     def output(self) -> str:
         return self._output.read_text()
-
-
-def _words(command: str, port: int) -> list[str]:
-    return shlex.split(command.replace("8000", str(port)))
-
-
-def _is_program(word: str) -> bool:
-    return word in ("opentelemetry-instrument", "uvicorn", "fastapi", "gunicorn", "hypercorn", "granian")
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ _OUTBOX_DIR = "OTEL_EXPORTER_KAFKA_OUTBOX_DIR"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """These environment variables, and none of OpenTelemetry's or Kafka's from outside.
+    """These environment variables, this Python's programs first, and none of OpenTelemetry's or Kafka's from outside.
 
     But for where outboxes are: the user's own is not to be written to, and what is in there not to be delivered.
     """
@@ -30,7 +30,8 @@ def environment(**variables: str) -> dict[str, str]:
         if name == _OUTBOX_DIR or not name.startswith(("OTEL_", "KAFKA_", "TENANT_", "CELERY", "GUNICORN"))
     }
     quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "PYTHONWARNINGS": "default"}
-    return inherited | quiet | variables
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return inherited | quiet | path | variables
 
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
