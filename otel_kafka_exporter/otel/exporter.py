@@ -15,10 +15,11 @@ from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, warn
-from otel_kafka_exporter.records import Converter, LogRecordBuilder, SdkLogRecord, uuid7
+from otel_kafka_exporter.records import Converter, SdkLogRecord, uuid7
 from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
 
 from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
+from .structured import StructuredRecordBuilder
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,7 +59,7 @@ class KafkaLogExporter(LogRecordExporter):
             warn(line, "%s", line)
         self._shutdown_timeout = settings.shutdown_timeout
         cleaner = cleaner_of(settings)
-        self._builder = LogRecordBuilder(
+        self._builder = StructuredRecordBuilder(
             Converter(
                 cleaner,
                 uuid7,

@@ -1,7 +1,7 @@
-"""OpenTelemetry's logging handler in Celery's workers, under `opentelemetry-instrument`.
+"""OpenTelemetry's logging handler under `opentelemetry-instrument`: in Celery's workers, and for structlog's events.
 
-A worker takes away whatever handlers the root logger has when it sets logging up (`worker_hijack_root_logger`), and has
-its tasks' logger not propagate: no line of any task's would arrive. OpenTelemetry puts its handler back after
+A Celery worker takes away whatever handlers the root logger has when it sets logging up (`worker_hijack_root_logger`),
+and has its tasks' logger not propagate: no line of any task's would arrive. OpenTelemetry puts its handler back after
 `logging.config`, but knows nothing of Celery; its entry-point group `opentelemetry_post_instrument` calls this module's
 function when the handler is there.
 """
@@ -13,15 +13,20 @@ from typing import Any
 
 from otel_kafka_exporter.process import log
 
+from .structured import EventFormatter
 
-def keep_handlers_in_celery() -> None:
-    """Have Celery's workers, if this process becomes one, keep OpenTelemetry's handlers. Never raises."""
+
+def set_handlers_up() -> None:
+    """Have OpenTelemetry's handlers keep the fields of events, and stay in a Celery worker. Never raises."""
     try:
         handlers = [handler for handler in logging.getLogger().handlers if _is_opentelemetrys(handler)]
+        for handler in handlers:
+            if handler.formatter is None:
+                handler.setFormatter(EventFormatter())
         if handlers:
             _when_celery_is_imported(handlers)
     except Exception as error:  # noqa: BLE001 - an exception would take all of the application's telemetry with it
-        log.error("Celery's workers will log nothing to Kafka: %s", error, extra={"kind": str(error)})
+        log.error("lines of Celery's workers or structlog's fields are missing: %s", error, extra={"kind": str(error)})
 
 
 def _is_opentelemetrys(handler: logging.Handler) -> bool:
