@@ -8,7 +8,6 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
@@ -20,6 +19,7 @@ from otel_kafka_exporter.process import (
     Metrics,
     OutboxUsage,
     after_fork_in_child,
+    monotonic,
     tell,
     warn,
 )
@@ -203,12 +203,12 @@ class Delivery:
         Returns:
             Whether every record was delivered or is kept. One that is neither yet is still accounted for.
         """
-        started = time.monotonic()
+        started = monotonic()
         deadline = started + self._delivery_wait
         batch, entry = Batch(), None
         try:
             for source in sources:
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 entry = self._intake.take(source, builder, batch, left, left) or entry
                 if batch.taken == 1:
                     self._background.notice()
@@ -220,7 +220,7 @@ class Delivery:
             if rest := len(sources) - batch.taken:
                 with self._state.lock:
                     self._state.ledger.lose("interrupted", rest)
-        self._metrics.exported(time.monotonic() - started)
+        self._metrics.exported(monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open
 
@@ -236,9 +236,9 @@ class Delivery:
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
-        started = time.monotonic()
+        started = monotonic()
         while self.stats().in_flight:
-            if (left := started + seconds - time.monotonic()) <= 0:
+            if (left := started + seconds - monotonic()) <= 0:
                 return False
             self._waiting.serve(left, started)
         return True
@@ -248,12 +248,12 @@ class Delivery:
 
     def drain(self, seconds: float) -> bool:
         """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         # What there was no room for is adopted when what came before it has gone.
         while self._recovery.adopt() or not self._is_empty():
             self._background.notice()
             while not self._is_empty():
-                if (left := deadline - time.monotonic()) <= 0:
+                if (left := deadline - monotonic()) <= 0:
                     return False
                 self._state.attention.wait(min(left, SLICE_SECONDS))
         return True
@@ -264,7 +264,7 @@ class Delivery:
 
     def close(self, seconds: float) -> None:
         """Take no more records; wait for those on their way for at most so many seconds, and keep the rest."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         with self._state.lock:
             closed, self._state.closed = self._state.closed, True
         if closed:
@@ -278,10 +278,10 @@ class Delivery:
             self._ended.set()
 
     def _close(self, deadline: float) -> None:
-        state, started = self._state, time.monotonic()
+        state, started = self._state, monotonic()
         to_frame = set(self._recovery.waits_for_frames())
         while not state.away and (self.stats().in_flight or self._recovery.may_be_framed(to_frame)):
-            if (left := deadline - time.monotonic()) <= 0:
+            if (left := deadline - monotonic()) <= 0:
                 break
             self._waiting.serve(left, started)
             to_frame.update(self._recovery.waits_for_frames())
@@ -289,8 +289,8 @@ class Delivery:
         if not self._recovery.retreat(_END_SECONDS):
             self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
         # Those that wait for room give up now, and have their place in the outbox in a moment.
-        deadline = time.monotonic() + _ROOM_SECONDS
-        while self.stats().in_flight and time.monotonic() < deadline:
+        deadline = monotonic() + _ROOM_SECONDS
+        while self.stats().in_flight and monotonic() < deadline:
             state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()

@@ -4,6 +4,7 @@ The lowest folder: everything may import it, and it imports nothing of ours.
 Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
 """
 
+from .clock import monotonic
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
@@ -35,6 +36,7 @@ __all__ = [
     "log",
     "make_thread",
     "making_locks",
+    "monotonic",
     "note",
     "note_librdkafka",
     "pause",
