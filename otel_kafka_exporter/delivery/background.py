@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, note
+from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, monotonic, note
 
 from .recovery import Recovery
 from .state import DeliveryState
@@ -80,11 +79,11 @@ class Background:
 
     def stand_back(self) -> None:
         """A caller serves reports; two at it would only take the interpreter from each other."""
-        self._stands_back_until = time.monotonic() + _POLL_SECONDS
+        self._stands_back_until = monotonic() + _POLL_SECONDS
 
     def _start(self) -> None:
         with self._state.lock:
-            now = time.monotonic()
+            now = monotonic()
             if self._thread is not None or self._stopped or now < self._start_at:
                 return
             self._start_at = now + _START_SECONDS
@@ -118,7 +117,7 @@ class Background:
             try:
                 self._serve()
                 self._on_round()
-                now = time.monotonic()
+                now = monotonic()
                 # Who waits for outcomes waits for the interpreter too: what nothing calls for can wait.
                 if now < step_at and (self._hurried or not self._state.attention.is_set()):
                     continue
@@ -145,7 +144,7 @@ class Background:
         with self._state.lock:
             self._idle = not self._state.on_the_way()
         if not self._idle:
-            if time.monotonic() < self._stands_back_until:
+            if monotonic() < self._stands_back_until:
                 self._state.attention.wait(_POLL_SECONDS)
             elif self._awaits_hurry and not hurried:
                 self._awaits_hurry = False  # it may never come: what was handed over may have had its outcome at once
@@ -159,7 +158,7 @@ class Background:
     def _count_partitions(self) -> None:
         """Find out how many partitions the topics have, so that a key's is known before it is late."""
         for lane in self._state.lanes.values():
-            now = time.monotonic()
+            now = monotonic()
             if lane.topic and now >= lane.count_at and not (lane.partitions or lane.blocked or self._state.away):
                 count = self._producer.partitions(lane.topic, _WARM_SECONDS)
                 with self._state.lock:

@@ -7,10 +7,8 @@ go to the outbox until that has come. Else each batch would be refused, and halv
 
 from __future__ import annotations
 
-import time
-
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import note
+from otel_kafka_exporter.process import monotonic, note
 
 from .state import DeliveryState
 
@@ -53,7 +51,7 @@ class BatchLimit:
         )
 
     def _hold_up(self) -> None:
-        state, now = self._state, time.monotonic()
+        state, now = self._state, monotonic()
         if state.outbox is None:
             return  # a moment without records comes, or does not
         if not state.holds_up:

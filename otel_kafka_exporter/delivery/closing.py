@@ -10,12 +10,11 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import Flag, OsThread, pause
+from otel_kafka_exporter.process import Flag, OsThread, monotonic, pause
 
 from .background import Background
 from .intake import Intake
@@ -79,7 +78,7 @@ class Closing:
             seconds: for all of it.
             interrupted: the call of this thread's that a signal handler has interrupted in order to call this, if any.
         """
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         with self._state.lock:
             closed, self._state.closed = self._state.closed, True
         is_within = interrupted is not None or self._state.is_interrupted()
@@ -100,8 +99,8 @@ class Closing:
         self._close_now(deadline)
 
     def _close_after(self, interrupted: FrameType | None, ident: int, deadline: float) -> None:
-        latest = time.monotonic() + _INTERRUPTED_SECONDS
-        while interrupted is not None and time.monotonic() < latest and _runs(interrupted, ident):
+        latest = monotonic() + _INTERRUPTED_SECONDS
+        while interrupted is not None and monotonic() < latest and _runs(interrupted, ident):
             pause(_LOOK_SECONDS)
         self._close_now(deadline)
 
@@ -113,10 +112,10 @@ class Closing:
             self._ended.set()
 
     def _close(self, deadline: float) -> None:
-        state, started = self._state, time.monotonic()
+        state, started = self._state, monotonic()
         to_frame = set(self._recovery.waits_for_frames())
         while not state.away and (self._in_flight() or self._recovery.may_be_framed(to_frame)):
-            if (left := deadline - time.monotonic()) <= 0:
+            if (left := deadline - monotonic()) <= 0:
                 break
             self._waiting.serve(left, started)
             to_frame.update(self._recovery.waits_for_frames())
@@ -124,8 +123,8 @@ class Closing:
         if not self._recovery.retreat(_END_SECONDS):
             self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision
         # Those that wait for room give up now, and have their place in the outbox in a moment.
-        deadline = time.monotonic() + _ROOM_SECONDS
-        while self._in_flight() and time.monotonic() < deadline:
+        deadline = monotonic() + _ROOM_SECONDS
+        while self._in_flight() and monotonic() < deadline:
             state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()

@@ -8,21 +8,13 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import (
-    DeliveryStats,
-    Metrics,
-    OutboxUsage,
-    after_fork_in_child,
-    tell,
-    warn,
-)
+from otel_kafka_exporter.process import DeliveryStats, Metrics, OutboxUsage, after_fork_in_child, monotonic, tell, warn
 from otel_kafka_exporter.records import Category
 
 from .background import Background
@@ -201,12 +193,12 @@ class Delivery:
         Returns:
             Whether every record was delivered or is kept. One that is neither yet is still accounted for.
         """
-        started = time.monotonic()
+        started = monotonic()
         deadline = started + self._delivery_wait
         batch, entry = Batch(), None
         try:
             for source in sources:
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 entry = self._intake.take(source, builder, batch, left, left) or entry
                 if batch.taken == 1:
                     self._background.notice()
@@ -218,7 +210,7 @@ class Delivery:
             if rest := len(sources) - batch.taken:
                 with self._state.lock:
                     self._state.ledger.lose("interrupted", rest)
-        self._metrics.exported(time.monotonic() - started)
+        self._metrics.exported(monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open
 
@@ -234,9 +226,9 @@ class Delivery:
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
-        started = time.monotonic()
+        started = monotonic()
         while self.stats().in_flight:
-            if (left := started + seconds - time.monotonic()) <= 0 or self._state.is_interrupted():
+            if (left := started + seconds - monotonic()) <= 0 or self._state.is_interrupted():
                 return False
             self._waiting.serve(left, started)
         return True
@@ -246,12 +238,12 @@ class Delivery:
 
     def drain(self, seconds: float) -> bool:
         """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         # What there was no room for is adopted when what came before it has gone.
         while self._recovery.adopt() or not self._is_empty():
             self._background.notice()
             while not self._is_empty():
-                if (left := deadline - time.monotonic()) <= 0:
+                if (left := deadline - monotonic()) <= 0:
                     return False
                 self._state.attention.wait(min(left, SLICE_SECONDS))
         return True

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import Outcome, in_greenlet, note, pause, tell
+from otel_kafka_exporter.process import Outcome, in_greenlet, monotonic, note, pause, tell
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
@@ -224,10 +224,10 @@ class Intake:
 
     def _wait_for_room(self, entry: Entry, seconds: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         settled = False
         try:
-            while not settled and time.monotonic() < deadline:
+            while not settled and monotonic() < deadline:
                 if in_greenlet():
                     pause(_ROOM_SECONDS)  # the background thread serves reports
                 else:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 
 from otel_kafka_exporter.outbox import Place, Segment, Stream
-from otel_kafka_exporter.process import chance
+from otel_kafka_exporter.process import chance, monotonic
 from otel_kafka_exporter.records import Category
 
 from .entry import Entry
@@ -272,7 +271,7 @@ class Lane:
     def try_later(self) -> None:
         """The topic is tried when some time has passed, and more of it each time."""
         self.backoff = min(2 * self.backoff, _LONGEST_BLOCK) or _FIRST_BLOCK
-        self.probe_at = time.monotonic() + self.backoff
+        self.probe_at = monotonic() + self.backoff
 
     def pause(self, number: int, first: float, longest: float) -> float:
         """Seconds until what came back from a partition is tried again: more each time, until it acknowledges."""

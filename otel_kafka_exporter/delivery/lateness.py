@@ -13,14 +13,13 @@ Time does not count in which this process did not run (stopped, frozen, starved)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from itertools import takewhile
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import Front
-from otel_kafka_exporter.process import note, sleep
+from otel_kafka_exporter.process import monotonic, note, sleep
 
 from .entry import Batch, Entry
 from .lane import Lane
@@ -49,11 +48,11 @@ class Lateness:
         self._state = state
         self._producer = producer
         self._delivery_wait = delivery_wait
-        self._looked = self._awake = time.monotonic()
+        self._looked = self._awake = monotonic()
 
     def look(self) -> None:
         """Write down what is overdue now. Takes the lock itself, and never for long."""
-        now = time.monotonic()
+        now = monotonic()
         if now - self._looked > LONGEST_LOOK:
             self._awake = now  # reports that came meanwhile are served before time counts again
         self._looked = now
@@ -68,7 +67,7 @@ class Lateness:
     def expire(self, batch: Batch) -> None:
         """The caller of a batch has waited long enough: what is open of it is overdue."""
         self._producer.catch_up(_CATCH_UP_SECONDS)
-        now = time.monotonic()
+        now = monotonic()
         for lane in self._state.lanes.values():
             self._write_down(lane, lambda entry: entry.batch is batch, now, of_batch=True)
 

@@ -16,13 +16,12 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
-from otel_kafka_exporter.process import Disposition, allocate_lock, note, sleep
+from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note, sleep
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from .batch_limit import BatchLimit
@@ -104,7 +103,7 @@ class Recovery:
         with state.lock:
             troubled = (each for lane in state.lanes.values() for each in lane.partitions.values())
             refused = any(_is_refused(each) for each in troubled)
-            return refused and time.monotonic() - state.answered < self._delivery_wait
+            return refused and monotonic() - state.answered < self._delivery_wait
 
     def waits_for_frames(self) -> list[Lane]:
         """The lanes that are blocked for want of a schema's ID only; they are tried at once from here on."""
@@ -151,7 +150,7 @@ class Recovery:
 
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""
-        now = time.monotonic()
+        now = monotonic()
         with self._state.lock:
             lanes = self._state.lanes.values()
             waits = [lane.probe_at - now for lane in lanes if lane.blocked]
@@ -163,7 +162,7 @@ class Recovery:
         self._renew_client()
         self._lateness.look()
         self._batch_limit.step()
-        now = time.monotonic()
+        now = monotonic()
         for lane in self._state.lanes.values():
             for number in tuple(lane.partitions):
                 self._decide(lane, number, now)
@@ -249,7 +248,7 @@ class Recovery:
                 found.silent = True
                 if not hold or state.outbox is not None:
                     pause = lane.pause(number, _FIRST_PAUSE, _LONGEST_PAUSE)
-                    found.rests_until = time.monotonic() + (0.0 if hold else pause)
+                    found.rests_until = monotonic() + (0.0 if hold else pause)
                 if not hold:
                     self._say_away(lane, number, reason, away=bool(away))
             self._retreat.put_back(lane, number, reason, hold=hold)
@@ -269,7 +268,7 @@ class Recovery:
             self._retreat.put_back(lane, number, verdicts[0].reason)
         else:
             with state.lock:
-                state.answered = time.monotonic()
+                state.answered = monotonic()
                 self._halve(lane, found)
         state.attention.set()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import Front
-from otel_kafka_exporter.process import in_greenlet, pause, sleep
+from otel_kafka_exporter.process import in_greenlet, monotonic, pause, sleep
 
 from .entry import Entry
 from .lane import Lane, Partition
@@ -41,8 +40,8 @@ class Retreat:
     def take_back(self, client_number: int) -> None:
         """Have everything come back that is on its way; afterwards librdkafka has nothing of it."""
         self._producer.purge(client_number)
-        started = time.monotonic()
-        while self._is_on_its_way() and time.monotonic() < started + _PURGE_SECONDS and self._serve(started):
+        started = monotonic()
+        while self._is_on_its_way() and monotonic() < started + _PURGE_SECONDS and self._serve(started):
             pass
         if self._is_on_its_way():  # its client swallowed reports, as one with a fatal error does, or is gone
             self._producer.renew(client_number)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
 from otel_kafka_exporter.outbox import decode_row
-from otel_kafka_exporter.process import note
+from otel_kafka_exporter.process import monotonic, note
 
 from .entry import Entry
 from .lane import Lane
@@ -172,7 +170,7 @@ class Sending:
                 entry = self._state.successor(entry)
             again = found.again
             entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
-            entry.since = time.monotonic()
+            entry.since = monotonic()
             found.group = entry.group
             self._state.depart(lane, entry)
             if not self.send(lane, entry):

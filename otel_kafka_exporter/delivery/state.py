@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, EnoughServedError, Round, verdict
 from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
-from otel_kafka_exporter.process import Disposition, Outcome, note, sleep
+from otel_kafka_exporter.process import Disposition, Outcome, monotonic, note, sleep
 from otel_kafka_exporter.records import Category, KafkaRecord
 
 from . import receipts
@@ -107,7 +107,7 @@ class DeliveryState(RestState):
 
     def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
         self._number += 1
-        return Entry(record, self._number, time.monotonic(), place, batch, self._reported)
+        return Entry(record, self._number, monotonic(), place, batch, self._reported)
 
     def successor(self, entry: Entry) -> Entry:
         """An entry that is at hand, for another client: a report that its former one has yet is none of its own."""
@@ -229,11 +229,11 @@ class DeliveryState(RestState):
         if error is None:
             self._delivered(lane, entry, message)
         else:
-            self.answered = time.monotonic()
+            self.answered = monotonic()
             self.returned(lane, entry, error.code())
 
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
-        self.acknowledged = self.answered = lane.acknowledged[message.partition() or 0] = time.monotonic()
+        self.acknowledged = self.answered = lane.acknowledged[message.partition() or 0] = monotonic()
         self._leave_client(lane, entry)
         self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import in_greenlet, pause
+from otel_kafka_exporter.process import in_greenlet, monotonic, pause
 
 from .background import Background
 from .entry import Batch
@@ -68,11 +67,11 @@ class Waiting:
             batch: what was handed over.
             deadline: by the monotonic clock; time in which this process did not run does not count.
         """
-        started = time.monotonic()
+        started = monotonic()
         longest = deadline + (_PATIENCE - 1) * self._delivery_wait
         open_, since = batch.open, started
         while batch.open and not self._state.is_interrupted():
-            now = time.monotonic()
+            now = monotonic()
             if batch.open != open_:
                 open_, since = batch.open, now
             left = deadline - now
@@ -88,7 +87,7 @@ class Waiting:
                 self._await_decisions(batch)
                 return
             self.serve(left, started)
-            frozen = time.monotonic() - now - SLICE_SECONDS
+            frozen = monotonic() - now - SLICE_SECONDS
             if frozen > LONGEST_LOOK:  # this process did not run, and the reports may be there already
                 deadline += frozen
 
@@ -115,8 +114,8 @@ class Waiting:
         self._serve_while(lambda: bool(batch.open) and self._state.is_undecided(batch), _DECISION_SECONDS)
 
     def _serve_while(self, goes_on: Callable[[], bool], seconds: float) -> None:
-        started = time.monotonic()
-        while goes_on() and not self._state.is_interrupted() and (left := started + seconds - time.monotonic()) > 0:
+        started = monotonic()
+        while goes_on() and not self._state.is_interrupted() and (left := started + seconds - monotonic()) > 0:
             self.serve(left, started)
 
     def serve(self, seconds: float, since: float) -> None:

@@ -8,7 +8,6 @@ a record at once, and everything else arrives in the delivery report.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, note_librdkafka, warn
+from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, monotonic, note_librdkafka, warn
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
@@ -154,16 +153,16 @@ class KafkaProducer:
 
     def catch_up(self, seconds: float) -> bool:
         """Serve the reports that are there, at most for so long; whether there are none left."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         while True:
             client = self._client
             if client is None or client.is_inside():
                 return client is None
-            begun = time.monotonic()
+            begun = monotonic()
             served = self._serve_reports(lambda client: client.poll(0.0), 0.0)
             if not served or self._caught_up >= begun:
                 return served
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return False
 
     def poll(self, seconds: float) -> bool:
@@ -183,7 +182,7 @@ class KafkaProducer:
             client, number = self._client, self.client_number
         if client is None or client.is_inside():
             return False
-        begun = time.monotonic()
+        begun = monotonic()
         self.round.ends_at = begun + max(seconds, _LEAST_ROUND)
         try:
             with client.used() as producer:
@@ -213,7 +212,7 @@ class KafkaProducer:
             topic: the one to ask for, because a cluster's whole list of topics can be large; empty when there is none.
             seconds: how long to wait.
         """
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         if self.is_inside():
             return False
         for _ in range(_CLIENTS_TRIED):
@@ -222,7 +221,7 @@ class KafkaProducer:
                 client = self._current()
                 with client.used() as producer:
                     for _ in range(_ANSWERS_UNTIL_WARM):
-                        producer.list_topics(topic or None, timeout=max(0.01, deadline - time.monotonic()))
+                        producer.list_topics(topic or None, timeout=max(0.01, deadline - monotonic()))
                     self._serve(producer)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
                 if client is None:  # it could not be made
@@ -252,7 +251,7 @@ class KafkaProducer:
 
     def _serve(self, producer: Producer) -> None:
         """Let librdkafka's errors and log lines out: they come with poll() only."""
-        self.round.ends_at = time.monotonic() + _LEAST_ROUND
+        self.round.ends_at = monotonic() + _LEAST_ROUND
         try:
             producer.poll(0)
         except EnoughServedError:

@@ -12,14 +12,13 @@ import base64
 import math
 import re
 import struct
-import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, note, pause
+from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, monotonic, note, pause
 from otel_kafka_exporter.records import envelope_pb2 as pb
 
 #: How long one question takes at most, unless the client's `timeout` says.
@@ -99,16 +98,16 @@ class SchemaRegistry:
 
     def wait(self, topic: str, seconds: float) -> str | None:
         """Wait for the first answer on a topic, at most for so long; None when its frame is known, else the problem."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         while self.frame(topic) is None:
-            if not self.pending(topic) or time.monotonic() >= deadline:
+            if not self.pending(topic) or monotonic() >= deadline:
                 return self._problems.get(topic, "no answer")
             pause(_LOOK_SECONDS)  # between two looks: any of several topics may be answered
         return None
 
     def _ask(self, topic: str) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             if now < self._ask_at.get(topic, 0.0):
                 return
             self._ask_at[topic] = math.inf  # not before the answer
@@ -141,7 +140,7 @@ class SchemaRegistry:
             self._problems[topic] = problem
             note("no_schema_id", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
         with self._lock:
-            self._ask_at[topic] = time.monotonic() + _PAUSE_SECONDS
+            self._ask_at[topic] = monotonic() + _PAUSE_SECONDS
 
     def _schema_id(self, client: Any, topic: str) -> int:
         from confluent_kafka.schema_registry import Schema, SchemaRegistryError  # noqa: PLC0415 - an extra

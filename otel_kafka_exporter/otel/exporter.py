@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -14,10 +15,11 @@ from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, warn
-from otel_kafka_exporter.records import Converter, LogRecordBuilder, SdkLogRecord, uuid7
+from otel_kafka_exporter.records import Converter, SdkLogRecord, uuid7
 from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
 
 from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
+from .structured import StructuredRecordBuilder
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,7 +59,7 @@ class KafkaLogExporter(LogRecordExporter):
             warn(line, "%s", line)
         self._shutdown_timeout = settings.shutdown_timeout
         cleaner = cleaner_of(settings)
-        self._builder = LogRecordBuilder(
+        self._builder = StructuredRecordBuilder(
             Converter(
                 cleaner,
                 uuid7,
@@ -112,25 +114,34 @@ class EntryPointKafkaLogExporter(KafkaLogExporter):
     leaves the application and its other telemetry alone.
 
     Attributes:
-        wants_direct: the setting `direct`.
-        is_idle: whether a direct processor has taken its place.
+        direct: the setting; None where nothing was said, and False where nothing is delivered.
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.is_idle = False
-        self.wants_direct = False
+        self.direct: bool | None = False
+        self._is_kept_open = False
         try:
             loaded = Settings.load(settings)
-            self.wants_direct = loaded.direct
             self._start(loaded)
+            self.direct = loaded.direct
             by_entry_point.add(self)
         except SettingsError as error:
             self._delivery = NoDelivery("misconfigured", Metrics(""))
             log.error("no log records go to Kafka: %s", error, extra={"kind": str(error)})
 
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """As `KafkaLogExporter.export`; nothing while the direct processor takes the same records."""
-        return LogRecordExportResult.SUCCESS if self.is_idle else super().export(batch)
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Meanwhile `shutdown` does nothing: the processor that calls it gives its place to another."""
+        self._is_kept_open = True
+        try:
+            yield
+        finally:
+            self._is_kept_open = False
+
+    def shutdown(self, timeout_millis: int = 30_000) -> None:
+        """As `KafkaLogExporter.shutdown`, unless it is kept open."""
+        if not self._is_kept_open:
+            super().shutdown(timeout_millis)
 
 
 #: Those that OpenTelemetry's set-up has made in this process.

@@ -1,4 +1,7 @@
-"""The direct processor under `opentelemetry-instrument`, where it is asked for.
+"""The direct processor under `opentelemetry-instrument`: there it is what `OTEL_LOGS_EXPORTER=onex_kafka` gives.
+
+The batch processor, which OpenTelemetry puts before every exporter, loses what it holds when the process ends by a
+signal, as uvicorn does at every SIGTERM, and most of a burst.
 
 Log processors have no entry point of their own; OpenTelemetry calls this module's function by the group
 `opentelemetry_pre_instrument`, after its providers are set up by the environment or by the declarative file.
@@ -17,40 +20,70 @@ from otel_kafka_exporter.settings import boolean, variable
 
 from .exporter import EntryPointKafkaLogExporter, by_entry_point
 from .processor import KafkaLogRecordProcessor
+from .reach import exporter_behind
+
+#: Variables that set the batch processor's queue up: who sets one wants the queue.
+_QUEUE_VARIABLES = "OTEL_BLRP_"
+#: Names the declarative file, in which the processor is written down.
+_FILE_VARIABLE = "OTEL_CONFIG_FILE"
 
 
-def add_direct_processor() -> None:
-    """Add a `KafkaLogRecordProcessor` to the global LoggerProvider if the setting `direct` asks for it. Never raises.
+def set_direct_processor_up() -> None:
+    """Put a `KafkaLogRecordProcessor` in the batch processor's place, by the setting `direct`. Never raises.
 
-    It takes the settings of the exporter that is configured, if one is; that one then stays idle, so that no record
-    is sent twice.
+    With an exporter of ours configured it takes that exporter's settings. Without one it is added, if the setting's
+    environment variable asks for it.
     """
     try:
-        _add()
+        _set_up()
     except Exception as error:  # noqa: BLE001 - an exception would take all of the application's telemetry with it
         log.error("no direct processor: %s", error, extra={"kind": str(error)})
 
 
-def _add() -> None:
+def _set_up() -> None:
+    provider = get_logger_provider()
+    for exporter in tuple(by_entry_point):
+        if exporter.direct or (exporter.direct is None and _is_direct_by_default()):
+            _replace_processor(provider, exporter)
+    if not by_entry_point and _is_asked_for():
+        if isinstance(provider, LoggerProvider):
+            provider.add_log_record_processor(KafkaLogRecordProcessor(EntryPointKafkaLogExporter()))
+        else:
+            name = variable("direct")
+            warn(name, "no direct processor: OpenTelemetry has no LoggerProvider of its SDK, or it is disabled")
+
+
+def _is_direct_by_default() -> bool:
+    return not os.environ.get(_FILE_VARIABLE, "").strip() and not any(
+        name.startswith(_QUEUE_VARIABLES) and value.strip() for name, value in os.environ.items()
+    )
+
+
+def _is_asked_for() -> bool:
     name = variable("direct")
     given = os.environ.get(name, "").strip()
     try:
-        asked_by_environment = bool(given) and boolean(given)
+        return bool(given) and boolean(given)
     except ValueError as error:
         raise SettingsError(f"{name}: expected {error}, got {given!r}.") from None
-    configured = list(by_entry_point)
-    if not asked_by_environment and not any(exporter.wants_direct for exporter in configured):
-        return
-    provider = get_logger_provider()
-    if not isinstance(provider, LoggerProvider):
-        warn(name, "no direct processor: OpenTelemetry has no LoggerProvider of its SDK, or it is disabled")
-        return
-    if configured and asked_by_environment:
-        warn(
-            name,
-            "the exporter onex_kafka is configured beside the direct processor, and stays idle."
-            " Set OTEL_LOGS_EXPORTER to another exporter or to none.",
+
+
+def _replace_processor(provider: object, exporter: EntryPointKafkaLogExporter) -> None:
+    """Give the place of the processor before an exporter to a direct one.
+
+    Left where it is, it would go on to fill its queue, and say that it drops what the direct processor delivers. The
+    SDK has no way to remove it: this is its own way to add one. Every record goes through one of the two.
+    """
+    processors = provider._multi_log_record_processor  # type: ignore[attr-defined]  # noqa: SLF001
+    with processors._lock:  # noqa: SLF001
+        before = processors._log_record_processors  # noqa: SLF001
+        replaced = [processor for processor in before if exporter_behind(processor) is exporter]
+        direct = KafkaLogRecordProcessor(exporter)
+        processors._log_record_processors = tuple(  # noqa: SLF001
+            direct if processor in replaced else processor for processor in before
         )
-    for exporter in configured or [EntryPointKafkaLogExporter()]:
-        exporter.is_idle = True
-        provider.add_log_record_processor(KafkaLogRecordProcessor(exporter))
+    if exporter.direct and not replaced:
+        warn("place", "no direct processor: the exporter is not behind a processor of OpenTelemetry's")
+    with exporter.kept_open():
+        for processor in replaced:
+            processor.shutdown()  # which also exports what it holds

@@ -1,4 +1,4 @@
-"""Whether what a provider is given can reach an exporter of ours: otherwise nobody should wait for a receipt."""
+"""Whether what a provider is given can reach an exporter of ours, and through which processor: the SDK tells nobody."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ def may_reach_kafka(source: object) -> bool:
 def _may_lead_on(processor: object) -> bool:
     if isinstance(processor, KafkaLogRecordProcessor):
         return True
-    batch = getattr(processor, "_batch_processor", processor)
-    exporter = getattr(batch, "_exporter", None)
+    exporter = exporter_behind(processor)
     return isinstance(exporter, KafkaLogExporter) or not _is_opentelemetrys(exporter)
+
+
+def exporter_behind(processor: object) -> object:
+    """The exporter of a batch or simple processor of OpenTelemetry's; None where there is none to be seen."""
+    return getattr(getattr(processor, "_batch_processor", processor), "_exporter", None)
 
 
 def _is_opentelemetrys(exporter: object) -> bool:

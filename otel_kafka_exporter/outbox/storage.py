@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from mmap import PAGESIZE
 from pathlib import Path
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.process import making_locks, note
+from otel_kafka_exporter.process import making_locks, monotonic, note
 
 from .box import Box
 from .segment import Segment
@@ -60,7 +59,7 @@ class Storage:
         self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
         self._owner = owner
         self._box: Box | None = None
-        self._refusal: tuple[float, OutboxError] | None = None  # until when, in time.monotonic()
+        self._refusal: tuple[float, OutboxError] | None = None  # until when, in monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
         self._most_bytes = max(LEAST_BYTES, most // PAGESIZE * PAGESIZE)
 
@@ -257,7 +256,7 @@ class Storage:
             self._box.release()
 
     def _check_refusal(self) -> None:
-        if self._refusal is not None and time.monotonic() < self._refusal[0]:
+        if self._refusal is not None and monotonic() < self._refusal[0]:
             raise OutboxError(self._refusal[1].reason, str(self._refusal[1]))
 
     def _refuse(self, error: OSError | UntrustedError) -> OutboxError:
@@ -265,7 +264,7 @@ class Storage:
         seconds = RETRY_SECONDS
         if isinstance(error, UntrustedError):
             refusal = OutboxError("outbox_unavailable", f"{error}; set outbox_dir to one of this user's own")
-            self._refusal = (time.monotonic() + seconds, refusal)
+            self._refusal = (monotonic() + seconds, refusal)
             return refusal
         where = error.filename or self.configuration or "memory"
         if error.errno in _FULL:
@@ -275,5 +274,5 @@ class Storage:
         else:
             problem = f"expected a directory that can be written to, got {where}: {error.strerror}; set outbox_dir"
             refusal = OutboxError("outbox_unavailable", problem)
-        self._refusal = (time.monotonic() + seconds, refusal)
+        self._refusal = (monotonic() + seconds, refusal)
         return refusal

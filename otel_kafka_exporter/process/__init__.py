@@ -4,6 +4,7 @@ The lowest folder: everything may import it, and it imports nothing of ours.
 Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
 """
 
+from .clock import monotonic
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
@@ -34,6 +35,7 @@ __all__ = [
     "librdkafka_log",
     "log",
     "making_locks",
+    "monotonic",
     "note",
     "note_librdkafka",
     "pause",

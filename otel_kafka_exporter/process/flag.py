@@ -6,9 +6,9 @@ to wait for it, waits for ever.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
+from .clock import monotonic
 from .os_threads import allocate_lock, in_greenlet, pause
 
 
@@ -47,9 +47,9 @@ class Flag:
         return True
 
     def _look_until_set(self, seconds: float) -> bool:
-        began = time.monotonic()
+        began = monotonic()
         while not self.is_set():
-            left = began + seconds - time.monotonic()
+            left = began + seconds - monotonic()
             if left <= 0:
                 return False
             pause(left, began)

@@ -6,11 +6,11 @@ import importlib
 import itertools
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakMethod
 
+from .clock import monotonic
 from .os_threads import RLock, sleep
 
 #: How long a fork waits at most, and how long between two looks.
@@ -72,15 +72,15 @@ class ForkGate:
 
     def close(self) -> None:
         """Have forks wait from now on."""
-        self._opens_at = time.monotonic() + _LONGEST_WAIT
+        self._opens_at = monotonic() + _LONGEST_WAIT
 
     def open(self) -> None:
         """Have them wait no longer."""
         self._opens_at = 0.0
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _LONGEST_WAIT
-        while time.monotonic() < min(self._opens_at, deadline):
+        deadline = monotonic() + _LONGEST_WAIT
+        while monotonic() < min(self._opens_at, deadline):
             sleep(_LOOK_SECONDS)  # between two looks: an event has a lock, and this thread may be who opens
 
 

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from .clock import monotonic
+
 __all__ = [
     "OsThread",
     "RLock",
@@ -67,7 +69,7 @@ def pause(seconds: float, since: float | None = None) -> None:
             the end of the wait is noticed soon, and later ones longer, so that many that wait long cost little.
     """
     if since is not None:
-        seconds = min(seconds, max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, (time.monotonic() - since) * _SHARE)))
+        seconds = min(seconds, max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, (monotonic() - since) * _SHARE)))
     if in_greenlet():
         sys.modules["gevent"].sleep(max(0.0, seconds))
     else:
@@ -113,9 +115,9 @@ class OsThread:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end, at most for so many seconds."""
-        began = time.monotonic()
+        began = monotonic()
         while self.is_alive():
-            left = _LONGEST_PAUSE if timeout is None else began + timeout - time.monotonic()
+            left = _LONGEST_PAUSE if timeout is None else began + timeout - monotonic()
             if left <= 0:
                 return
             pause(left, began)

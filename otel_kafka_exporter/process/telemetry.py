@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
+from .clock import monotonic
 from .os_threads import RLock
 from .outcome import DeliveryStats, OutboxUsage
 
@@ -74,7 +75,7 @@ class OncePerMinute(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg
         kind = (record.levelno, getattr(record, "kind", first if isinstance(first, str) else record.msg))
-        now = time.monotonic()
+        now = monotonic()
         with self._lock:
             last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))
             if now - last < QUIET_SECONDS:

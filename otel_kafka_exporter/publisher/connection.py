@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
-from otel_kafka_exporter.process import DeliveryStats, Outcome, RLock, after_fork_in_child
+from otel_kafka_exporter.process import DeliveryStats, Outcome, RLock, after_fork_in_child, monotonic
 from otel_kafka_exporter.records import (
     CATEGORIES,
     MAX_SERVICE_NAME_LENGTH,
@@ -74,12 +74,12 @@ class Connection:
         Raises:
             KafkaError: there were none in time.
         """
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         problem = self.delivery.reachable(seconds)
         expected, name = f"a broker at {self._settings.bootstrap_servers}", "bootstrap_servers"
         if problem is None and self._registry is not None and not self._settings.outbox:
             topics = [self._records.topic(category) for category in CATEGORIES]
-            problems = [self._registry.wait(topic, deadline - time.monotonic()) for topic in topics]
+            problems = [self._registry.wait(topic, deadline - monotonic()) for topic in topics]
             problem = next((each for each in problems if each), None)
             expected, name = f"the Schema Registry at {self._registry.url}", "schema_registry_url"
         if problem is not None and not self._settings.outbox:

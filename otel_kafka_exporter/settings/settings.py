@@ -184,12 +184,12 @@ class Settings:
         choice(DURABILITIES),
         "What these survive: `process`, its death (also by SIGKILL); `power`, the machine's too, for an fsync each.",
     )
-    direct: bool = _setting(
-        default=False,
-        parse=boolean,
-        meaning="Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch"
-        " processor's queue.",
-        shown="false",
+    direct: bool | None = _setting(
+        None,
+        boolean,
+        "Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch processor's"
+        " queue, which loses what it holds when a signal ends the process.",
+        shown="true; with an `OTEL_BLRP_*` variable, or in the declarative file, false",
     )
     redact_keys: tuple[str, ...] = _setting(
         (), names, "More keys to redact, e.g. `phone,iban`: all that end in the same words.", shown="none"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import time
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from otel_kafka_exporter.process import monotonic
 from otel_kafka_exporter.testing._mock_cluster import ALL_BROKERS, AUTO_PARTITIONS, MAX_REPLICAS, PRODUCE, MockCluster
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _Reader:
 
     def __init__(self, servers: str, topic: str, timeout: float, expected: str, found: list[Message]) -> None:
         self._topic, self._timeout, self._expected, self._found = topic, timeout, expected, found
-        self._deadline = time.monotonic() + timeout
+        self._deadline = monotonic() + timeout
         self._topic_exists: bool | None = None  # None until brokers said so
         self._problems: list[object] = []
         config = {"bootstrap.servers": servers, "group.id": f"embedded-kafka-{uuid.uuid4()}"}
@@ -190,7 +190,7 @@ class _Reader:
         self.close = self._consumer.close
 
     def _left(self) -> float:
-        left = self._deadline - time.monotonic()
+        left = self._deadline - monotonic()
         if left > 0:
             return left
         got = {None: "found no broker", False: "found no such topic", True: f"got {len(self._found)}"}[

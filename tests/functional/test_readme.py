@@ -29,9 +29,6 @@ def test_no_change_of_code(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> Non
     assert {envelope.source for envelope in found} == {"shop"}
 
 
-APPLICATION_TOPIC = "omninode.logging.application.v1"
-
-
 def test_declarative_file(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """The YAML of the second way sets OpenTelemetry up."""
     [text] = blocks(README, "yaml")
@@ -74,26 +71,6 @@ def test_the_direct_processor_and_a_receipt(embedded_kafka: EmbeddedKafka, tmp_p
     (tmp_path / "app.py").write_text("\n".join(script))
     done = run(sys.executable, str(tmp_path / "app.py"))
     assert done.stdout.startswith("omninode.logging.audit.v1 "), done.stderr
-
-
-def test_direct_without_a_change_of_code(embedded_kafka: EmbeddedKafka) -> None:
-    """OTEL_EXPORTER_KAFKA_DIRECT=true gives a service the direct processor; an exporter beside it stays idle."""
-    for exporter in ("none", "onex_kafka"):
-        done = run(
-            INSTRUMENT,
-            sys.executable,
-            app("declarative"),
-            OTEL_LOGS_EXPORTER=exporter,
-            OTEL_TRACES_EXPORTER="none",
-            OTEL_METRICS_EXPORTER="none",
-            OTEL_EXPORTER_KAFKA_DIRECT="true",
-            OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers,
-        )
-        assert done.returncode == 0, done.stderr
-        assert ("stays idle" in done.stderr) == (exporter == "onex_kafka")
-    ids = [envelope.event_id for envelope in envelopes(embedded_kafka.bootstrap_servers, APPLICATION_TOPIC, 2)]
-    assert len(ids) == len(set(ids))
-    assert len(embedded_kafka.messages(APPLICATION_TOPIC)) == len(ids)
 
 
 @pytest.mark.parametrize(("document", "number"), [("README.md", 4), ("docs/publisher.md", 0), ("docs/publisher.md", 1)])

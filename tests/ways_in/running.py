@@ -19,20 +19,26 @@ _SECONDS = 30
 _OUTBOX_DIR = "OTEL_EXPORTER_KAFKA_OUTBOX_DIR"
 
 
-def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside.
+def environment(**variables: str) -> dict[str, str]:
+    """These environment variables, this Python's programs first, and none of OpenTelemetry's or Kafka's from outside.
 
     But for where outboxes are: the user's own is not to be written to, and what is in there not to be delivered.
     """
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name == _OUTBOX_DIR or not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))
+        if name == _OUTBOX_DIR or not name.startswith(("OTEL_", "KAFKA_", "TENANT_", "CELERY", "GUNICORN"))
     }
     quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "PYTHONWARNINGS": "default"}
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return inherited | quiet | path | variables
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end with these environment variables, and with none of OpenTelemetry's or Kafka's from outside."""
     return subprocess.run(
         command,
-        env=inherited | quiet | variables,
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=_SECONDS,

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 import click
 
+from otel_kafka_exporter.process import monotonic
 from otel_kafka_exporter.records import CATEGORIES, Category, event_type
 from otel_kafka_exporter.settings import Settings, variable
 from otel_kafka_exporter.testing import EmbeddedKafka
@@ -71,7 +71,7 @@ def run(bootstrap_servers: str | None) -> int:
 
 class _Demo:
     def __init__(self, stack: ExitStack, bootstrap_servers: str | None) -> None:
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._screen = Screen()
         self._tally = Tally()
         self._examples: dict[Category, Arrival] = {}
@@ -107,8 +107,8 @@ class _Demo:
         self._stop()
         self._tally.emitted = count_emitted(self._service.output())
         # Who emits is gone: what is not in Kafka by now is only on its way to the consumer.
-        until = min(self._started + _ARRIVED_UNTIL, time.monotonic() + _LAST_SECONDS)
-        while self._tally.lost and time.monotonic() < until:
+        until = min(self._started + _ARRIVED_UNTIL, monotonic() + _LAST_SECONDS)
+        while self._tally.lost and monotonic() < until:
             self._show_arrivals(_QUIET_SECONDS)
         return self._account()
 
@@ -128,8 +128,8 @@ class _Demo:
 
     def _show_consequences(self) -> None:
         """Show what a request has led to."""
-        until = time.monotonic() + _FIRST_SECONDS
-        while not self._show_arrivals(_QUIET_SECONDS) and time.monotonic() < until:
+        until = monotonic() + _FIRST_SECONDS
+        while not self._show_arrivals(_QUIET_SECONDS) and monotonic() < until:
             pass
         while self._show_arrivals(_QUIET_SECONDS):
             pass
@@ -169,7 +169,7 @@ class _Demo:
         lines = self._tally.lines()
         self._screen.accounting(lines)
         total = lines[-1]
-        seconds = time.monotonic() - self._started
+        seconds = monotonic() - self._started
         counts = f"{total.emitted} emitted, {total.arrived} arrived, lost {self._tally.lost}"
         self._screen.say(f"\n{counts}; {seconds:.1f} s", "bold green" if self._tally.complete else "bold red")
         if not self._tally.complete and not self._tally.lost:
@@ -177,7 +177,7 @@ class _Demo:
         return 0 if self._tally.complete else 1
 
     def _left(self, until: float) -> float:
-        return max(0.0, self._started + until - time.monotonic())
+        return max(0.0, self._started + until - monotonic())
 
 
 def _embedded(stack: ExitStack) -> str:

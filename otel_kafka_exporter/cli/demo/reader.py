@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from otel_kafka_exporter import DecodeError, OnexEnvelopeV1, decode
+from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,7 +84,7 @@ class EnvelopeReader:
         Raises:
             ReaderError: it does not, or topics are missing.
         """
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         partitions = self._partitions(deadline, f"{seconds:g} s")
         if missing := [topic for topic in self._topics if topic not in partitions]:
             partitions |= self._create(missing)
@@ -124,7 +124,7 @@ class EnvelopeReader:
                 found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
             except KafkaException as error:
                 self._consumer.poll(0)  # brings error_cb, which knows more
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     why = self._problem or error.args[0].str()
                     text = f"no Kafka answers at {self._servers} within {allowed}: {why}"
                     raise ReaderError(text) from None
@@ -136,9 +136,9 @@ class EnvelopeReader:
             }
 
     def _create(self, missing: list[str]) -> dict[str, list[int]]:
-        deadline = time.monotonic() + _CREATION_SECONDS
+        deadline = monotonic() + _CREATION_SECONDS
         partitions: dict[str, list[int]] = {}
-        while time.monotonic() < deadline and not partitions.keys() >= set(missing):
+        while monotonic() < deadline and not partitions.keys() >= set(missing):
             for topic in missing:
                 try:
                     found = self._consumer.list_topics(topic, timeout=_SLICE_SECONDS).topics[topic]

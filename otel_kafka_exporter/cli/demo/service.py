@@ -14,6 +14,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from otel_kafka_exporter.process import monotonic
+
 _HOST = "127.0.0.1"
 _PAUSE_SECONDS = 0.05
 
@@ -87,7 +89,7 @@ class Service:
             try:
                 socket.create_connection((_HOST, self.port), timeout=_PAUSE_SECONDS).close()
             except OSError:
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise ServiceError(self._with_stderr("the service does not answer")) from None
                 time.sleep(_PAUSE_SECONDS)  # between two tries: a refused connection comes back at once
             else:

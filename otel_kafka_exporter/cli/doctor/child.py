@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from otel_kafka_exporter.process import monotonic
+
 from . import inside
 
 _STDERR = 2  # what the command prints is no part of what is found
@@ -130,9 +132,9 @@ def _started(command: Sequence[str], environ: dict[str, str]) -> Iterator[subpro
 
 def _await(process: subprocess.Popen[bytes], directory: Path, seconds: float) -> None:
     """Wait until all its processes have reported, or it has ended."""
-    asked = time.monotonic() + seconds
+    asked = monotonic() + seconds
     while process.poll() is None:
-        late = time.monotonic() - asked
+        late = monotonic() - asked
         open_phases = {each["phase"] for each in _reports(directory) if _lives(each["pid"])} - {"complete"}
         patience = _ANSWER_SECONDS if "asked" in open_phases else _BEGIN_SECONDS if open_phases else 0.0
         if late > patience:

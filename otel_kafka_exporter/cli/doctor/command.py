@@ -12,6 +12,7 @@ import click
 
 from otel_kafka_exporter.cli.tail.output import is_terminal, silence_stdout, terminal_width, wants_color, write
 from otel_kafka_exporter.cli.tail.text import visible
+from otel_kafka_exporter.process import monotonic
 
 from .catalogue import CHECKS
 from .check import Check, Result, Status
@@ -157,16 +158,16 @@ class _Examination:
 
     def look_until(self, seconds: float | None, *, strict: bool) -> None:
         """Ask until all is well, for so long at most; once at least."""
-        deadline = time.monotonic() + (seconds or 0.0)
+        deadline = monotonic() + (seconds or 0.0)
         self.look()
         said = ""
-        while self.is_ill(strict=strict) and time.monotonic() < deadline:
+        while self.is_ill(strict=strict) and monotonic() < deadline:
             cause = root_cause(self.results)
             line = f"not yet: {cause.check.id}: {cause.finding.text}" if cause else "not yet: there are warnings"
             if line != said:
                 click.echo(visible(line), err=True)
             said = line
-            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - time.monotonic())))
+            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))
             self.look()
 
     def is_ill(self, *, strict: bool) -> bool:

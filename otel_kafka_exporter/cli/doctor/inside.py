@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 import threading
-import time
 import uuid
 from typing import Any
+
+from otel_kafka_exporter.process import monotonic
 
 DIRECTORY, SECONDS = "OTEL_KAFKA_DOCTOR_DIRECTORY", "OTEL_KAFKA_DOCTOR_SECONDS"
 LOGGER = "otel_kafka_doctor"
@@ -40,7 +41,7 @@ def set_up_begins() -> None:
 def set_up_ends() -> None:
     """Called by opentelemetry-instrument when its work is done: the application begins."""
     global _ask_at  # noqa: PLW0603 - of the process, like what it reports on
-    _ask_at = time.monotonic() + float(os.environ.get(SECONDS, "0"))
+    _ask_at = monotonic() + float(os.environ.get(SECONDS, "0"))
 
 
 def _begin(more_seconds: float) -> None:
@@ -49,7 +50,7 @@ def _begin(more_seconds: float) -> None:
         return
     _begun = True
     # That of a forked process is its parent's.
-    _ask_at = _ask_at or time.monotonic() + float(os.environ[SECONDS]) + more_seconds
+    _ask_at = _ask_at or monotonic() + float(os.environ[SECONDS]) + more_seconds
     _write({"phase": "started"})
     if not _at_exit:
         import atexit  # noqa: PLC0415 - nothing is loaded that is not needed
@@ -70,7 +71,7 @@ def _again() -> None:
 
 
 def _wait() -> None:
-    while (left := _ask_at - time.monotonic()) > 0:
+    while (left := _ask_at - monotonic()) > 0:
         threading.Event().wait(min(left, _LOOK_SECONDS))
     if _program() != _STARTER:
         _report("while it ran")
@@ -195,10 +196,10 @@ def _try(provider: Any, exporters: list[Any]) -> dict[str, Any]:
     provider.add_log_record_processor(watcher)
     before = [_stats(each) for each in exporters]
     logging.getLogger(LOGGER).error("a probe of otel-kafka doctor; it may be ignored (%s)", token)
-    deadline = time.monotonic() + _SETTLE_SECONDS
+    deadline = monotonic() + _SETTLE_SECONDS
     provider.force_flush(int(1000 * _SETTLE_SECONDS))
     after = [_stats(each) for each in exporters]
-    while watcher.seen and after == before and time.monotonic() < deadline:
+    while watcher.seen and after == before and monotonic() < deadline:
         threading.Event().wait(_LOOK_SECONDS)
         after = [_stats(each) for each in exporters]
     return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
+
+from otel_kafka_exporter.process import monotonic
 
 from .check import Finding, fail, ok, warn
 from .subject import Address
@@ -30,9 +31,9 @@ def ask_each(addresses: Sequence[Address], seconds: float, ask: Callable[[Addres
     threads = [threading.Thread(target=run, args=(address,), daemon=True) for address in dict.fromkeys(addresses)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, deadline - monotonic()))
     return {address: found.get(address, f"no answer within {seconds:.0f} s") for address in dict.fromkeys(addresses)}
 
 

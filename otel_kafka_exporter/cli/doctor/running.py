@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+
+from otel_kafka_exporter.process import monotonic
 
 from .check import Check, Finding, NotKnownError, Result, Status, fail, skipped
 from .subject import Subject
@@ -68,10 +69,10 @@ def _asked(check: Check, subject: Subject, seconds: float) -> Result:
     """In a thread of its own: a resolver, for one, cannot be interrupted."""
     answers: list[Finding] = []
     thread = threading.Thread(target=lambda: answers.append(_answer(check, subject)), name=check.id, daemon=True)
-    began = time.monotonic()
+    began = monotonic()
     thread.start()
     thread.join(seconds)
-    took = time.monotonic() - began
+    took = monotonic() - began
     late = fail(
         f"no answer within {seconds:g} s",
         "What was asked hangs: a name server, a firewall that drops packets, or a machine that is overloaded.",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
+
+from otel_kafka_exporter.process import monotonic
 
 _API_VERSIONS, _SASL_HANDSHAKE = 18, 17
 _CORRELATION = 7
@@ -39,7 +40,7 @@ def api_versions(connection: socket.socket, seconds: float) -> None:
         NotKafkaError: it is no broker, or not in plain text.
         OSError: the connection breaks; of a TLS connection with its alert.
     """
-    _ask(connection, _API_VERSIONS, 0, b"", time.monotonic() + seconds)
+    _ask(connection, _API_VERSIONS, 0, b"", monotonic() + seconds)
 
 
 def sasl_mechanisms(connection: socket.socket, mechanism: str, seconds: float) -> tuple[int, list[str]]:
@@ -49,7 +50,7 @@ def sasl_mechanisms(connection: socket.socket, mechanism: str, seconds: float) -
         NotKafkaError, OSError: as above.
     """
     name = mechanism.encode()
-    answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(">h", len(name)) + name, time.monotonic() + seconds)
+    answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(">h", len(name)) + name, monotonic() + seconds)
     code, count = struct.unpack_from(">hi", answer)
     at, found = 6, []
     for _ in range(max(0, min(count, 100))):
@@ -61,7 +62,7 @@ def sasl_mechanisms(connection: socket.socket, mechanism: str, seconds: float) -
 
 def _ask(connection: socket.socket, api: int, version: int, body: bytes, deadline: float) -> bytes:
     request = struct.pack(">hhih", api, version, _CORRELATION, len(_CLIENT)) + _CLIENT + body
-    connection.settimeout(max(0.01, deadline - time.monotonic()))
+    connection.settimeout(max(0.01, deadline - monotonic()))
     connection.sendall(struct.pack(">i", len(request)) + request)
     head = _read(connection, 8, deadline)
     if head.startswith(b"HTTP/"):
@@ -77,7 +78,7 @@ def _ask(connection: socket.socket, api: int, version: int, body: bytes, deadlin
 def _read(connection: socket.socket, size: int, deadline: float) -> bytes:
     found = b""
     while len(found) < size:
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
+        connection.settimeout(max(0.01, deadline - monotonic()))
         try:
             part = connection.recv(size - len(found))
         except TimeoutError:

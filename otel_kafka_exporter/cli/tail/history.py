@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from collections.abc import Iterator, Mapping, Sequence
+
+from otel_kafka_exporter.process import monotonic
 
 from .ordering import Ordered, Ordering, Place
 from .reading import Ends, Reader
@@ -38,10 +39,10 @@ def by_time(
     ordering = Ordering(source.pending)
     throttle = _Throttle(reader, ordering)
     known = set(ranges)
-    look_at = time.monotonic() + _DISCOVERY_SECONDS
+    look_at = monotonic() + _DISCOVERY_SECONDS
     while source.pending or follow is not None:
-        records, arrived = source.step(min(_LOOK_SECONDS, ordering.wait(time.monotonic())), ordering.passed)
-        now = time.monotonic()
+        records, arrived = source.step(min(_LOOK_SECONDS, ordering.wait(monotonic())), ordering.passed)
+        now = monotonic()
         for record in records:
             ordering.add(record, now)
         for place in arrived:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from otel_kafka_exporter.process import monotonic
 
 from .ordering import Place
 
@@ -94,7 +95,7 @@ class Reader:
         self._away = False
         self._is_reading = False
         self._is_refused = False
-        self._heard = time.monotonic()
+        self._heard = monotonic()
         # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
         config = {**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._errors.append}
@@ -156,7 +157,7 @@ class Reader:
     def assign(self, starts: Mapping[Place, int]) -> None:
         """Read these partitions, and no others, from these offsets."""
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
-        self._heard = time.monotonic()
+        self._heard = monotonic()
         self._is_reading = True
 
     def add(self, starts: Mapping[Place, int]) -> None:
@@ -207,13 +208,13 @@ class Reader:
         Raises:
             ReaderError: nothing has come for long.
         """
-        silent = time.monotonic() - self._heard
+        silent = monotonic() - self._heard
         if silent > _SILENCE_SECONDS:
             why = f": {self._problem}" if self._problem else ""
             raise ReaderError(f"Kafka at {self._servers} has sent nothing for {silent:.0f} s{why}", at_start=False)
 
     def _is_back(self) -> None:
-        self._heard = time.monotonic()
+        self._heard = monotonic()
         if self._away:
             self._away = False
             self._say(f"Kafka at {self._servers} answers again")
@@ -230,7 +231,7 @@ class Reader:
         return {(each.topic, each.partition): each.offset for each in found}
 
     def _ask(self, request: Callable[[float], _T], slice_: float = _SLICE_SECONDS) -> _T:
-        deadline = time.monotonic() + _ANSWER_SECONDS
+        deadline = monotonic() + _ANSWER_SECONDS
         while True:
             try:
                 return request(slice_)
@@ -241,7 +242,7 @@ class Reader:
                 why = self._problem or problem.str()
                 if self._is_refused or problem.code() in _REFUSED:
                     raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
                     raise ReaderError(text, at_start=True) from None
 

@@ -59,7 +59,7 @@ Target = tuple[str, int]
 
 
 class Clock:
-    """Stands for the module `time`: its time passes when it is told to."""
+    """Stands for the module `time` and for `process.monotonic`: its time passes when it is told to."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -565,7 +565,9 @@ def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
     """Have the engine live by this clock, keep its bounds small and its lines to this test; to be undone."""
     patches = pytest.MonkeyPatch()
     for module in (batch_limit, intake, lane, lateness, recovery, rest, retreat, sending, state):
-        patches.setattr(module, "time", clock)
+        for name, value in (("monotonic", clock.monotonic), ("time", clock)):
+            if hasattr(module, name):
+                patches.setattr(module, name, value)
     for module, name, bound in BOUNDS:
         patches.setattr(module, name, bound)
     # Which keys share a counter must not differ from run to run.

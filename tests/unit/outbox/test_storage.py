@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.outbox import storage
 from otel_kafka_exporter.outbox.segment import DONE
 from tests.outboxes import (
     AUDIT,
@@ -98,7 +98,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(storage, "monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_once_per_minute(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line of a kind comes through in a minute, others at once; the next one says how many were withheld."""
     logger = lines.logger
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(telemetry, "monotonic", lambda: now)
     for number in range(5):
         logger.warning("lost %s", number, extra={"kind": "lost"})
     logger.warning("other", extra={"kind": "other"})
@@ -103,7 +103,7 @@ def test_once_per_minute(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_minute_of_a_machine(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that begins at zero withholds nothing."""
-    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(telemetry, "monotonic", lambda: 0.0)
     lines.logger.warning("early")
     assert lines.found == ["early"]
 
@@ -129,7 +129,7 @@ def test_kinds_that_cannot_be_kept(lines: Lines, argument: Any) -> None:
 def test_a_line_with_a_percent_sign(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is no format stays readable when it says how many were withheld."""
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(telemetry, "monotonic", lambda: now)
     for _ in range(3):
         lines.logger.warning("100% full")
     now += 61

@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "outbox_required": False,
     "durable": ("audit", "security"),
     "durability": "process",
-    "direct": False,
+    "direct": None,
     "redact_patterns": False,
     "resource_context": (),
 }

@@ -1,0 +1,36 @@
+"""structlog through `logging`, its fields as `extra`: the set-up that works everywhere.
+
+opentelemetry-instrument python structlog_kwargs.py
+"""
+
+import logging
+
+import structlog
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.render_to_log_kwargs,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+
+log = structlog.get_logger("shop").bind(order=17, password="hunter2")
+log.info("order 17 was read")
+try:
+    raise ConnectionError("no answer from the bank")
+except ConnectionError:
+    log.exception("payment failed")
+log.info(
+    "bob deleted order 17",
+    **{
+        "omni.category": "audit",
+        "omni.audit.action": "order.delete",
+        "omni.audit.actor": "bob",
+        "omni.audit.resource": "order/17",
+        "omni.audit.outcome": "success",
+    },
+)
