@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import Flag, Outcome, RLock, note
+from otel_kafka_exporter.process import Flag, Outcome, RLock, Stranded, note
 from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
 
 from . import receipts
@@ -46,6 +46,8 @@ class RestState:
             category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
             for category in CATEGORIES
         }
+        #: What others have left in the outbox's directory, and nobody takes over by itself.
+        self.stranded: tuple[Stranded, ...] = ()
         #: Set when something has failed and somebody has to decide.
         self.attention = Flag()
 

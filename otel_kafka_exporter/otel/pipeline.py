@@ -102,6 +102,11 @@ def judge_of(settings: Settings) -> Judge:
     return judge
 
 
+def owner_of(settings: Settings) -> dict[str, str]:
+    """What a process says of itself in its outbox's directory: for whom its records are."""
+    return {name: str(getattr(settings, name)) for name in ("bootstrap_servers", "topic_prefix", "namespace")}
+
+
 def topics_of(settings: Settings) -> dict[Category, str]:
     """The topic of each category."""
     builder = record_builder_of(settings)
@@ -127,7 +132,7 @@ def delivery_of(
     """
 
     def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"pid": os.getpid(), "command": sys.argv[0], "bootstrap_servers": settings.bootstrap_servers}
+        owner = {"pid": os.getpid(), "command": sys.argv[0], **owner_of(settings)}
         directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
         return Outbox(directory, settings.configuration, most, owner, on_loss, judge_of(settings))
 

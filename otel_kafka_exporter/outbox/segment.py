@@ -90,25 +90,51 @@ class Segment:
             BlockingIOError: another process has it open.
             OSError: the file cannot be opened.
         """
+        segment = cls.lock(path)
+        segment.order = order
+        segment.load()
+        return segment
+
+    @classmethod
+    def lock(cls, path: Path) -> Segment:
+        """An existing one that is nobody else's from here on. It is empty until `load` has found out what is in it.
+
+        Raises:
+            NotASegmentError: it is no file that can be a segment's.
+            BlockingIOError: another process has it open.
+            OSError: the file cannot be opened.
+        """
         try:
             file = MappedFile.open(path)
         except ValueError as error:
             raise NotASegmentError(str(error), 1) from error
         except UntrustedError as error:
             raise NotASegmentError(str(error)) from error
+        return cls(file, 0, 0, 0, 0)
+
+    def load(self) -> None:
+        """Find out what is in one that was locked. What was SENT is WAITING. It is closed by any error.
+
+        Raises:
+            NotASegmentError: it is no segment of this version.
+        """
+        memory = self._memory
         try:
-            allocated, created, salt = read_header(file.memory[:HEADER_BYTES])
-            segment = cls(file, order, min(len(file.memory), allocated), created, salt)
-            segment._scan(allocated)
-            segment._send_again()
+            self._file.read_through()
+            allocated, self.created, self._salt = read_header(memory[:HEADER_BYTES])
+            self.size = min(len(memory), allocated)
+            self._scan(allocated)
+            self._send_again()
         except NotASegmentError as error:
-            error.rows = max(1, count_rows(file.memory))
-            file.close()
+            error.rows = max(1, count_rows(memory))
+            self._file.close()
             raise
+        except ValueError as error:
+            self._file.close()
+            raise NotASegmentError(str(error), 1) from error
         except BaseException:  # Ctrl-C too; it goes on from here
-            file.close()
+            self._file.close()
             raise
-        return segment
 
     @classmethod
     def copy(cls, path: Path) -> Segment:

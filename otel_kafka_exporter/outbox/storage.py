@@ -45,6 +45,7 @@ class Storage:
 
     Attributes:
         queues: the segments of each stream.
+        is_closed: whether nothing is put here any more.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class Storage:
         self.max_bytes = max_bytes
         self.on_loss = on_loss
         self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
-        self._owner = owner
+        self.owner = owner
+        self.is_closed = False
         self._box: Box | None = None
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in time.monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
@@ -83,7 +85,7 @@ class Storage:
             self._check_refusal()
             try:
                 with making_locks:
-                    self._box = Box.make(self.configuration, self._owner)
+                    self._box = Box.make(self.configuration, self.owner)
             except (OSError, UntrustedError) as error:
                 raise self._refuse(error) from error
         return self._box
@@ -200,7 +202,7 @@ class Storage:
         try:
             if not box.intact():
                 with making_locks:
-                    current = self._box = Box.make(box.path.parent, self._owner)
+                    current = self._box = Box.make(box.path.parent, self.owner)
                     box.release()
             for queue, segment in self.segments():
                 if not self._is_placed(queue, segment):
@@ -235,8 +237,16 @@ class Storage:
             box.set_aside(path.name, "expected the file that this process made, got another")
         segment.rewrite(path)
 
+    def describe(self, **more: object) -> None:
+        """Say more of the process, for those that find its directory."""
+        self.owner = {**self.owner, **more}
+        if self._box is not None:
+            with suppress(OSError):  # it is made anew, if it is not there, and says so then
+                self._box.describe(self.owner)
+
     def close(self) -> None:
         """Leave what is not DONE to be adopted, and remove the rest."""
+        self.is_closed = True
         for queue, segment in self.segments():
             if segment.live:
                 segment.close()

@@ -310,6 +310,9 @@ class FakeKafka:
         assert partition_of is not None
         return partition_of(key, PARTITIONS)
 
+    def cluster_id(self, _topic: str, _seconds: float) -> str | None:
+        return "cluster"
+
     def poll(self, seconds: float) -> bool:
         return self._serve(seconds)
 

@@ -479,9 +479,10 @@ class EngineBesideModel(RuleBasedStateMachine):
     def adopt(self) -> None:
         self.engine.lock.forget()
         before = {*self.rows(dead=False), *self.rows(dead=True)}
-        records = self.engine.recovery.adopt()
+        accepted = self.engine.state.ledger.accepted
+        self.engine.recovery.adopt()
         adopted = {*self.rows(dead=False), *self.rows(dead=True)} - before
-        assert len(adopted) == records
+        assert len(adopted) == self.engine.state.ledger.accepted - accepted
         self.mine |= adopted
         self.left -= adopted
         self.out_of_order |= adopted
