@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.process import making_locks, note
+from otel_kafka_exporter.process import breathe, making_locks, note
 
 from .box import Box
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
+from .merging import Adopter, Merging, Rows
 from .segment import DONE, NotASegmentError, Segment
+from .segment_scan import ROWS_A_BREATH
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
 from .trust import UntrustedError
+
+#: The rest is for what the process itself puts there.
+_MOST_ADOPTED = MOST_SEGMENTS // 2
 
 
 class Fate(Enum):
@@ -41,18 +45,6 @@ class _NoRoomError(Exception):
 Judge = Callable[[Stream, bytes], Fate]
 
 
-class Adopter(NamedTuple):
-    """Who takes over.
-
-    Attributes:
-        lock: guards the storage.
-        on_adopted: is told of a stream, and how many rows wait in it that did not before, with the lock held.
-    """
-
-    lock: AbstractContextManager[object]
-    on_adopted: Callable[[Stream, int], None]
-
-
 class Adoption:
     """Moves the segments of dead processes into a living one's storage, before all that is there.
 
@@ -71,9 +63,11 @@ class Adoption:
         self._storage = storage
         self._judge = judge
         self.passed_over: list[Path] = []
+        self._is_told = False  # of that there is no room
         self._full: set[Stream] = set()  # for which there is no room: what follows of them stays behind it
         # Of the orders before all that was there: the next one, and the end.
         self._orders: dict[Stream, tuple[int, int]] = {}
+        self._merging = Merging(storage, self._next_order)
         self._dead: Box | None = None
         self._opened: Segment | None = None
 
@@ -115,7 +109,20 @@ class Adoption:
                 with closing(self._adopt_box(path, adopter, may_be_others=may_be_others)) as steps:
                     if any(time.monotonic() >= until for _ in steps):
                         return True
+        self._tell_of_room()
         return False
+
+    def _tell_of_room(self) -> None:
+        """Say once that there is no room, until there is again."""
+        is_full = bool(self._full) and not self._storage.is_closed
+        if is_full and not self._is_told:
+            note(
+                "outbox_no_room",
+                "What other processes have left in the outbox waits until there is room: %d of %d bytes are taken, in"
+                " %d of %d files; set outbox_max_bytes higher, or mend what keeps them from being delivered",
+                *(self._storage.allocated(), self._storage.max_bytes, len(self._storage.segments()), _MOST_ADOPTED),
+            )
+        self._is_told = is_full
 
     def _adopt_box(self, path: Path, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         """Adopt what a dead process has left, one segment after the other."""
@@ -142,8 +149,8 @@ class Adoption:
             try:
                 segment = self._open(dead, stream, name, adopter)
                 if segment is not None:
-                    self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
-                    if self._settle(dead, stream, segment, adopter):
+                    rows = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
+                    if self._take(dead, stream, segment, rows, adopter):
                         yield
             except _NoRoomError:
                 self._full.add(stream)
@@ -170,7 +177,7 @@ class Adoption:
         try:
             with making_locks:
                 segment = self._opened = Segment.lock(path)
-            segment.load()
+            segment.load(breathe)
         except NotASegmentError as error:
             dead.set_aside(name, str(error))
             if error.rows:
@@ -185,14 +192,17 @@ class Adoption:
         if opened is not None and opened.path is not None and opened.path.parent == dead.path:
             opened.close()
 
-    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> None:
-        """Put rows aside that nobody sends.
+    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> Rows:
+        """Where the rows are that wait, and their payloads; those that nobody sends are set aside.
 
         Raises:
             _LeftError: some are to stay where they are, and so all of the segment.
         """
-        aside = []
-        for offset, payload in segment.live_rows():
+        aside: Rows = []
+        rows: Rows = []
+        for number, (offset, payload) in enumerate(segment.live_rows(), 1):
+            if not number % ROWS_A_BREATH:
+                breathe()
             fate = self._judge(stream, payload)
             if fate is Fate.LEFT or (fate is Fate.SET_ASIDE and may_be_others):
                 line = "Records of a dead process cannot be sent by this one, and stay in %s"
@@ -200,32 +210,37 @@ class Adoption:
                 raise _LeftError
             if fate is Fate.SET_ASIDE:
                 aside.append((offset, payload))
+            else:
+                rows.append((offset, payload))
         if aside and segment.path is not None:
             problem = "expected the topics that this process writes to, got others"
             dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
+        return rows
 
-    def _settle(self, dead: Box, stream: Stream, segment: Segment, adopter: Adopter) -> bool:
+    def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
-        waiting = segment.waiting
+        if rows and self._merging.merge(stream, segment, rows, adopter):
+            return True
         with adopter.lock:
-            if waiting:
+            if rows:
                 self._move(stream, segment)
             if segment.damaged:
                 self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
-            if waiting:
-                adopter.on_adopted(stream, waiting)
-        if not waiting and segment.damaged and segment.path is not None:
+            if rows:
+                adopter.on_adopted(stream, len(rows))
+        if not rows and segment.damaged and segment.path is not None:
             dead.set_aside(segment.path.name, "expected undamaged rows, got others")
-        elif not waiting:
+        elif not rows:
             segment.delete()
-        return waiting > 0
+        return bool(rows)
 
     def _move(self, stream: Stream, segment: Segment) -> None:
         queue = self._storage.queues[stream]
         self._make_room(segment.size)
         segment.order = self._next_order(queue)
+        self._merging.end(stream)
         path = self._storage.box().path / segment_name(stream, segment.order)
         try:
             queue.add(segment)
@@ -260,9 +275,7 @@ class Adoption:
     def _has_room(self, size: int) -> bool:
         count = len(self._storage.segments())
         # One that is larger than all that is allowed is taken when there is nothing else.
-        return count == 0 or (
-            count < MOST_SEGMENTS // 2 and self._storage.allocated() + size <= self._storage.max_bytes
-        )
+        return count == 0 or (count < _MOST_ADOPTED and self._storage.allocated() + size <= self._storage.max_bytes)
 
 
 @contextmanager

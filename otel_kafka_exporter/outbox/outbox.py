@@ -15,7 +15,8 @@ from typing import NamedTuple, cast
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import Stranded
 
-from .adoption import Adopter, Adoption, Fate, Judge
+from .adoption import Adoption, Fate, Judge
+from .merging import Adopter
 from .segment import WAITING, Segment
 from .storage import LEAST_BYTES, OnLoss, Storage
 from .stranded import Survey

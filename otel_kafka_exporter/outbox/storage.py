@@ -25,8 +25,10 @@ RETRY_FULL_SECONDS = 1.0  # after the disk was full
 # Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
 MOST_SEGMENTS = 256
 LEAST_BYTES = 64 * 1024
+SMALL_BYTES = LEAST_BYTES - HEADER_BYTES
 _MOST_BYTES = 4 * 1024 * 1024
 _GROWTH = 4
+_SPARED = 4
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -114,22 +116,46 @@ class Storage:
             OutboxError: there is no room, or no directory.
         """
         least = max(LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
-        size = least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
+        size = self._size(least, before)
         self._check_refusal()
         self._make_room(least)
         while True:
             try:
-                size = max(least, min(size, self.max_bytes - self.allocated()))
-                with making_locks:
-                    segment = self._create(queue, order, size, created)
-                    queue.add(segment)
+                return self._place(queue, order, max(least, min(size, self.max_bytes - self.allocated())), created)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
                 elif error.errno not in _FULL or not self._evict():
                     raise self._refuse(error) from error
-            else:
-                return segment
+
+    def add_if_free(self, queue: SegmentQueue, order: int, before: Segment | None, created: int) -> Segment | None:
+        """As `add`, for rows of at most `SMALL_BYTES` in all, but nothing gives way; None where there is no room.
+
+        Raises:
+            OutboxError: there is no directory.
+        """
+        free = self.max_bytes - self.allocated()
+        if free < LEAST_BYTES:
+            return None
+        size = self._size(LEAST_BYTES, before)
+        if size * _SPARED > free:  # what comes next needs room as well
+            size = LEAST_BYTES
+        self._check_refusal()
+        try:
+            return self._place(queue, order, size, created)
+        except OSError as error:
+            if error.errno in _FULL:
+                return None
+            raise self._refuse(error) from error
+
+    def _size(self, least: int, before: Segment | None) -> int:
+        return least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
+
+    def _place(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
+        with making_locks:
+            segment = self._create(queue, order, size, created)
+            queue.add(segment)
+        return segment
 
     def _create(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from otel_kafka_exporter.process import Stranded, note
+from otel_kafka_exporter.process import Stranded, breathe, note
 
 from .destination import Destination
 from .directories import is_alive, read_owner
@@ -62,7 +62,7 @@ class Survey:
                 status = path.lstat()
                 known = self._files.get(path)
                 if known is None or (known.size, known.modified) != (status.st_size, status.st_mtime_ns):
-                    segment = Segment.copy(path)
+                    segment = Segment.copy(path, breathe)
                     known = _File(status.st_size, status.st_mtime_ns, segment.waiting + segment.sent, segment.created)
                     segment.close()
             except (OSError, NotASegmentError):

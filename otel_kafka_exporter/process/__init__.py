@@ -7,7 +7,7 @@ Held here: a forked child starts from nothing, and no line or metric of ours com
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
-from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, make_thread, pause, sleep
+from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, make_thread, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome, Stranded
 from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
@@ -28,6 +28,7 @@ __all__ = [
     "after_fork_in_child",
     "allocate_lock",
     "at_worker_exit",
+    "breathe",
     "chance",
     "get_ident",
     "in_greenlet",

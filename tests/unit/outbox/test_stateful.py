@@ -8,11 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.outbox import merging
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
 from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, ROW_BYTES
@@ -45,11 +47,17 @@ class OutboxBesideModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
         self.directory = Path(tempfile.mkdtemp())
         self.number = 0
         self.dead: list[Rows] = []  # the oldest first
         self.dead_bytes = 0
         self.start()
+
+    @initialize(few=st.sampled_from([0, 2, merging._FEW]))
+    def merge_from(self, few: int) -> None:
+        """From how many segments on small ones are merged that are adopted."""
+        self.patch.setattr(merging, "_FEW", few)
 
     def start(self) -> None:
         self.losses = Losses()
@@ -57,6 +65,12 @@ class OutboxBesideModel(RuleBasedStateMachine):
         self.rows: Rows = {stream: [] for stream in STREAMS}
 
     def teardown(self) -> None:
+        try:
+            self.deliver_all()
+        finally:
+            self.patch.undo()
+
+    def deliver_all(self) -> None:
         """In the end all that died is adopted, as room comes, and delivered once and in order; nothing is left."""
         for row in [row for rows in self.rows.values() for row in rows]:
             self.outbox.set_state(row.place, DONE)
