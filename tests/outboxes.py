@@ -28,9 +28,12 @@ class Losses(Counter[tuple[Stream, str]]):
             self[stream, reason] += rows
 
 
-def make_outbox(directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None) -> Outbox:
+def make_outbox(
+    directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None, dead_max_bytes: int | None = None
+) -> Outbox:
     """An outbox of this process."""
-    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, Losses() if losses is None else losses)
+    told = Losses() if losses is None else losses
+    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, told, dead_max_bytes=dead_max_bytes)
 
 
 def adopt(outbox: Outbox) -> dict[Stream, int]:

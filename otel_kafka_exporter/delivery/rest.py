@@ -18,6 +18,7 @@ from . import receipts
 from .accounting import Ledger
 from .entry import Entry
 from .lane import Lane
+from .letters import letter_row
 from .steps import COUNTED_AS, TABLE, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
@@ -179,8 +180,10 @@ class RestState:
         """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
         if self.outbox is None:
             return reason
+        row, is_cut = letter_row(record, reason, self.outbox.most_letter_bytes)
+        self.ledger.truncated += is_cut
         try:
-            self.outbox.append(lane.dead, encode_row(record, reason, time.time_ns()), WAITING)
+            self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
             note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason

@@ -221,15 +221,16 @@ class Adoption:
 
     def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
-        if rows and self._merging.merge(stream, segment, rows, adopter):
-            return True
+        is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
         with adopter.lock:
-            if rows:
+            if rows and not is_merged:
                 self._move(stream, segment)
             if segment.damaged:
                 self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
-            if rows:
+            if rows and not is_merged:
                 adopter.on_adopted(stream, len(rows))
+            if stream.dead:
+                self._storage.keep_share()
         if not rows and segment.damaged and segment.path is not None:
             dead.set_aside(segment.path.name, "expected undamaged rows, got others")
         elif not rows:

@@ -11,6 +11,7 @@ import click
 from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
+from otel_kafka_exporter.delivery import is_cut
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import delivery_of, judge_of, owner_of, producer_of, registry_of, topics_of
@@ -133,7 +134,8 @@ def retry(outbox_dir: str | None) -> int:
             refused[error.name()] += 1
 
     for each in _letters(settings, producer.cluster_id("", _CLUSTER_SECONDS)):
-        if each.row.reason.startswith("conversion:") or judge(each.stream, each.payload) is not Fate.TAKEN:
+        is_whole = not each.row.reason.startswith("conversion:") and not is_cut(each.row.record)
+        if not is_whole or judge(each.stream, each.payload) is not Fate.TAKEN:
             skipped += 1
             continue
         sent += 1

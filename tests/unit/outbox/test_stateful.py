@@ -61,7 +61,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.losses = Losses()
-        self.outbox: Outbox = make_outbox(self.directory, MAX_BYTES, self.losses)
+        self.outbox: Outbox = make_outbox(self.directory, MAX_BYTES, self.losses, MAX_BYTES)
         self.rows: Rows = {stream: [] for stream in STREAMS}
 
     def teardown(self) -> None:
@@ -97,25 +97,28 @@ class OutboxBesideModel(RuleBasedStateMachine):
     def gone(self, stream: Stream) -> list[Row]:
         return [row for row in self.rows[stream] if not self.outbox.exists(row.place)]
 
-    def forget_evicted(self, before: int, payload: bytes) -> None:
-        """Rows that gave way were application's, the oldest, needed to give way, and were told of if they waited."""
+    def forget_evicted(self, before: int, appended_to: Stream, payload: bytes) -> None:
+        """What gave way had to: dead letters, and then application records; the oldest. It was told of if it waited."""
         told: Losses = Losses()
-        for stream in STREAMS:
+        for stream in sorted(STREAMS, key=lambda stream: stream.dead):
             gone = self.gone(stream)
             if not gone:
                 continue
-            assert stream.category == "application"
+            assert stream.dead or (stream.category == "application" and not appended_to.dead)
             assert before + max(SEGMENT_BYTES, len(payload)) > MAX_BYTES
-            youngest = max(row.place.segment.created for row in gone)
-            left = [row for name in STREAMS if name.category == "application" for row in self.rows[name]]
-            assert all(
-                row.place.segment.created >= youngest
-                for row in left
+            left = [
+                row
+                for name in STREAMS
+                if name.dead or (name.category == "application" and not stream.dead)
+                for row in self.rows[name]
                 if self.outbox.exists(row.place) and row.payload != payload
-            )
+            ]
+            assert stream.dead or not any(row in self.rows[name] for row in left for name in STREAMS if name.dead)
+            youngest = max(row.place.segment.created for row in gone)
+            assert all(row.place.segment.created >= youngest for row in left)
             waited = sum(row.state == WAITING and row.payload != payload for row in gone)
             if waited:
-                told(stream, waited, "outbox_full")
+                told(stream, waited, "dead_letters_full" if stream.dead else "outbox_full")
             self.rows[stream] = [row for row in self.rows[stream] if row not in gone]
         assert told == self.losses
         self.losses.clear()
@@ -125,8 +128,13 @@ class OutboxBesideModel(RuleBasedStateMachine):
             self.rows[stream].insert(at, Row(payload, state, place, place.segment.path))
 
     def refused(self, stream: Stream, payload: bytes) -> None:
-        """A row is refused only when audit and security leave no room for it."""
-        stays = {row.place.segment for name in STREAMS if name.category != "application" for row in self.rows[name]}
+        """A row is refused only when what does not give way to it leaves no room."""
+        stays = {
+            row.place.segment
+            for name in STREAMS
+            if not name.dead and (stream.dead or name.category != "application")
+            for row in self.rows[name]
+        }
         least = max(SEGMENT_BYTES, len(payload))
         assert sum(segment.size for segment in stays) + least + 4096 > MAX_BYTES
         assert not self.losses, stream
@@ -141,7 +149,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
             self.refused(stream, payload)
             return
         self.put(stream, place, len(self.rows[stream]), payload, state)
-        self.forget_evicted(before, payload)
+        self.forget_evicted(before, stream, payload)
 
     @rule(stream=streams, rows=st.lists(st.tuples(sizes, states), max_size=5))
     def put_before(self, stream: Stream, rows: list[tuple[int, int]]) -> None:
@@ -157,7 +165,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
                 return
             self.put(stream, place, sum(row in self.rows[stream] for row in mine), payload, state)
             mine += [row for row in self.rows[stream] if row.payload == payload]
-            self.forget_evicted(before, payload)
+            self.forget_evicted(before, stream, payload)
 
     @precondition(lambda self: any(self.rows.values()))
     @rule(data=st.data(), state=states)
