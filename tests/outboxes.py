@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.outbox import Adopter, Outbox
 from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
+from otel_kafka_exporter.process import RLock
 
 APPLICATION, AUDIT, SECURITY = Stream("application"), Stream("audit"), Stream("security")
 DEAD = Stream("application", dead=True)
@@ -27,16 +28,22 @@ class Losses(Counter[tuple[Stream, str]]):
             self[stream, reason] += rows
 
 
-def make_outbox(directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None) -> Outbox:
+def make_outbox(
+    directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None, dead_max_bytes: int | None = None
+) -> Outbox:
     """An outbox of this process."""
-    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, Losses() if losses is None else losses)
+    told = Losses() if losses is None else losses
+    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, told, dead_max_bytes=dead_max_bytes)
 
 
 def adopt(outbox: Outbox) -> dict[Stream, int]:
     """Adopt all that there is; how many rows of each stream wait that did not before."""
     found: Counter[Stream] = Counter()
-    for stream, rows in outbox.adopt():
+
+    def count(stream: Stream, rows: int) -> None:
         found[stream] += rows
+
+    assert not outbox.adopt(Adopter(RLock(), count))
     return dict(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -19,6 +20,13 @@ def exporter_settings(bootstrap_servers: str | None = None, outbox_dir: str | No
         outbox_dir: where its outbox is, instead of what the environment says.
     """
     return _load({"bootstrap_servers": bootstrap_servers, "outbox_dir": outbox_dir}, None)
+
+
+def given_settings() -> Settings | None:
+    """The same, where the environment has what an exporter needs: to look at what is there does not need it."""
+    with suppress(click.UsageError):
+        return exporter_settings()
+    return None
 
 
 def tenant() -> str:

@@ -7,6 +7,7 @@ Held here: accepted is the sum of the states; order per key; nothing is taken af
 from . import receipts
 from .delivery import Delivery
 from .entry import Batch, Entry
+from .letters import is_cut
 from .no_delivery import NoDelivery
 from .receipts import Receipt, expected
 
@@ -17,5 +18,6 @@ __all__ = [
     "NoDelivery",
     "Receipt",
     "expected",
+    "is_cut",
     "receipts",
 ]

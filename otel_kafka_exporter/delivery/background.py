@@ -22,6 +22,8 @@ _COUNT_SECONDS = 60.0
 #: How often a thread is tried to be started, where there is none to be had.
 _START_SECONDS = 1.0
 _ADOPT_SECONDS = 10.0
+#: After which part of it reports are served in between.
+_ADOPTING_SECONDS = 0.1
 
 
 class Background:
@@ -128,10 +130,9 @@ class Background:
                     check_at = now + _CHECK_SECONDS
                     self._recovery.check_outbox()
                     self._count_partitions()
-                if now >= adopt_at and not self._state.away:
+                if now >= adopt_at and not self._state.away and not self._recovery.adopt(_ADOPTING_SECONDS):
                     # Not all at the same moment, where many processes start together.
                     adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
-                    self._recovery.adopt()
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
                 log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})
                 self._state.attention.wait(_POLL_SECONDS)

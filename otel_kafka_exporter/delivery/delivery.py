@@ -120,7 +120,7 @@ class Delivery:
             if self._state.outbox is None:
                 return None
             usage = self._state.outbox.usage()
-        return OutboxUsage(usage.bytes, sum(usage.waiting.values()), usage.oldest or 0)
+        return OutboxUsage(usage.bytes, sum(usage.waiting.values()), usage.oldest or 0, self._state.stranded)
 
     # The way in
 
@@ -239,14 +239,16 @@ class Delivery:
     def drain(self, seconds: float) -> bool:
         """Deliver what waits in the outbox, that of dead processes too, for at most so long; whether none is left."""
         deadline = monotonic() + seconds
-        # What there was no room for is adopted when what came before it has gone.
-        while self._recovery.adopt() or not self._is_empty():
+        self._producer.reachable("", seconds)  # by which it tells what was left for it
+        while True:
+            self._recovery.adopt()
+            if self._is_empty():
+                return True
             self._background.notice()
-            while not self._is_empty():
+            while not self._is_empty():  # then what there was no room for is adopted
                 if (left := deadline - monotonic()) <= 0:
                     return False
                 self._state.attention.wait(min(left, SLICE_SECONDS))
-        return True
 
     def _is_empty(self) -> bool:
         stats = self.stats()

@@ -16,12 +16,14 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
-from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note, sleep
+from otel_kafka_exporter.outbox import Adopter
+from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from .batch_limit import BatchLimit
@@ -33,6 +35,8 @@ from .state import DeliveryState
 
 #: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+#: How long the cluster is waited for to say which one it is, whose outboxes can be adopted then.
+_ASK_SECONDS = 0.25
 #: A client with a fatal error purges what it has, and may report that first.
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -74,6 +78,7 @@ class Recovery:
         self._client_number = producer.client_number
         #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
         self._turn = allocate_lock()
+        self._adopting = allocate_lock()
 
     def step(self) -> None:
         """Do whatever is due now, unless another thread is at it. Takes the lock itself, and never for long."""
@@ -118,28 +123,30 @@ class Recovery:
         with self._state.lock:
             return any(self._sending.waits(lane) and self._producer.frame_is_near(lane.topic) for lane in lanes)
 
-    def adopt(self) -> int:
-        """Take over what processes that are dead have left in their outboxes; how many records."""
+    def adopt(self, seconds: float = math.inf) -> bool:
+        """Take over what processes that are dead have left in their outboxes, and see what else is there.
+
+        Args:
+            seconds: for how long, once something was adopted.
+
+        Returns:
+            Whether it was stopped by that, and goes on when it is called again.
+        """
         state = self._state
-        with state.lock:
-            outbox = state.outbox
-            if outbox is None:
-                return 0
-            steps = outbox.adopt()
-        records = 0
-        is_more = True
-        try:
-            while is_more:
+        outbox = state.outbox
+        if outbox is None:
+            return False
+        until = monotonic() + seconds
+        with self._adopting:
+            topic = next((lane.topic for lane in state.lanes.values() if lane.topic), "")
+            cluster_id = self._producer.cluster_id(topic, _ASK_SECONDS)
+            if cluster_id is not None:
                 with state.lock:
-                    found = next(steps, None) if state.outbox is outbox else None
-                    if found is not None:
-                        state.adopted(*found)
-                        records += found[1]
-                    is_more = found is not None
-                sleep(0)  # let others have the lock, which would not get it by themselves
-        finally:
-            steps.close()
-        return records
+                    outbox.reached(cluster_id)
+            is_more = outbox.adopt(Adopter(state.lock, state.adopted), until)
+            if not is_more:
+                state.stranded = outbox.stranded()
+        return is_more
 
     def check_outbox(self) -> None:
         """Have the outbox look after its files, and after what operators have done to them."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import Flag, Outcome, RLock, note
+from otel_kafka_exporter.process import Flag, Outcome, RLock, Stranded, note
 from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
 
 from . import receipts
 from .accounting import Ledger
 from .entry import Entry
 from .lane import Lane
+from .letters import letter_row
 from .steps import COUNTED_AS, TABLE, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
@@ -46,6 +47,8 @@ class RestState:
             category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
             for category in CATEGORIES
         }
+        #: What others have left in the outbox's directory, and nobody takes over by itself.
+        self.stranded: tuple[Stranded, ...] = ()
         #: Set when something has failed and somebody has to decide.
         self.attention = Flag()
 
@@ -196,8 +199,10 @@ class RestState:
         """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
         if self.outbox is None:
             return reason
+        row, is_cut = letter_row(record, reason, self.outbox.most_letter_bytes)
+        self.ledger.truncated += is_cut
         try:
-            self.outbox.append(lane.dead, encode_row(record, reason, time.time_ns()), WAITING)
+            self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
             note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason

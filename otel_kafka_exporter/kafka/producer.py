@@ -99,6 +99,7 @@ class KafkaProducer:
         self.client_number = 0
         #: The latest error that librdkafka told of, for the warning that goes with lost records.
         self.last_error = ""
+        self._cluster_id: str | None = None
         #: Whether the present client has had its answers.
         self.warm = False
         after_fork_in_child(self._after_fork)
@@ -221,7 +222,7 @@ class KafkaProducer:
                 client = self._current()
                 with client.used() as producer:
                     for _ in range(_ANSWERS_UNTIL_WARM):
-                        producer.list_topics(topic or None, timeout=max(0.01, deadline - monotonic()))
+                        self._ask(producer, topic, max(0.01, deadline - monotonic()))
                     self._serve(producer)
             except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
                 if client is None:  # it could not be made
@@ -239,13 +240,31 @@ class KafkaProducer:
                 return True
         return False
 
+    def cluster_id(self, topic: str, seconds: float) -> str | None:
+        """The cluster's own ID; empty where it has none. None where it has not said so, and does not within that time.
+
+        Args:
+            topic: the one to ask for, as of `reachable`.
+            seconds: how long to wait, where it has not said so yet.
+        """
+        if self._cluster_id is None and not self.is_inside():
+            with suppress(KafkaException, RuntimeError, SystemError), self._current().used() as producer:
+                self._ask(producer, topic, seconds)
+        return self._cluster_id
+
+    def _ask(self, producer: Producer, topic: str, seconds: float) -> Any:
+        """The topics that the cluster tells of, which tells its own ID, too."""
+        answer = producer.list_topics(topic or None, timeout=seconds)
+        self._cluster_id = answer.cluster_id or ""
+        return answer.topics
+
     def partitions(self, topic: str, seconds: float) -> int:
         """How many partitions a topic has, by the cluster's answer within so many seconds; 0 without one."""
         client = self._client
         if client is None or client.is_inside():
             return 0
         with suppress(KafkaException, RuntimeError, SystemError), client.used() as producer:
-            found = producer.list_topics(topic, timeout=seconds).topics.get(topic)
+            found = self._ask(producer, topic, seconds).get(topic)
             return 0 if found is None or found.error is not None else len(found.partitions)
         return 0
 
@@ -321,6 +340,7 @@ class KafkaProducer:
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.warm = False
         self.last_error = ""
+        self._cluster_id = None
 
 
 def _is_fatal(error: Exception) -> bool:

@@ -6,7 +6,16 @@ Held here: nothing raises into the application's log calls or its telemetry's se
 
 from .events import SCOPE, context_attributes, emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
-from .pipeline import cleaner_of, delivery_of, judge_of, producer_of, record_builder_of, registry_of
+from .pipeline import (
+    cleaner_of,
+    delivery_of,
+    judge_of,
+    owner_of,
+    producer_of,
+    record_builder_of,
+    registry_of,
+    topics_of,
+)
 from .processor import KafkaLogRecordProcessor
 from .reach import may_reach_kafka
 
@@ -21,7 +30,9 @@ __all__ = [
     "emit_security_event",
     "judge_of",
     "may_reach_kafka",
+    "owner_of",
     "producer_of",
     "record_builder_of",
     "registry_of",
+    "topics_of",
 ]

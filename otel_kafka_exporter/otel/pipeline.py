@@ -102,6 +102,11 @@ def judge_of(settings: Settings) -> Judge:
     return judge
 
 
+def owner_of(settings: Settings) -> dict[str, str]:
+    """What a process says of itself in its outbox's directory: for whom its records are."""
+    return {name: str(getattr(settings, name)) for name in ("bootstrap_servers", "topic_prefix", "namespace")}
+
+
 def topics_of(settings: Settings) -> dict[Category, str]:
     """The topic of each category."""
     builder = record_builder_of(settings)
@@ -126,10 +131,23 @@ def delivery_of(
         SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
     """
 
+    ages = {Stream(category, dead=True): settings.outbox_dead_letters_max_age for category in CATEGORIES}
+    if settings.outbox_max_age is not None:
+        ages[Stream("application")] = settings.outbox_max_age
+
     def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"pid": os.getpid(), "command": sys.argv[0], "bootstrap_servers": settings.bootstrap_servers}
+        owner = {"pid": os.getpid(), "command": sys.argv[0], **owner_of(settings)}
         directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
-        return Outbox(directory, settings.configuration, most, owner, on_loss, judge_of(settings))
+        return Outbox(
+            directory,
+            settings.configuration,
+            most,
+            owner,
+            on_loss,
+            judge_of(settings),
+            dead_max_bytes=settings.outbox_dead_letters_max_bytes,
+            ages=ages,
+        )
 
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
     if problem and settings.outbox_required:

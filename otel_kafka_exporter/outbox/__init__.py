@@ -4,7 +4,8 @@ Delivery imports it; `files`, for operators, is imported by its name. It knows n
 Held here: a row whose append returned survives SIGKILL; what it loses (evicted, damaged) it counts.
 """
 
-from .outbox import Fate, Front, Judge, OnLoss, Outbox
+from .destination import Claim, Destination
+from .outbox import Adopter, Fate, Front, Judge, OnLoss, Outbox
 from .rows import decode_row, encode_row, topic_of
 from .segment import DONE, SENT, WAITING, Segment
 from .stream import Place, Stream
@@ -13,6 +14,9 @@ __all__ = [
     "DONE",
     "SENT",
     "WAITING",
+    "Adopter",
+    "Claim",
+    "Destination",
     "Fate",
     "Front",
     "Judge",

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.process import making_locks, note
+from otel_kafka_exporter.process import breathe, making_locks, monotonic, note
 
-from .box import Box, boxes, check_directories
+from .box import Box
+from .destination import Claim, Destination
+from .directories import boxes, check_directories, configurations, read_owner
+from .merging import Adopter, Merging, Rows
 from .segment import DONE, NotASegmentError, Segment
+from .segment_scan import ROWS_A_BREATH
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
 from .trust import UntrustedError
+
+#: The rest is for what the process itself puts there.
+_MOST_ADOPTED = MOST_SEGMENTS // 2
 
 
 class Fate(Enum):
@@ -28,6 +36,10 @@ class _LeftError(Exception):
     """A segment holds records that this process leaves where they are."""
 
 
+class _NoRoomError(Exception):
+    """There is no room for a segment, or nobody who wants it any more."""
+
+
 #: Tells that of a row of a stream, given its payload.
 Judge = Callable[[Stream, bytes], Fate]
 
@@ -35,135 +47,244 @@ Judge = Callable[[Stream, bytes], Fate]
 class Adoption:
     """Moves the segments of dead processes into a living one's storage, before all that is there.
 
-    A file is renamed, so at every moment it is in one directory or in the other, whoever dies.
+    A file is renamed, so at every moment it is in one directory or in the other, whoever dies. Finding, reading and
+    judging takes no lock of the storage's owner: that is held only while a file is moved, and counted.
 
     Args:
         storage: where they go.
         judge: what becomes of each row.
+
+    Attributes:
+        passed_over: the directories that the last pass left to others, wholly or in part.
     """
 
     def __init__(self, storage: Storage, judge: Judge) -> None:
         self._storage = storage
         self._judge = judge
-        # The orders kept for the rest of a dead process's segments, for which there was no room.
-        self._reserved: dict[tuple[str, Stream], int] = {}
+        self.passed_over: list[Path] = []
+        self._is_told = False  # of that there is no room
+        self._full: set[Stream] = set()  # for which there is no room: what follows of them stays behind it
+        # Of the orders before all that was there: the next one, and the end.
+        self._orders: dict[Stream, tuple[int, int]] = {}
+        self._merging = Merging(storage, self._next_order)
         self._dead: Box | None = None
+        self._opened: Segment | None = None
 
     def abandon(self) -> None:
         """Give up what is under way, in a forked child whose parent goes on with it."""
+        if self._opened is not None:
+            self._opened.abandon()
         if self._dead is not None:
             self._dead.release()
 
-    def adopt(self) -> Generator[tuple[Stream, int], None, None]:
-        """Take over what there is and has room; for each segment its stream, and how many rows wait now."""
+    def adopt(self, adopter: Adopter, until: float) -> bool:
+        """Take over what there is and has room. One thread at a time calls it, and does not hold the lock.
+
+        Args:
+            adopter: for whom.
+            until: when to stop, by the monotonic clock, once something was adopted.
+
+        Returns:
+            Whether it was stopped by that, and goes on when it is called again.
+        """
+        self.passed_over = []
+        self._full.clear()
         configuration = self._storage.configuration
         if configuration is None:
-            return
-        try:
-            check_directories(configuration)
-        except UntrustedError as error:
-            note("outbox_untrusted", "What other processes left in the outbox is not touched: %s", error)
-        except OSError:
-            pass  # it is not there, or whoever puts a row into the outbox is told
-        else:
-            # The oldest last: each goes before those that came earlier.
-            for path in boxes(configuration):
-                if not self._storage.owns(path):
-                    yield from self._adopt_box(path)
+            return False
+        ours = Destination.of(self._storage.owner)
+        # The oldest first, as they are to be delivered.
+        for path in reversed(boxes(*configurations(configuration.parent))):
+            if self._storage.owns(path):
+                continue
+            is_same = path.parent == configuration
+            left = Destination.of(read_owner(path))
+            claim = ours.claims(left, same_configuration=is_same)
+            if claim is Claim.OTHERS:
+                self.passed_over.append(path)
+            elif claim is Claim.OURS:
+                # What topics another one wrote to that does not say so is told by its rows.
+                may_be_others = not is_same and left.topics is None
+                with closing(self._adopt_box(path, adopter, may_be_others=may_be_others)) as steps:
+                    if any(monotonic() >= until for _ in steps):
+                        return True
+        self._tell_of_room()
+        return False
 
-    def _adopt_box(self, path: Path) -> Iterator[tuple[Stream, int]]:
-        try:
+    def _tell_of_room(self) -> None:
+        """Say once that there is no room, until there is again."""
+        is_full = bool(self._full) and not self._storage.is_closed
+        if is_full and not self._is_told:
+            note(
+                "outbox_no_room",
+                "What other processes have left in the outbox waits until there is room: %d of %d bytes are taken, in"
+                " %d of %d files; set outbox_max_bytes higher, or mend what keeps them from being delivered",
+                *(self._storage.allocated(), self._storage.max_bytes, len(self._storage.segments()), _MOST_ADOPTED),
+            )
+        self._is_told = is_full
+
+    def _adopt_box(self, path: Path, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
+        """Adopt what a dead process has left, one segment after the other."""
+        with _failures_noted():
+            check_directories(path.parent)
             with making_locks:
                 dead = self._dead = Box.take(path)
             if dead is None:
                 return
             try:
-                found: dict[Stream, list[str]] = {}
-                for name in dead.names():
-                    parsed = parse_segment_name(name)
-                    if parsed is not None:
-                        found.setdefault(parsed[0], []).append(name)
-                complete = True
-                for stream, names in found.items():
-                    complete &= yield from self._adopt_stream(dead, stream, names)
-                if complete:
-                    dead.remove()
+                yield from self._adopt_segments(dead, adopter, may_be_others=may_be_others)
             finally:
                 self._dead = None
                 dead.release()
-        except OutboxError:
-            pass  # who puts a row into the outbox is told
-        except UntrustedError as error:
-            note("outbox_untrusted", "What another process left in the outbox is not touched: %s", error)
-        except OSError as error:
-            note("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)
 
-    def _adopt_stream(self, dead: Box, stream: Stream, names: list[str]) -> Generator[tuple[Stream, int], None, bool]:
-        """Adopt segments in their order; whether none of them has to stay."""
-        queue = self._storage.queues[stream]
-        key = (dead.path.name, stream)
-        order = self._reserved.pop(key, 0) or queue.orders_before(max(len(names), ORDERS_IN_FRONT))
-        complete = True
-        for name in names:
+    def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
+        stays: set[Stream] = set()
+        is_left = False
+        for name in dead.names():
+            parsed = parse_segment_name(name)
+            if parsed is None or parsed[0] in stays:
+                continue
+            stream = parsed[0]
             try:
-                if not self._make_room((dead.path / name).lstat().st_size):
-                    break
-                with making_locks:
-                    segment = Segment.open(dead.path / name, order)
-                    self._adopt_segment(dead, queue, segment)
-            except NotASegmentError as error:
-                dead.set_aside(name, str(error))
-                if error.rows:
-                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
+                segment = self._open(dead, stream, name, adopter)
+                if segment is not None:
+                    rows = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
+                    if self._take(dead, stream, segment, rows, adopter):
+                        yield
+            except _NoRoomError:
+                self._full.add(stream)
+                stays.add(stream)
             except BlockingIOError:
-                break  # its owner lives, and somebody removed the lock
+                stays.add(stream)  # its owner lives, and somebody removed the lock
             except _LeftError:
-                complete = False
-            else:
-                order += 1
-                if segment.damaged:
-                    self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
-                if segment.waiting:
-                    yield stream, segment.waiting
-        else:
-            return complete
-        self._reserved[key] = order
-        return False
+                is_left = True
+            finally:
+                self._close(dead)
+        if is_left:
+            self.passed_over.append(dead.path)
+        elif not stays:
+            dead.remove()
 
-    def _make_room(self, size: int) -> bool:
-        if not self._has_room(size):
-            self._storage.discard_done()
-        return self._has_room(size)
-
-    def _has_room(self, size: int) -> bool:
-        count = len(self._storage.segments())
-        # One that is larger than all that is allowed is taken when there is nothing else.
-        return count == 0 or (
-            count < MOST_SEGMENTS // 2 and self._storage.allocated() + size <= self._storage.max_bytes
-        )
-
-    def _adopt_segment(self, dead: Box, queue: SegmentQueue, segment: Segment) -> None:
+    def _open(self, dead: Box, stream: Stream, name: str, adopter: Adopter) -> Segment | None:
+        """A segment that is nobody else's from here on; None where it is none, and was set aside."""
+        path = dead.path / name
+        size = path.lstat().st_size
+        if stream in self._full:
+            raise _NoRoomError
+        with adopter.lock:
+            self._make_room(size)
         try:
-            fates = [(offset, payload, self._judge(queue.stream, payload)) for offset, payload in segment.live_rows()]
-            if any(fate is Fate.LEFT for _, _, fate in fates):
+            with making_locks:
+                segment = self._opened = Segment.lock(path)
+            segment.load(breathe)
+        except NotASegmentError as error:
+            dead.set_aside(name, str(error))
+            if error.rows:
+                with adopter.lock:
+                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
+            return None
+        return segment
+
+    def _close(self, dead: Box) -> None:
+        """Let go of the segment that was opened, unless it is this process's own by now."""
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.path is not None and opened.path.parent == dead.path:
+            opened.close()
+
+    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> Rows:
+        """Where the rows are that wait, and their payloads; those that nobody sends are set aside.
+
+        Raises:
+            _LeftError: some are to stay where they are, and so all of the segment.
+        """
+        aside: Rows = []
+        rows: Rows = []
+        for number, (offset, payload) in enumerate(segment.live_rows(), 1):
+            if not number % ROWS_A_BREATH:
+                breathe()
+            fate = self._judge(stream, payload)
+            if fate is Fate.LEFT or (fate is Fate.SET_ASIDE and may_be_others):
                 line = "Records of a dead process cannot be sent by this one, and stay in %s"
                 note("outbox_left", line, segment.path)
-                raise _LeftError  # noqa: TRY301 - closed below, as on any other error
-            aside = [(offset, payload) for offset, payload, fate in fates if fate is Fate.SET_ASIDE]
-            if aside and segment.path is not None:
-                problem = "expected the topics that this process writes to, got others"
-                dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
-                for offset, _ in aside:
-                    segment.set_state(offset, DONE)
-            if segment.waiting:
-                queue.add(segment)
-                segment.move(self._storage.box().path / segment_name(queue.stream, segment.order))
-            elif segment.damaged and segment.path is not None:
-                dead.set_aside(segment.path.name, "expected undamaged rows, got others")
-                segment.close()
+                raise _LeftError
+            if fate is Fate.SET_ASIDE:
+                aside.append((offset, payload))
             else:
-                segment.delete()
+                rows.append((offset, payload))
+        if aside and segment.path is not None:
+            problem = "expected the topics that this process writes to, got others"
+            dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
+            for offset, _ in aside:
+                segment.set_state(offset, DONE)
+        return rows
+
+    def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
+        """Take a segment over, or have it go; whether anything in it waits."""
+        is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
+        with adopter.lock:
+            if rows and not is_merged:
+                self._move(stream, segment)
+            if segment.damaged:
+                self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
+            if rows and not is_merged:
+                adopter.on_adopted(stream, len(rows))
+            if stream.dead:
+                self._storage.keep_share()
+        if not rows and segment.damaged and segment.path is not None:
+            dead.set_aside(segment.path.name, "expected undamaged rows, got others")
+        elif not rows:
+            segment.delete()
+        return bool(rows)
+
+    def _move(self, stream: Stream, segment: Segment) -> None:
+        queue = self._storage.queues[stream]
+        self._make_room(segment.size)
+        segment.order = self._next_order(queue)
+        self._merging.end(stream)
+        path = self._storage.box().path / segment_name(stream, segment.order)
+        try:
+            queue.add(segment)
+            segment.move(path)
         except BaseException:  # Ctrl-C too; it goes on from here
             queue.remove(segment)
             segment.close()
             raise
+
+    def _next_order(self, queue: SegmentQueue) -> int:
+        """What comes later is behind what was adopted before, and before what the process has put there itself."""
+        order, end = self._orders.get(queue.stream, (0, 0))
+        if order == end:
+            order = queue.orders_before()
+            end = order + ORDERS_IN_FRONT
+        self._orders[queue.stream] = (order + 1, end)
+        return order
+
+    def _make_room(self, size: int) -> None:
+        """Return when a file of that size may be adopted. Expects the lock to be held.
+
+        Raises:
+            _NoRoomError: it may not.
+        """
+        if self._storage.is_closed:
+            raise _NoRoomError
+        if not self._has_room(size):
+            self._storage.discard_done()
+        if not self._has_room(size):
+            raise _NoRoomError
+
+    def _has_room(self, size: int) -> bool:
+        count = len(self._storage.segments())
+        # One that is larger than all that is allowed is taken when there is nothing else.
+        return count == 0 or (count < _MOST_ADOPTED and self._storage.allocated() + size <= self._storage.max_bytes)
+
+
+@contextmanager
+def _failures_noted() -> Iterator[None]:
+    try:
+        yield
+    except UntrustedError as error:
+        note("outbox_untrusted", "What other processes left in the outbox is not touched: %s", error)
+    except (FileNotFoundError, OutboxError):
+        pass  # another one was quicker; who puts a row into the outbox is told
+    except OSError as error:
+        note("outbox_not_adopted", "The outbox of a dead process cannot be adopted: %s", error)

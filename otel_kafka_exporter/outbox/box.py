@@ -14,7 +14,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,15 +22,14 @@ from uuid import uuid4
 from otel_kafka_exporter.process import note
 
 from .descriptor import Descriptor
+from .directories import OWNER, make_directories
 from .mapped_file import NEW
 from .segment import NotASegmentError, Segment
 from .segment_format import HEADER_BYTES, VERSION, row_bytes
 from .stream import parse_segment_name
 from .trust import UntrustedError, check_directory, check_file
 
-OWNER = "owner"
 SET_ASIDE = "set-aside"
-_BOX_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ATTEMPTS = 10
 
 
@@ -54,16 +52,20 @@ class Box:
             UntrustedError: one of them is not to be trusted.
             OSError: it cannot be made.
         """
-        _make_directories(configuration.parent)
-        check_directory(configuration.parent, may_be_roots=True)
-        _make_directories(configuration)
-        check_directory(configuration)
+        make_directories(configuration)
         for _ in range(_ATTEMPTS):
             path = configuration / str(uuid4())
             path.mkdir(0o700)
             box = _lock(path, os.O_CREAT | os.O_EXCL)
             if box is not None:
-                box.describe(owner)
+                try:
+                    box.describe(owner)
+                except BaseException:  # Ctrl-C too; it goes on from here
+                    try:
+                        box.remove()
+                    finally:
+                        box.release()
+                    raise
                 return box
             # Another process looked for what the dead left, and took this for that.
         raise OSError(errno.EAGAIN, "other processes took every new directory for a dead one's", str(configuration))
@@ -88,20 +90,20 @@ class Box:
         return None
 
     def describe(self, owner: Mapping[str, object]) -> None:
-        """Write down whose it is; where that is not possible, remove it.
+        """Write down whose it is. Its time stays as it was: it tells which of several processes came first.
 
         Raises:
-            OSError: it is not.
+            OSError: that is not possible.
         """
-        try:
-            text = json.dumps({"version": VERSION, **owner}, default=str)
-            os.pwrite(self._descriptor.number, text.encode(), 0)
-        except BaseException:  # Ctrl-C too; it goes on from here
-            try:
-                self.remove()
-            finally:
-                self.release()
-            raise
+        if not self._descriptor.intact():
+            raise OSError(errno.EBADF, "somebody has closed the descriptor", str(self.path / OWNER))
+        descriptor = self._descriptor.number
+        text = json.dumps({"version": VERSION, **owner}, default=str).encode()
+        before = os.fstat(descriptor)
+        # In one step, which no kill can cut in two; blanks take the place of what was longer.
+        os.pwrite(descriptor, text.ljust(before.st_size), 0)
+        if before.st_size:
+            os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def intact(self) -> bool:
         """Whether the directory and its lock are still there, and still held."""
@@ -211,30 +213,6 @@ class Box:
         self._descriptor.close()
 
 
-def check_directories(configuration: Path) -> None:
-    """Return if what holds the directories of all processes of a configuration is to be trusted.
-
-    Raises:
-        UntrustedError: it is not.
-        OSError: it is not there, or cannot be looked at.
-    """
-    check_directory(configuration.parent, may_be_roots=True)
-    check_directory(configuration)
-
-
-def boxes(configuration: Path) -> list[Path]:
-    """The directories of all processes of one configuration, the youngest first; none where nothing can be read."""
-    found = []
-    with suppress(OSError):
-        for path in configuration.iterdir():
-            if _BOX_NAME.fullmatch(path.name):
-                made = 0
-                with suppress(OSError):
-                    made = (path / OWNER).lstat().st_mtime_ns
-                found.append((made, path))
-    return [path for _, path in sorted(found, reverse=True)]
-
-
 def _lock(path: Path, flags: int) -> Box | None:
     try:
         flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -259,13 +237,3 @@ def _lock(path: Path, flags: int) -> Box | None:
         raise
     os.close(descriptor)
     return None
-
-
-def _make_directories(directory: Path) -> None:
-    missing = []
-    while not os.path.lexists(directory):
-        missing.append(directory)
-        directory = directory.parent
-    for directory in reversed(missing):
-        with suppress(FileExistsError):  # another process makes it, too
-            directory.mkdir(0o700)

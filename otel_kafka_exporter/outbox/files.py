@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.records import Category
 
-from .box import OWNER, Box, boxes, check_directories
+from .box import Box
+from .destination import Claim, Destination
+from .directories import boxes, check_directories, configurations, is_alive, make_directories, read_owner
 from .rows import Row, decode_row
 from .segment import NotASegmentError, Segment
 from .segment_format import settle_on_disk
 from .stream import Stream, parse_segment_name
-from .trust import UntrustedError, check_directory, check_file, read_file
-
-_MOST_OWNER_BYTES = 65_536
+from .trust import UntrustedError, check_directory, check_file
 
 
 class StoredRow(NamedTuple):
@@ -58,6 +57,15 @@ class StoredOutbox(NamedTuple):
     alive: bool
     segments: tuple[Path, ...]
     problem: str
+
+    @property
+    def destination(self) -> Destination:
+        """For whom its records are."""
+        return Destination.of(self.owner)
+
+    def claim_of(self, ours: Destination, configuration: str) -> Claim:
+        """Whether a process of a configuration, with that destination, takes it over once it is dead."""
+        return ours.claims(self.destination, same_configuration=self.configuration == configuration)
 
     def size(self) -> int:
         """Its bytes on the disk."""
@@ -105,13 +113,53 @@ class StoredOutbox(NamedTuple):
                 box.release()
 
 
+def hand_over(stored: StoredOutbox, configuration: Path, owner: Mapping[str, object]) -> bool:
+    """Have a dead process's outbox be one of a configuration, whose processes take it over.
+
+    Args:
+        stored: that outbox.
+        configuration: the directory of the configuration.
+        owner: for whom its records are from now on.
+
+    Returns:
+        Whether it was there, and nobody else's.
+
+    Raises:
+        OutboxError: it cannot be moved there, or it, or that directory, is not to be trusted.
+    """
+    try:
+        make_directories(configuration)
+        box = Box.take(stored.path)
+        if box is None:
+            return False
+        try:
+            _move(box, configuration, stored.owner, owner)
+        finally:
+            box.release()
+    except (OSError, UntrustedError) as error:
+        raise OutboxError("outbox_unavailable", str(error)) from error
+    return True
+
+
+def _move(box: Box, configuration: Path, before: Mapping[str, object], owner: Mapping[str, object]) -> None:
+    # First, since that alone is enough, should a kill come behind it.
+    box.describe({**{name: before.get(name) for name in ("pid", "command")}, **owner})
+    try:
+        box.path.rename(configuration / box.path.name)
+    except OSError:
+        box.describe(before)
+        raise
+
+
 def stored_outboxes(directory: Path) -> list[StoredOutbox]:
     """All outboxes below a directory."""
     found = []
-    for configuration in sorted(path for path in directory.glob("*") if path.is_dir()):
+    for configuration in configurations(directory):
         for path in boxes(configuration):
             segments = tuple(sorted(file for file in path.glob("*.segment") if parse_segment_name(file.name)))
-            found.append(StoredOutbox(path, configuration.name, _owner(path), _alive(path), segments, _problem(path)))
+            found.append(
+                StoredOutbox(path, configuration.name, read_owner(path), is_alive(path), segments, _problem(path))
+            )
     return found
 
 
@@ -146,26 +194,3 @@ def _problem(path: Path) -> str:
     except OSError as error:
         return "" if isinstance(error, FileNotFoundError) else str(error)  # somebody is done with it
     return ""
-
-
-def _owner(path: Path) -> dict[str, Any]:
-    try:
-        owner = json.loads(read_file(path / OWNER, _MOST_OWNER_BYTES))
-    except (OSError, ValueError, RecursionError):  # the last by brackets in brackets
-        return {}
-    return owner if isinstance(owner, dict) else {}
-
-
-def _alive(path: Path) -> bool:
-    try:
-        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        # Shared: whoever adopts at this moment waits for nobody, and comes again.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -33,10 +33,11 @@ class MappedFile:
         self.path = path
         self.closed = False
         self._size = len(memory)
+        self._descriptor: Descriptor | None = None
         if path is not None:
-            ours = Descriptor(descriptor)
-            self._identity = ours.identity
-            self._commit = GroupCommit(ours, tuple(path.parents[:3]))
+            self._descriptor = Descriptor(descriptor)
+            self._identity = self._descriptor.identity
+            self._commit = GroupCommit(self._descriptor, tuple(path.parents[:3]))
 
     @classmethod
     def create(cls, path: Path | None, size: int, content: bytes) -> MappedFile:
@@ -71,7 +72,7 @@ class MappedFile:
         Raises:
             BlockingIOError: another process has it open.
             UntrustedError: it is no file, or not of this user, or others may write to it.
-            ValueError: there is nothing in it, or the disk cannot read it.
+            ValueError: there is nothing in it.
             OSError: it cannot be opened now.
         """
         try:
@@ -84,11 +85,28 @@ class MappedFile:
         try:
             check_file(path, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _read_through(descriptor)
-            return cls(map_file(descriptor, os.fstat(descriptor).st_size), path, descriptor)
+            size = os.fstat(descriptor).st_size
+            if not size:
+                raise ValueError("expected a file with something in it, got an empty one")  # noqa: TRY301 - closed below
+            return cls(map_file(descriptor, size), path, descriptor)
         except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
             raise
+
+    def read_through(self) -> None:
+        """Read everything once: what the disk cannot give is an error here, and would be a SIGBUS in the map.
+
+        Raises:
+            ValueError: the disk cannot read it.
+        """
+        if self._descriptor is None:
+            return
+        offset = 0
+        try:
+            while chunk := os.pread(self._descriptor.number, 1 << 20, offset):
+                offset += len(chunk)
+        except OSError as error:
+            raise ValueError(f"expected a file that the disk can read, got: {error.strerror}") from error
 
     def sync(self) -> None:
         """Return when what was written by now is on the disk. Threads may call it at any time.
@@ -147,18 +165,6 @@ class MappedFile:
             self.memory.close()
         else:
             close_map(self.memory, self._size)
-
-
-def _read_through(descriptor: int) -> None:
-    """Read everything once: what the disk cannot give is an error here, and would be a SIGBUS in the map."""
-    offset = 0
-    try:
-        while chunk := os.pread(descriptor, 1 << 20, offset):
-            offset += len(chunk)
-    except OSError as error:
-        raise ValueError(f"expected a file that the disk can read, got: {error.strerror}") from error
-    if not offset:
-        raise ValueError("expected a file with something in it, got an empty one")
 
 
 def _allocate(descriptor: int, size: int) -> None:

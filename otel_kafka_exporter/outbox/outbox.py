@@ -1,24 +1,35 @@
 """Records that survive the process: what waits to be delivered, and what never will be.
 
 Rows are kept in segments (`segment`), one queue of them for each stream (`stream`), in the process's own directory
-(`box`), or in memory only. What a dead process left is adopted by a living one of the same configuration (`adoption`).
+(`box`), or in memory only. What a dead process left is adopted by a living one for the same cluster and topics
+(`destination`, `adoption`); what nobody adopts is said (`stranded`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
-from .segment import WAITING, Segment
+from .merging import Adopter
+from .rows import time_of
+from .segment import DONE, WAITING, Segment
 from .storage import LEAST_BYTES, OnLoss, Storage
+from .stranded import Survey
 from .stream import Place, SegmentQueue, Stream
 from .trust import problem_of
 
-__all__ = ["Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
+__all__ = ["Adopter", "Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
+
+
+#: How many rows go in one moment for their age, as long as which log calls wait.
+_EXPIRED_AT_ONCE = 256
 
 
 class Usage(NamedTuple):
@@ -63,19 +74,25 @@ class Front:
 
 
 class Outbox:
-    """What waits to be delivered, and the dead letters. Not thread-safe: its owner's lock guards every call but `sync`.
+    """What waits to be delivered, and the dead letters. Not thread-safe: its owner's lock guards every call but `sync`,
+    `adopt` and `stranded`.
 
     Nothing is made on the disk before the first row is put here or adopted.
 
     Args:
         directory: below which every process has its own; None keeps the rows in memory.
-        configuration: the name of what must be the same for one process to adopt what another one left.
-        max_bytes: how much may be allocated. Where more is needed the oldest application segment gives way, its dead
-            letters among them; audit and security never do.
-        owner: what the process says of itself, for who looks at its directory.
+        configuration: names the addresses and topics; the directory of a process is below one of that name.
+        max_bytes: how much may be allocated. Where more is needed the oldest dead letters give way, and then the oldest
+            application records; audit and security records never do.
+        owner: what the process says of itself, for who looks at its directory: `bootstrap_servers`, `topic_prefix` and
+            `namespace` tell for whom its records are.
         on_loss: is told the stream, how many rows of it were lost that waited, and why: `outbox_full` where they gave
-            way, `outbox_damaged`. It is called in the middle of other calls, and must make none itself.
+            way, `expired` for their age, of dead letters `dead_letters_full` and `dead_letters_expired`; and
+            `outbox_damaged`. It is called in the middle of other calls, and must make none itself.
         judge: tells what becomes of a row that a dead process left, given its stream and its payload.
+        dead_max_bytes: how much of `max_bytes` dead letters may take, of which the oldest give way then; a quarter of
+            it, unless given.
+        ages: of each stream whose rows go after some time, after how many seconds.
     """
 
     def __init__(
@@ -86,17 +103,23 @@ class Outbox:
         owner: Mapping[str, object],
         on_loss: OnLoss,
         judge: Judge = lambda _stream, _payload: Fate.TAKEN,
+        *,
+        dead_max_bytes: int | None = None,
+        ages: Mapping[Stream, float] | None = None,
     ) -> None:
         self._configuration = None if directory is None else directory.absolute() / configuration
         self._max_bytes = max_bytes
         self._owner = owner
         self._on_loss = on_loss
         self._judge = judge
+        self._dead_max_bytes = max_bytes // 4 if dead_max_bytes is None else dead_max_bytes
+        self._ages = ages or {}
         self._begin()
 
     def _begin(self) -> None:
-        self._storage = Storage(self._configuration, self._max_bytes, self._owner, self._on_loss)
+        self._storage = Storage(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss)
         self._adoption = Adoption(self._storage, self._judge)
+        self._survey = Survey()
         self._queues = self._storage.queues
 
     def problem(self) -> str:
@@ -104,6 +127,11 @@ class Outbox:
         if self._configuration is None:
             return ""
         return problem_of(self._configuration.parent, self._configuration.name, LEAST_BYTES)
+
+    @property
+    def most_letter_bytes(self) -> int:
+        """The bytes that a single dead letter may take: no one of them takes the others' place."""
+        return self._dead_max_bytes // 8
 
     def append(self, stream: Stream, payload: bytes, state: int = WAITING) -> Place:
         """Put a row behind all others of its stream; once this returns it survives the process.
@@ -172,19 +200,35 @@ class Outbox:
         waiting = {stream: queue.waiting() for stream, queue in self._queues.items()}
         return Usage(self._storage.allocated(), waiting, min(created, default=None))
 
-    def adopt(self) -> Generator[tuple[Stream, int], None, None]:
-        """Take over what dead processes of the same configuration left, before all that is here.
+    def reached(self, cluster_id: str) -> None:
+        """The cluster has answered: this is its own ID, empty where it has none. It is remembered for who adopts."""
+        if self._storage.owner.get("cluster_id") != cluster_id:
+            self._storage.describe(cluster_id=cluster_id)
 
-        What was SENT by them is WAITING. What there is no room for stays where it is, until there is.
+    def adopt(self, adopter: Adopter, until: float = math.inf) -> bool:
+        """Take over what dead processes left for the same cluster and topics, before all that is here.
+
+        What was SENT by them is WAITING. What there is no room for stays where it is, until there is. Call it in one
+        thread at a time, and without the lock, which it takes itself for moments.
+
+        Args:
+            adopter: who takes over.
+            until: when to stop, by the monotonic clock, once something was adopted.
 
         Returns:
-            One segment in each step: its stream, and how many rows wait that did not before. Between two steps the lock
-            need not be held; an adoption that is not gone through to its end has to be closed.
+            Whether it was stopped by that, and goes on when it is called again.
         """
-        return self._adoption.adopt()
+        return self._adoption.adopt(adopter, until)
+
+    def stranded(self) -> tuple[Stranded, ...]:
+        """What waits in the directories of dead processes, and was passed over by the last adoption.
+
+        Call it in the thread that adopts, and without the lock.
+        """
+        return self._survey.of(self._adoption.passed_over)
 
     def check(self) -> dict[Stream, int]:
-        """See what others did. Call it every second.
+        """See what others did, and what has become too old. Call it every second.
 
         What somebody removed is written anew: a segment's file, the directory, or its lock.
 
@@ -192,7 +236,28 @@ class Outbox:
             How many rows of each stream waited that an operator has settled since the last call.
         """
         self._storage.check()
-        return self._storage.settled_by_others()
+        settled = self._storage.settled_by_others()
+        for stream, seconds in self._ages.items():
+            self._expire(stream, time.time_ns() - int(seconds * 1e9))
+        return settled
+
+    def _expire(self, stream: Stream, before: int) -> None:
+        """Have the first rows of a stream go that are older than that, some at a time."""
+        expired = 0
+        while expired < _EXPIRED_AT_ONCE:
+            place = self.next_waiting(stream)
+            if place is None or place.segment.created >= before:
+                break
+            try:
+                is_old = time_of(self.read(place)) < before
+            except ValueError:  # it is damaged, which who reads it counts
+                break
+            if not is_old:
+                break
+            self.set_state(place, DONE)
+            expired += 1
+        if expired:
+            self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
 
     def sync(self, place: Place) -> None:
         """Return when a row is on the disk, or has gone. Call it without the lock: threads that wait share a flush.

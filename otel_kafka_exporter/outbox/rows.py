@@ -106,6 +106,11 @@ def decode_row(payload: bytes | memoryview, category: Category = "application") 
     return Row(record, _text(reason), nanoseconds)
 
 
+def time_of(payload: bytes) -> int:
+    """When a row was put here, in Unix nanoseconds; 0 where these bytes are no row."""
+    return int.from_bytes(payload[:8], "little", signed=True) if len(payload) >= _HEAD_STRUCT.size else 0
+
+
 def topic_of(payload: bytes) -> str | None:
     """The topic of a row's record, without reading the rest; None where these bytes are no row."""
     if len(payload) < _HEAD_STRUCT.size:

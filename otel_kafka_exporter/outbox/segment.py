@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from secrets import randbits
 from zlib import crc32
@@ -90,29 +90,62 @@ class Segment:
             BlockingIOError: another process has it open.
             OSError: the file cannot be opened.
         """
+        segment = cls.lock(path)
+        segment.order = order
+        segment.load()
+        return segment
+
+    @classmethod
+    def lock(cls, path: Path) -> Segment:
+        """An existing one that is nobody else's from here on. It is empty until `load` has found out what is in it.
+
+        Raises:
+            NotASegmentError: it is no file that can be a segment's.
+            BlockingIOError: another process has it open.
+            OSError: the file cannot be opened.
+        """
         try:
             file = MappedFile.open(path)
         except ValueError as error:
             raise NotASegmentError(str(error), 1) from error
         except UntrustedError as error:
             raise NotASegmentError(str(error)) from error
+        return cls(file, 0, 0, 0, 0)
+
+    def load(self, breathe: Callable[[], object] = lambda: None) -> None:
+        """Find out what is in one that was locked. What was SENT is WAITING. It is closed by any error.
+
+        Args:
+            breathe: is called again and again, so that other threads go on.
+
+        Raises:
+            NotASegmentError: it is no segment of this version.
+        """
+        memory = self._memory
         try:
-            allocated, created, salt = read_header(file.memory[:HEADER_BYTES])
-            segment = cls(file, order, min(len(file.memory), allocated), created, salt)
-            segment._scan(allocated)
-            segment._send_again()
+            self._file.read_through()
+            allocated, self.created, self._salt = read_header(memory[:HEADER_BYTES])
+            self.size = min(len(memory), allocated)
+            self._scan(allocated, breathe)
+            self._send_again()
         except NotASegmentError as error:
-            error.rows = max(1, count_rows(file.memory))
-            file.close()
+            error.rows = max(1, count_rows(memory))
+            self._file.close()
             raise
+        except ValueError as error:
+            self._file.close()
+            raise NotASegmentError(str(error), 1) from error
         except BaseException:  # Ctrl-C too; it goes on from here
-            file.close()
+            self._file.close()
             raise
-        return segment
 
     @classmethod
-    def copy(cls, path: Path) -> Segment:
+    def copy(cls, path: Path, breathe: Callable[[], object] = lambda: None) -> Segment:
         """A copy in memory of an existing one, to look at while its process goes on with it.
+
+        Args:
+            path: its file.
+            breathe: as of `load`.
 
         Raises:
             NotASegmentError: it is no segment of this version.
@@ -122,7 +155,7 @@ class Segment:
         allocated, created, salt = read_header(content[:HEADER_BYTES])
         content = content[:allocated]
         segment = cls(MappedFile.create(None, len(content), content), 0, len(content), created, salt)
-        segment._scan(allocated)
+        segment._scan(allocated, breathe)
         return segment
 
     @property
@@ -134,6 +167,11 @@ class Segment:
     def closed(self) -> bool:
         """Whether it was closed or deleted."""
         return self._file.closed
+
+    @property
+    def free(self) -> int:
+        """The bytes behind its last row."""
+        return self.size - self._tail
 
     @property
     def live(self) -> bool:
@@ -297,9 +335,9 @@ class Segment:
         size: int = unpack_row(self._memory, offset)[3]
         return offset + row_bytes(size)
 
-    def _scan(self, allocated: int) -> None:
+    def _scan(self, allocated: int, breathe: Callable[[], object] = lambda: None) -> None:
         """Count the rows that stand there, and find the damage and the end."""
-        found = scan(self._memory, self.size, self._salt, allocated)
+        found = scan(self._memory, self.size, self._salt, allocated, breathe)
         self.waiting, self.sent, self.damaged, self._gaps = found.waiting, found.sent, found.damaged, found.gaps
         self._tail, self._first = found.tail, HEADER_BYTES
 

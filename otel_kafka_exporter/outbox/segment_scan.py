@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from mmap import mmap
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from .segment_format import (
     row_at,
 )
 
+#: After how many rows whoever reads them without hurry lets other threads go on: some tenths of a millisecond.
+ROWS_A_BREATH = 64
 _MARKER_BYTES = MARKER.to_bytes(2, "little")  # never in UTF-8
 _SETTLED = bytes([NOT_COMMITTED]), bytes([DONE]), b""  # the last where a file was cut short
 
@@ -39,7 +42,7 @@ class Scan(NamedTuple):
     tail: int
 
 
-def scan(memory: mmap, end: int, salt: int, allocated: int) -> Scan:
+def scan(memory: mmap, end: int, salt: int, allocated: int, breathe: Callable[[], object] = lambda: None) -> Scan:
     """Count the rows of a segment, and find the damage and the end.
 
     A row that was not committed is the end, unless there are committed ones behind: then it is damaged.
@@ -49,11 +52,15 @@ def scan(memory: mmap, end: int, salt: int, allocated: int) -> Scan:
         end: how many of them there are.
         salt: its own.
         allocated: how many there were when it was made.
+        breathe: is called again and again, so that other threads go on.
     """
     states: Counter[int] = Counter()
     gaps: dict[int, int] = {}
-    offset, damaged, lost = HEADER_BYTES, 0, False
+    offset, damaged, lost, rows = HEADER_BYTES, 0, False, 0
     while offset < end:
+        rows += 1
+        if not rows % ROWS_A_BREATH:
+            breathe()
         row = row_at(memory, offset, end)
         if row is not None and row.state == NOT_COMMITTED:
             row = None

@@ -24,8 +24,11 @@ RETRY_FULL_SECONDS = 1.0  # after the disk was full
 # Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
 MOST_SEGMENTS = 256
 LEAST_BYTES = 64 * 1024
+SMALL_BYTES = LEAST_BYTES - HEADER_BYTES
 _MOST_BYTES = 4 * 1024 * 1024
 _GROWTH = 4
+_SPARED = 4
+_DEAD = Stream("application", dead=True)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -39,29 +42,38 @@ class Storage:
     Args:
         configuration: the directory of all processes that may adopt each other's segments; None for memory only.
         max_bytes: how much may be allocated.
+        dead_max_bytes: how much of it dead letters may take.
         owner: what the process says of itself.
         on_loss: is told the stream, how many rows were lost, and why.
 
     Attributes:
         queues: the segments of each stream.
+        is_closed: whether nothing is put here any more.
     """
 
     def __init__(
         self,
         configuration: Path | None,
         max_bytes: int,
+        dead_max_bytes: int,
         owner: Mapping[str, object],
         on_loss: OnLoss,
     ) -> None:
         self.configuration = configuration
         self.max_bytes = max_bytes
+        self.dead_max_bytes = dead_max_bytes
         self.on_loss = on_loss
         self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
-        self._owner = owner
+        self.owner = owner
+        self.is_closed = False
         self._box: Box | None = None
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
-        self._most_bytes = max(LEAST_BYTES, most // PAGESIZE * PAGESIZE)
+        # The oldest dead letters give way by segments: they take a small part of their share each.
+        self._most_bytes = {
+            stream: max(LEAST_BYTES, (min(most, dead_max_bytes // 8) if stream.dead else most) // PAGESIZE * PAGESIZE)
+            for stream in STREAMS
+        }
 
     def segments(self) -> list[tuple[SegmentQueue, Segment]]:
         """All of them, each with its queue."""
@@ -70,6 +82,10 @@ class Storage:
     def allocated(self) -> int:
         """The bytes that all of them take."""
         return sum(segment.size for queue in self.queues.values() for segment in queue.segments)
+
+    def dead_bytes(self) -> int:
+        """The bytes that dead letters take."""
+        return sum(segment.size for queue, segment in self.segments() if queue.stream.dead)
 
     def box(self) -> Box:
         """The process's own directory, which is made when it is needed first.
@@ -82,7 +98,7 @@ class Storage:
             self._check_refusal()
             try:
                 with making_locks:
-                    self._box = Box.make(self.configuration, self._owner)
+                    self._box = Box.make(self.configuration, self.owner)
             except (OSError, UntrustedError) as error:
                 raise self._refuse(error) from error
         return self._box
@@ -111,22 +127,46 @@ class Storage:
             OutboxError: there is no room, or no directory.
         """
         least = max(LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
-        size = least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes))
+        size = self._size(queue.stream, least, before)
         self._check_refusal()
-        self._make_room(least)
+        self._make_room(queue.stream, least)
         while True:
             try:
-                size = max(least, min(size, self.max_bytes - self.allocated()))
-                with making_locks:
-                    segment = self._create(queue, order, size, created)
-                    queue.add(segment)
+                return self._place(queue, order, max(least, min(size, self.max_bytes - self.allocated())), created)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
-                elif error.errno not in _FULL or not self._evict():
+                elif error.errno not in _FULL or not self._evict(queue.stream):
                     raise self._refuse(error) from error
-            else:
-                return segment
+
+    def add_if_free(self, queue: SegmentQueue, order: int, before: Segment | None, created: int) -> Segment | None:
+        """As `add`, for rows of at most `SMALL_BYTES` in all, but nothing gives way; None where there is no room.
+
+        Raises:
+            OutboxError: there is no directory.
+        """
+        free = self.max_bytes - self.allocated()
+        if free < LEAST_BYTES:
+            return None
+        size = self._size(queue.stream, LEAST_BYTES, before)
+        if size * _SPARED > free:  # what comes next needs room as well
+            size = LEAST_BYTES
+        self._check_refusal()
+        try:
+            return self._place(queue, order, size, created)
+        except OSError as error:
+            if error.errno in _FULL:
+                return None
+            raise self._refuse(error) from error
+
+    def _size(self, stream: Stream, least: int, before: Segment | None) -> int:
+        return least if before is None else max(least, min(before.size * _GROWTH, self._most_bytes[stream]))
+
+    def _place(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
+        with making_locks:
+            segment = self._create(queue, order, size, created)
+            queue.add(segment)
+        return segment
 
     def _create(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
         try:
@@ -135,18 +175,31 @@ class Storage:
             self.check()  # somebody removed the directory
             return Segment.create(self.path(queue, order), size, order, created)
 
-    def _make_room(self, least: int) -> None:
-        if self._has_room(least):
+    def _make_room(self, stream: Stream, least: int) -> None:
+        is_in_share = not stream.dead or self.dead_bytes() + least <= self.dead_max_bytes
+        if is_in_share and self._has_room(least):
             return
         self.discard_done()
-        stays = sum(segment.size for queue, segment in self.segments() if queue.stream.category != "application")
+        stays = self.allocated() - sum(segment.size for _, segment in self._giving_way_to(stream))
         if stays + least > self.max_bytes:
             raise OutboxError(
                 "outbox_full",
                 f"expected room for {least} bytes in the outbox, got {stays} of {self.max_bytes} bytes taken by "
                 "records that do not give way; set outbox_max_bytes higher",
             )
-        while not self._has_room(least) and self._evict():
+        if stream.dead:
+            self.keep_share(least)
+        while not self._has_room(least) and self._evict(stream):
+            pass
+
+    def keep_share(self, least: int = 0) -> None:
+        """Have the oldest dead letters give way that are more than their share.
+
+        Args:
+            least: how much of the share is to be free.
+        """
+        # Only those: nothing else gives way to a dead letter.
+        while self.dead_bytes() + least > self.dead_max_bytes and self._evict(_DEAD):
             pass
 
     def discard_done(self) -> None:
@@ -159,19 +212,28 @@ class Storage:
         count = sum(len(queue.segments) for queue in self.queues.values())
         return count < MOST_SEGMENTS and self.allocated() + least <= self.max_bytes
 
-    def _evict(self) -> bool:
-        """Give up the oldest segment that may give way; whether there was one."""
-        may = [(queue, segment) for queue, segment in self.segments() if queue.stream.category == "application"]
+    def _giving_way_to(self, stream: Stream) -> list[tuple[SegmentQueue, Segment]]:
+        """What gives way to a record of a stream: dead letters, then application records, each the oldest first."""
+        may = [
+            (queue, segment)
+            for queue, segment in self.segments()
+            if queue.stream.dead or (queue.stream.category == "application" and not stream.dead)
+        ]
+        return sorted(may, key=lambda pair: (not pair[0].stream.dead, pair[1].created, pair[1].order))
+
+    def _evict(self, stream: Stream) -> bool:
+        """Give up the first segment that gives way to a record of a stream; whether there was one."""
+        may = self._giving_way_to(stream)
         if not may:
             return False
-        queue, segment = min(may, key=lambda pair: (pair[1].created, pair[1].order))
+        queue, segment = may[0]
         lost, live = segment.waiting, segment.live
         try:
             segment.delete()
         finally:
             queue.remove(segment)
             if live:  # what is on its way has no row from here on, too
-                self.on_loss(queue.stream, lost, "outbox_full")
+                self.on_loss(queue.stream, lost, "dead_letters_full" if queue.stream.dead else "outbox_full")
         return True
 
     def discard(self, queue: SegmentQueue, segment: Segment) -> None:
@@ -199,7 +261,7 @@ class Storage:
         try:
             if not box.intact():
                 with making_locks:
-                    current = self._box = Box.make(box.path.parent, self._owner)
+                    current = self._box = Box.make(box.path.parent, self.owner)
                     box.release()
             for queue, segment in self.segments():
                 if not self._is_placed(queue, segment):
@@ -234,8 +296,16 @@ class Storage:
             box.set_aside(path.name, "expected the file that this process made, got another")
         segment.rewrite(path)
 
+    def describe(self, **more: object) -> None:
+        """Say more of the process, for those that find its directory."""
+        self.owner = {**self.owner, **more}
+        if self._box is not None:
+            with suppress(OSError):  # it is made anew, if it is not there, and says so then
+                self._box.describe(self.owner)
+
     def close(self) -> None:
         """Leave what is not DONE to be adopted, and remove the rest."""
+        self.is_closed = True
         for queue, segment in self.segments():
             if segment.live:
                 segment.close()

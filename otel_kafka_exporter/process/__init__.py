@@ -8,8 +8,8 @@ from .clock import monotonic
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
-from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, pause, sleep
-from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
+from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
+from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome, Stranded
 from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
@@ -25,9 +25,11 @@ __all__ = [
     "OutboxUsage",
     "Outcome",
     "RLock",
+    "Stranded",
     "after_fork_in_child",
     "allocate_lock",
     "at_worker_exit",
+    "breathe",
     "chance",
     "get_ident",
     "in_greenlet",

@@ -26,6 +26,7 @@ __all__ = [
     "OsThread",
     "RLock",
     "allocate_lock",
+    "breathe",
     "get_ident",
     "in_greenlet",
     "pause",
@@ -74,6 +75,11 @@ def pause(seconds: float, since: float | None = None) -> None:
         sys.modules["gevent"].sleep(max(0.0, seconds))
     else:
         sleep(max(0.0, seconds))
+
+
+def breathe() -> None:
+    """Let other threads go on, in the middle of something long that nobody waits for."""
+    sleep(0)
 
 
 class OsThread:

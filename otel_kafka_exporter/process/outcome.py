@@ -51,6 +51,22 @@ class DeliveryStats(NamedTuple):
     truncated: int
 
 
+class Stranded(NamedTuple):
+    """What a dead process has left in the outbox's directory, and the living one does not take over.
+
+    Attributes:
+        path: where it is.
+        servers: the addresses of the cluster that it is for; empty where that is not known.
+        records: how many wait.
+        oldest: when the oldest part of them was made, Unix ns.
+    """
+
+    path: str
+    servers: str
+    records: int
+    oldest: int
+
+
 class OutboxUsage(NamedTuple):
     """What an outbox holds.
 
@@ -58,8 +74,10 @@ class OutboxUsage(NamedTuple):
         allocated: bytes that it takes on the disk.
         waiting: records that wait, dead letters included.
         oldest: when the oldest part with a waiting record was made, Unix ns; 0 when nothing waits.
+        stranded: what dead processes have left beside it, and nobody takes over by itself.
     """
 
     allocated: int
     waiting: int
     oldest: int
+    stranded: tuple[Stranded, ...] = ()

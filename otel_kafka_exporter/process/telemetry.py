@@ -22,7 +22,7 @@ from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
 from .clock import monotonic
 from .os_threads import RLock
-from .outcome import DeliveryStats, OutboxUsage
+from .outcome import DeliveryStats, OutboxUsage, Stranded
 
 if TYPE_CHECKING:
     # Where the type lives in every version; the name is generic there and not everywhere at run time.
@@ -230,9 +230,21 @@ class _Instruments:
         )
         meter.create_observable_gauge(
             "otel_kafka_exporter.outbox.age",
-            self._usage(lambda found: max(0.0, time.time() - found.oldest / 1e9) if found.oldest else 0.0),
+            self._usage(lambda found: _age(found) if found.oldest else 0.0),
             "s",
             "For how long the oldest part of the outbox has waited.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.stranded",
+            self._each(lambda alive, attributes: _stranded(alive, attributes, lambda each: each.records, sum)),
+            "{log_record}",
+            "Records that dead processes have left for another cluster or other topics, and nobody delivers by itself.",
+        )
+        meter.create_observable_gauge(
+            "otel_kafka_exporter.outbox.stranded.age",
+            self._each(lambda alive, attributes: _stranded(alive, attributes, _age, max)),
+            "s",
+            "For how long the oldest of them have waited.",
         )
 
     def observe(self, delivery: Observed, attributes: Attributes) -> None:
@@ -258,6 +270,27 @@ class _Instruments:
             return [] if found is None else [Observation(read(found), attributes)]
 
         return self._each(observations)
+
+
+def _age(found: OutboxUsage | Stranded) -> float:
+    return max(0.0, time.time() - found.oldest / 1e9)
+
+
+def _stranded(
+    delivery: Observed,
+    attributes: Attributes,
+    read: Callable[[Stranded], float],
+    combine: Callable[[Iterable[float]], float],
+) -> Iterable[Observation]:
+    """One for each cluster that something waits for, and one that says 0 where nothing does."""
+    found = delivery.outbox_usage()
+    if found is None:
+        return
+    if not found.stranded:
+        yield Observation(0, attributes)
+    for servers in {each.servers for each in found.stranded}:
+        of_these = [read(each) for each in found.stranded if each.servers == servers]
+        yield Observation(combine(of_these), {**attributes, "otel_kafka_exporter.outbox.servers": servers})
 
 
 def _exported(delivery: Observed, attributes: Attributes) -> Iterable[Observation]:

@@ -164,7 +164,27 @@ class Settings:
     outbox_max_bytes: int = _setting(
         256 * 1024 * 1024,
         whole_number(1024 * 1024, 1 << 40),
-        "Bytes that one process keeps there at most. Application records give way first, oldest first.",
+        "Bytes that one process keeps there at most. Dead letters give way first, then application records; each the"
+        " oldest first.",
+    )
+    outbox_max_age: float | None = _setting(
+        None,
+        number(1, 100 * 365 * 86_400),
+        "Seconds after which an application record that waits there is dropped. Audit and security events wait on.",
+        shown="none",
+    )
+    outbox_dead_letters_max_bytes: int | None = _setting(
+        None,
+        whole_number(64 * 1024, 1 << 40),
+        "How many of them dead letters take at most, the oldest of which give way then. A single one takes an eighth of"
+        " that at most, and is cut beyond.",
+        shown="a quarter of `outbox_max_bytes`",
+    )
+    outbox_dead_letters_max_age: float = _setting(
+        30 * 86_400.0,
+        number(1, 100 * 365 * 86_400),
+        "Seconds after which a dead letter is given up.",
+        shown="2592000 (30 days)",
     )
     outbox_required: bool = _setting(
         default=False,
@@ -320,6 +340,12 @@ def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
     _validate_registry(settings, sources)
     if settings.outbox_required and not settings.outbox:
         raise SettingsError(f"{sources['outbox_required']}: expected outbox=true beside it, got false.")
+    dead_letters = settings.outbox_dead_letters_max_bytes
+    if dead_letters is not None and dead_letters > settings.outbox_max_bytes:
+        raise SettingsError(
+            f"{sources['outbox_dead_letters_max_bytes']}: expected no more than outbox_max_bytes"
+            f" ({settings.outbox_max_bytes}), got {dead_letters}."
+        )
     longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
     if longest > _MAX_TOPIC_LENGTH:
         source = sources.get("topic_prefix") or sources["namespace"]

@@ -105,6 +105,16 @@ def adopting(directory: Path) -> Crash:
     return Crash(lambda: adopt(outbox), [*rows, b"own"], [])
 
 
+def merging(directory: Path) -> Crash:
+    rows = [b"%02d" % number for number in range(14)]
+    for row in rows:
+        dead = make_outbox(directory)
+        dead.append(AUDIT, row)
+        dead.close()
+    outbox = make_outbox(directory)
+    return Crash(lambda: adopt(outbox), rows, [])
+
+
 def evicting(directory: Path) -> Crash:
     outbox = make_outbox(directory, 3 * SEGMENT_BYTES)
     oldest = [quarter(letter) for letter in "abcd"]
@@ -128,6 +138,7 @@ def evicting(directory: Path) -> Crash:
         draining,
         retreating,
         adopting,
+        merging,
         evicting,
     ],
 )
@@ -146,9 +157,10 @@ def test_what_was_promised_survives_a_kill_at_any_step(tmp_path: Path, scene: Ca
         adopt(outbox)
         events, others = waiting(outbox, AUDIT), waiting(outbox, APPLICATION)
         found = Counter([*events, *others])
-        assert found.total() == len(found)
+        # A row that is just being copied, and was not sent, is there twice if the kill comes before its first one goes.
+        assert found.total() <= len(found) + (scene is merging)
         assert set(expected.kept) <= set(found) <= {*expected.kept, *expected.open}
-        if scene is not adopting:  # between processes no order is promised
+        if scene not in {adopting, merging}:  # between processes no order is promised
             assert (events, others) == (sorted(events), sorted(others))
         outbox.close()
         assert len(boxes(directory)) == bool(found)

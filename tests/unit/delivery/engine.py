@@ -310,6 +310,9 @@ class FakeKafka:
         assert partition_of is not None
         return partition_of(key, PARTITIONS)
 
+    def cluster_id(self, _topic: str, _seconds: float) -> str | None:
+        return "cluster"
+
     def poll(self, seconds: float) -> bool:
         return self._serve(seconds)
 
@@ -521,7 +524,11 @@ class Engine:
         self.lock = Gaps()
 
         def make_outbox(on_loss: OnLoss) -> Outbox:
-            outbox = WatchedOutbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, on_loss)
+            owner = {"pid": 7, "host": "h"}
+            # Letters have the room that they had, and are whole: their numbers are read from them.
+            outbox = WatchedOutbox(
+                directory, CONFIGURATION, max_bytes, owner, on_loss, dead_max_bytes=max(max_bytes, 1 << 24)
+            )
             outbox.found_no_room = set()
             return outbox
 

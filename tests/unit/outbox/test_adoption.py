@@ -9,7 +9,7 @@ from pathlib import Path
 
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, Segment
-from otel_kafka_exporter.outbox.stream import STREAMS, segment_name
+from otel_kafka_exporter.outbox.stream import segment_name
 from tests.outboxes import (
     APPLICATION,
     AUDIT,
@@ -117,7 +117,7 @@ def test_what_is_done_makes_room(tmp_path: Path) -> None:
     left.append(AUDIT, bytes(2 * SEGMENT_BYTES))
     left.close()
     outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES)
-    for stream in STREAMS[:4]:
+    for stream in (APPLICATION, AUDIT, SECURITY, DEAD):
         outbox.set_state(outbox.append(stream, b"row"), DONE)
     assert outbox.usage().bytes == 4 * SEGMENT_BYTES
     assert adopt(outbox) == {AUDIT: 1}

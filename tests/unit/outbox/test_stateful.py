@@ -8,11 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.outbox import merging
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
 from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, ROW_BYTES
@@ -45,18 +47,30 @@ class OutboxBesideModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
         self.directory = Path(tempfile.mkdtemp())
         self.number = 0
         self.dead: list[Rows] = []  # the oldest first
         self.dead_bytes = 0
         self.start()
 
+    @initialize(few=st.sampled_from([0, 2, merging._FEW]))
+    def merge_from(self, few: int) -> None:
+        """From how many segments on small ones are merged that are adopted."""
+        self.patch.setattr(merging, "_FEW", few)
+
     def start(self) -> None:
         self.losses = Losses()
-        self.outbox: Outbox = make_outbox(self.directory, MAX_BYTES, self.losses)
+        self.outbox: Outbox = make_outbox(self.directory, MAX_BYTES, self.losses, MAX_BYTES)
         self.rows: Rows = {stream: [] for stream in STREAMS}
 
     def teardown(self) -> None:
+        try:
+            self.deliver_all()
+        finally:
+            self.patch.undo()
+
+    def deliver_all(self) -> None:
         """In the end all that died is adopted, as room comes, and delivered once and in order; nothing is left."""
         for row in [row for rows in self.rows.values() for row in rows]:
             self.outbox.set_state(row.place, DONE)
@@ -83,25 +97,28 @@ class OutboxBesideModel(RuleBasedStateMachine):
     def gone(self, stream: Stream) -> list[Row]:
         return [row for row in self.rows[stream] if not self.outbox.exists(row.place)]
 
-    def forget_evicted(self, before: int, payload: bytes) -> None:
-        """Rows that gave way were application's, the oldest, needed to give way, and were told of if they waited."""
+    def forget_evicted(self, before: int, appended_to: Stream, payload: bytes) -> None:
+        """What gave way had to: dead letters, and then application records; the oldest. It was told of if it waited."""
         told: Losses = Losses()
-        for stream in STREAMS:
+        for stream in sorted(STREAMS, key=lambda stream: stream.dead):
             gone = self.gone(stream)
             if not gone:
                 continue
-            assert stream.category == "application"
+            assert stream.dead or (stream.category == "application" and not appended_to.dead)
             assert before + max(SEGMENT_BYTES, len(payload)) > MAX_BYTES
-            youngest = max(row.place.segment.created for row in gone)
-            left = [row for name in STREAMS if name.category == "application" for row in self.rows[name]]
-            assert all(
-                row.place.segment.created >= youngest
-                for row in left
+            left = [
+                row
+                for name in STREAMS
+                if name.dead or (name.category == "application" and not stream.dead)
+                for row in self.rows[name]
                 if self.outbox.exists(row.place) and row.payload != payload
-            )
+            ]
+            assert stream.dead or not any(row in self.rows[name] for row in left for name in STREAMS if name.dead)
+            youngest = max(row.place.segment.created for row in gone)
+            assert all(row.place.segment.created >= youngest for row in left)
             waited = sum(row.state == WAITING and row.payload != payload for row in gone)
             if waited:
-                told(stream, waited, "outbox_full")
+                told(stream, waited, "dead_letters_full" if stream.dead else "outbox_full")
             self.rows[stream] = [row for row in self.rows[stream] if row not in gone]
         assert told == self.losses
         self.losses.clear()
@@ -111,8 +128,13 @@ class OutboxBesideModel(RuleBasedStateMachine):
             self.rows[stream].insert(at, Row(payload, state, place, place.segment.path))
 
     def refused(self, stream: Stream, payload: bytes) -> None:
-        """A row is refused only when audit and security leave no room for it."""
-        stays = {row.place.segment for name in STREAMS if name.category != "application" for row in self.rows[name]}
+        """A row is refused only when what does not give way to it leaves no room."""
+        stays = {
+            row.place.segment
+            for name in STREAMS
+            if not name.dead and (stream.dead or name.category != "application")
+            for row in self.rows[name]
+        }
         least = max(SEGMENT_BYTES, len(payload))
         assert sum(segment.size for segment in stays) + least + 4096 > MAX_BYTES
         assert not self.losses, stream
@@ -127,7 +149,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
             self.refused(stream, payload)
             return
         self.put(stream, place, len(self.rows[stream]), payload, state)
-        self.forget_evicted(before, payload)
+        self.forget_evicted(before, stream, payload)
 
     @rule(stream=streams, rows=st.lists(st.tuples(sizes, states), max_size=5))
     def put_before(self, stream: Stream, rows: list[tuple[int, int]]) -> None:
@@ -143,7 +165,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
                 return
             self.put(stream, place, sum(row in self.rows[stream] for row in mine), payload, state)
             mine += [row for row in self.rows[stream] if row.payload == payload]
-            self.forget_evicted(before, payload)
+            self.forget_evicted(before, stream, payload)
 
     @precondition(lambda self: any(self.rows.values()))
     @rule(data=st.data(), state=states)

@@ -1,0 +1,5 @@
+"""`otel-kafka outbox`: what waits on the disk, and what to do about it."""
+
+from .command import outbox
+
+__all__ = ["outbox"]

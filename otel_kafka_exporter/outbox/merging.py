@@ -1,0 +1,118 @@
+"""Making one segment of many small ones: a process that dies again and again leaves a file each time.
+
+Each file takes two descriptors of the process that adopts it, and 64 KiB at least. So from some number on what is
+adopted is copied behind what was, and its own file goes. At every moment at least one of both is on the disk; a kill in
+between leaves both, of records that nobody has sent meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from otel_kafka_exporter.process import note
+
+from .segment import DONE, SENT, WAITING, Segment
+from .segment_format import row_bytes
+from .storage import SMALL_BYTES, Storage
+from .stream import SegmentQueue, Stream
+
+#: How many segments of a stream there may be before small ones are merged.
+_FEW = 8
+
+#: Where rows are, and their payloads.
+Rows = list[tuple[int, bytes]]
+
+
+class Adopter(NamedTuple):
+    """Who takes over.
+
+    Attributes:
+        lock: guards the storage.
+        on_adopted: is told of a stream, and how many rows wait in it that did not before, with the lock held.
+    """
+
+    lock: AbstractContextManager[object]
+    on_adopted: Callable[[Stream, int], None]
+
+
+class Merging:
+    """Copies small segments behind each other, in the order in which they come.
+
+    Args:
+        storage: whose they are from then on.
+        next_order: an order behind all that was adopted.
+    """
+
+    def __init__(self, storage: Storage, next_order: Callable[[SegmentQueue], int]) -> None:
+        self._storage = storage
+        self._next_order = next_order
+        self._targets: dict[Stream, Segment] = {}
+
+    def end(self, stream: Stream) -> None:
+        """Something was put behind what was merged: the next one needs a segment of its own."""
+        self._targets.pop(stream, None)
+
+    def merge(self, stream: Stream, source: Segment, rows: Rows, adopter: Adopter) -> bool:
+        """Take over what waits in a segment, and delete that; False where it is not to be merged, and stays as it is.
+
+        Args:
+            stream: whose it is.
+            source: it, of which nobody else knows.
+            rows: what waits in it.
+            adopter: for whom.
+        """
+        needed = sum(row_bytes(len(payload)) for _, payload in rows)
+        if needed > SMALL_BYTES or source.damaged:  # a person may want to look at a damaged one
+            return False
+        with adopter.lock:
+            target = self._target(stream, needed, source.created)
+        if target is None or not self._move(stream, source, rows, target, adopter):
+            return False
+        source.delete()
+        return True
+
+    def _move(self, stream: Stream, source: Segment, rows: Rows, target: Segment, adopter: Adopter) -> bool:
+        """Copy rows, and settle them where they were; whether that came about."""
+        copies: list[int | None] = []
+        moved = 0
+        try:
+            with adopter.lock:
+                for _, payload in rows:
+                    copies.append(None if target.closed else target.append(payload, SENT))  # nobody sends them yet
+            target.sync()  # what was on the disk before has to be there when its own file goes
+            with adopter.lock:
+                for (offset, _), copy in zip(rows, copies, strict=True):
+                    if copy is None or target.closed:  # it had to give way, or the outbox was closed
+                        break
+                    source.set_state(offset, DONE)
+                    target.set_state(copy, WAITING)
+                    moved += 1
+        except OSError as error:
+            note("outbox_not_merged", "A file of the outbox cannot be merged with others: %s", error)
+        finally:
+            with adopter.lock:
+                for copy in copies[moved:]:
+                    if copy is not None and not target.closed:
+                        target.set_state(copy, DONE)
+                if moved:
+                    adopter.on_adopted(stream, moved)
+        return moved == len(rows)
+
+    def _target(self, stream: Stream, needed: int, created: int) -> Segment | None:
+        """Where to copy rows to; None where there is no need to, or no room. Expects the lock to be held."""
+        queue = self._storage.queues[stream]
+        if self._storage.is_closed:
+            return None
+        target = self._targets.get(stream)
+        if target is not None and not target.closed and target.free >= needed:
+            return target
+        if len(queue.segments) < _FEW:
+            return None
+        if target is not None and target.closed:
+            target = None
+        found = self._storage.add_if_free(queue, self._next_order(queue), target, created)
+        if found is not None:
+            self._targets[stream] = found
+        return found
