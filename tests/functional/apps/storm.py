@@ -23,13 +23,17 @@ processor = KafkaLogRecordProcessor(bootstrap_servers=sys.argv[1], durability=sy
 provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
 provider.add_log_record_processor(processor)
 logger = provider.get_logger("storm")
-audited = 0
+audited = within = 0
 
 
 def audit(*_: object) -> None:
-    global audited  # noqa: PLW0603 - a handler has nowhere else
+    global audited, within  # noqa: PLW0603 - a handler has nowhere else
+    if within > 10:  # each takes longer than the time between two: Python would end with a RecursionError somewhere
+        return
+    within += 1
     audited += 1
     emit_audit_event("tick", actor="timer", resource=str(audited), outcome="success", logger=logger)
+    within -= 1
 
 
 class Finalized:
@@ -69,10 +73,12 @@ else:
         if time.monotonic() > deadline:
             break
     signal.setitimer(signal.ITIMER_REAL, 0)
+    gc.collect()
+    gc.disable()
     while processor.stats().spooled + processor.stats().in_flight and time.monotonic() < deadline:
         provider.force_flush(500)
     provider.shutdown()
-gc.disable()
+gc.disable()  # what is finalized from here on is no part of it
 stats = processor.stats()
 said = {
     "audited": audited,
@@ -82,4 +88,4 @@ said = {
     "dropped": dict(stats.dropped),
 }
 print(json.dumps(said), flush=True)  # noqa: T201 - as above
-os._exit(0)  # what is finalized from here on is no part of it
+os._exit(0)
