@@ -208,7 +208,7 @@ class Intake:
         elif found is None:
             state.drop(entry, lane.blocked or "queue_full")
             return True
-        if found is not None and (found.failed or found.again):
+        if found is not None and (found.failed or found.again or found.is_tried()):
             if len(found.again) < _LONGEST_AGAIN:
                 found.wait_again(entry)
             else:
