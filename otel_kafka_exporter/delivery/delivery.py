@@ -14,7 +14,16 @@ from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import DeliveryStats, Metrics, OutboxUsage, after_fork_in_child, monotonic, tell, warn
+from otel_kafka_exporter.process import (
+    DeliveryStats,
+    Metrics,
+    OutboxUsage,
+    after_fork_in_child,
+    monotonic,
+    notice_fork,
+    tell,
+    warn,
+)
 from otel_kafka_exporter.records import Category
 
 from .background import Background
@@ -111,6 +120,7 @@ class Delivery:
 
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
+        notice_fork()
         with self._state.lock:
             return self._state.ledger.stats(len(self._intake.deferred))
 
@@ -132,6 +142,7 @@ class Delivery:
             builder: makes it.
             batch: is told of its outcome.
         """
+        notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
             frame_within = self._full_queue_wait if self._make_outbox is None else 0.0
@@ -157,6 +168,7 @@ class Delivery:
         Returns:
             Its entry when there was no room for it: call `try_again` until that says yes, or `give_up`.
         """
+        notice_fork()
         entry, room = self._intake.offer(source, builder, batch)
         if not room:
             return entry
@@ -193,6 +205,7 @@ class Delivery:
         Returns:
             Whether every record was delivered or is kept. One that is neither yet is still accounted for.
         """
+        notice_fork()
         started = monotonic()
         deadline = started + self._delivery_wait
         batch, entry = Batch(), None
@@ -226,6 +239,7 @@ class Delivery:
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
+        notice_fork()
         started = monotonic()
         while self.stats().in_flight:
             if (left := started + seconds - monotonic()) <= 0 or self._state.is_interrupted():
@@ -260,6 +274,7 @@ class Delivery:
         From a signal handler that has interrupted a call that hands over a record it returns at once, and is done when
         that call is over; the process's exit waits for it.
         """
+        notice_fork()
         self._closing.close(seconds, self._interrupted())
 
     def _interrupted(self) -> FrameType | None:

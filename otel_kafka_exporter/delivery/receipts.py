@@ -6,14 +6,13 @@ waiter and delivery need nothing but that ID in common.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
-from otel_kafka_exporter.process import Flag, Outcome
+from otel_kafka_exporter.process import Flag, Outcome, call_in_child
 
 
 class Receipt(NamedTuple):
@@ -165,4 +164,4 @@ def _settle(event_id: str, outcome: Result) -> None:
         waiter.settle(outcome)
 
 
-os.register_at_fork(after_in_child=waiting.clear)
+call_in_child(waiting.clear)

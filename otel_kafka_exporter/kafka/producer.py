@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+# The client imports it when it is first asked for topics, in a thread of ours: a fork could leave that half done.
+import confluent_kafka.admin  # noqa: F401
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 

@@ -11,7 +11,7 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 
 from otel_kafka_exporter.delivery import Receipt, expected
 from otel_kafka_exporter.errors import NoPipelineError
-from otel_kafka_exporter.process import warn
+from otel_kafka_exporter.process import notice_fork, warn
 from otel_kafka_exporter.records import Cleaner, unused_name, uuid7
 from otel_kafka_exporter.records import attributes as names
 
@@ -187,6 +187,7 @@ def _emit(
             "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
             " provider has other exporters only. Add one to it, or do not wait."
         )
+    notice_fork()  # which forgets whom the parent's threads wait for
     with expected(event_id) as expectation:
         logger.emit(event)
         return expectation.result(wait)

@@ -6,7 +6,7 @@ Held here: a forked child starts from nothing, and no line or metric of ours com
 
 from .clock import monotonic
 from .flag import Flag
-from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
+from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome, Stranded
@@ -30,6 +30,7 @@ __all__ = [
     "allocate_lock",
     "at_worker_exit",
     "breathe",
+    "call_in_child",
     "chance",
     "get_ident",
     "in_greenlet",
@@ -40,6 +41,7 @@ __all__ = [
     "monotonic",
     "note",
     "note_librdkafka",
+    "notice_fork",
     "pause",
     "sleep",
     "tell",

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakMethod
 
 from .clock import monotonic
-from .os_threads import RLock, sleep
+from .os_threads import RLock, get_ident, sleep
 
 #: How long a fork waits at most, and how long between two looks.
 _LONGEST_WAIT, _LOOK_SECONDS = 0.5, 0.001
@@ -39,7 +39,53 @@ class _Methods:
 
 
 _before, _in_child = _Methods(), _Methods()
-os.register_at_fork(before=_before.call, after_in_child=_in_child.call)
+_functions_in_child: list[Callable[[], object]] = []
+
+#: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
+making_locks = RLock()
+
+#: The process whose state this is, and which thread of a child begins anew.
+_pid = os.getpid()
+_beginner: dict[int, int] = {}
+
+
+def _wait_before_fork() -> None:
+    _before.call()
+    making_locks.acquire()
+
+
+def _begin_in_child() -> None:
+    global _pid  # noqa: PLW0603 - one per process
+    making_locks._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as threading does: whoever held it is not there
+    try:
+        for function in _functions_in_child:
+            function()
+        _in_child.call()
+    finally:
+        _pid = os.getpid()
+
+
+os.register_at_fork(before=_wait_before_fork, after_in_parent=making_locks.release, after_in_child=_begin_in_child)
+
+
+def notice_fork() -> None:
+    """Begin anew in a child whose fork Python was not told of: a C program's, as uWSGI's.
+
+    For each way into the package: what a child does with its parent's client waits for ever.
+    """
+    pid = os.getpid()
+    if pid == _pid:
+        return
+    if _beginner.setdefault(pid, get_ident()) == get_ident():
+        _begin_in_child()
+    deadline = monotonic() + _LONGEST_WAIT
+    while _pid != pid and monotonic() < deadline:
+        sleep(_LOOK_SECONDS)  # another thread is at it, and there is no lock that a fork could not have left held
+
+
+def call_in_child(function: Callable[[], object]) -> None:
+    """Call a function in every child that is forked from now on."""
+    _functions_in_child.append(function)
 
 
 def after_fork_in_child(method: Callable[[], None]) -> None:
@@ -49,13 +95,6 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
     threads, librdkafka's among them, are not there.
     """
     _in_child.add(method)
-
-
-#: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
-making_locks = RLock()
-os.register_at_fork(
-    before=making_locks.acquire, after_in_parent=making_locks.release, after_in_child=making_locks.release
-)
 
 
 class ForkGate:

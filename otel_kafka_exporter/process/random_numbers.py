@@ -6,9 +6,10 @@ system's, `os.urandom`, would release the GIL each time, and let every other thr
 
 from __future__ import annotations
 
-import os
 import random
+
+from .forks import call_in_child
 
 chance = random.Random()  # noqa: S311
 # A child that went on with its parent's state would draw the parent's numbers again.
-os.register_at_fork(after_in_child=chance.seed)
+call_in_child(chance.seed)

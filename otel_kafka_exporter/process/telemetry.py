@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import sys
 import time
 import weakref
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
 from .clock import monotonic
+from .forks import call_in_child
 from .os_threads import RLock
 from .outcome import DeliveryStats, OutboxUsage, Stranded
 
@@ -67,7 +67,7 @@ class OncePerMinute(logging.Filter):
         super().__init__()
         self._seen: dict[object, tuple[float, int]] = {}
         self._lock = RLock()  # a signal handler may log while its own thread is in here
-        os.register_at_fork(after_in_child=self._after_fork)
+        call_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
         self._lock = RLock()
@@ -109,7 +109,7 @@ def warn(kind: str, message: str, *args: object) -> None:
 
 #: Warnings that wait for a moment at which no lock of ours is held, the first of each kind.
 _noted: dict[str, tuple[str, tuple[object, ...]]] = {}
-os.register_at_fork(after_in_child=_noted.clear)
+call_in_child(_noted.clear)
 
 
 def note(kind: str, message: str, *args: object) -> None:
@@ -119,7 +119,7 @@ def note(kind: str, message: str, *args: object) -> None:
 
 #: librdkafka's lines that wait for the same.
 _lines: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=1_000)
-os.register_at_fork(after_in_child=_lines.clear)
+call_in_child(_lines.clear)
 
 
 def note_librdkafka(level: int, message: str, *args: object) -> None:

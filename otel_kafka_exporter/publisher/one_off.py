@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import warn
+from otel_kafka_exporter.process import call_in_child, warn
 
 from .publisher import LoggingEventPublisher
 
@@ -21,7 +20,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+call_in_child(_after_fork)
 
 
 @functools.cache

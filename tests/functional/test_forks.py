@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -190,3 +191,26 @@ def wait_until(condition: Callable[[], bool], failure: Callable[[], str]) -> Non
     while not condition():
         assert time.monotonic() < deadline, failure()
         time.sleep(0.01)  # between two looks, up to the deadline: what is waited for is in other processes
+
+
+def test_a_child_of_a_fork_that_python_was_not_told_of_begins_anew(
+    embedded_kafka: EmbeddedKafka, outbox_dir: Path
+) -> None:
+    """As a server in C forks its workers: parent and child deliver what is theirs, once, and receipts come."""
+    app = Path(__file__).parent / "apps" / "c_fork.py"
+    command = [sys.executable, str(app), embedded_kafka.bootstrap_servers]
+    environment = os.environ | {"OTEL_EXPORTER_KAFKA_OUTBOX_DIR": str(outbox_dir)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert run.returncode == 0, run.stderr
+    said = {each["who"]: each for each in map(json.loads, run.stdout.splitlines())}
+    assert said["parent"]["accepted"] == said["parent"]["delivered"] == 20 + 20 + 1
+    assert said["child"]["accepted"] == said["child"]["delivered"] == 20 + 1
+    lines = [decode(message.value()).payload["message"] for message in embedded_kafka.messages(TOPIC)]
+    assert sorted(lines) == sorted(
+        [
+            *(f"parent says {number}" for number in range(20)),
+            *(f"{who} goes on {number}" for who in ("parent", "child") for number in range(20)),
+        ]
+    )
+    events = [decode(message.value()).payload["actor"] for message in embedded_kafka.messages(AUDIT)]
+    assert sorted(events) == ["child", "parent"]
