@@ -8,13 +8,13 @@ shutdown is another thread's then: it waits until that call is over, and the pro
 from __future__ import annotations
 
 import atexit
+import os
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import Flag, OsThread, monotonic, pause
+from otel_kafka_exporter.process import Flag, OsThread, get_ident, monotonic, pause
 
 from .background import Background
 from .intake import Intake
@@ -27,8 +27,10 @@ from .waiting import Waiting
 _ROOM_SECONDS, _LOOK_SECONDS = 0.1, 0.005
 #: How long another thread that decides over failed records is waited for, in each of two steps.
 _END_SECONDS = 0.3
-#: How long a call that a signal handler has interrupted is waited for, once the handler has gone on.
+#: How long a call that a signal handler has interrupted is waited for, at least.
 _INTERRUPTED_SECONDS = 1.0
+#: How long what it has handed over is waited for, at least.
+_LEAST_SECONDS = 0.1
 
 
 class Closing:
@@ -66,6 +68,7 @@ class Closing:
         self._waiting = waiting
         self._look_after = look_after
         self._in_flight = in_flight
+        self._begun = state.closed
         self._closer = 0
         self._ended = Flag()
         if state.closed:
@@ -79,39 +82,51 @@ class Closing:
             interrupted: the call of this thread's that a signal handler has interrupted in order to call this, if any.
         """
         deadline = monotonic() + seconds
-        with self._state.lock:
-            closed, self._state.closed = self._state.closed, True
         is_within = interrupted is not None or self._state.is_interrupted()
-        if closed:
-            if not is_within and self._closer != threading.get_ident():  # else a signal handler has interrupted it
+        with self._state.lock:
+            begun, self._begun = self._begun, True
+            if not begun:
+                self._closer = 0 if is_within else get_ident()
+        if begun:
+            if not is_within and self._closer != get_ident():  # else a signal handler has interrupted it
                 self._ended.wait(seconds)
             return
         if is_within:
-            ident = threading.get_ident()
+            ident = get_ident()
             thread = OsThread(lambda: self._close_after(interrupted, ident, deadline))
             try:
                 thread.start()
             except RuntimeError:  # no thread to be had: what is half done may be counted as a fault
                 self._close_now(deadline)
             else:
-                atexit.register(self._ended.wait, seconds + _INTERRUPTED_SECONDS)
+                atexit.register(self._await_end, os.getpid(), seconds + _INTERRUPTED_SECONDS)
             return
         self._close_now(deadline)
 
+    def _await_end(self, pid: int, seconds: float) -> None:
+        if pid == os.getpid():  # a forked child has no such thread
+            self._ended.wait(seconds)
+
     def _close_after(self, interrupted: FrameType | None, ident: int, deadline: float) -> None:
-        latest = monotonic() + _INTERRUPTED_SECONDS
+        """Close when that call is over: what it hands over goes its usual way."""
+        latest = max(deadline, monotonic() + _INTERRUPTED_SECONDS)
         while interrupted is not None and monotonic() < latest and _runs(interrupted, ident):
             pause(_LOOK_SECONDS)
-        self._close_now(deadline)
+        self._closer = get_ident()
+        self._close_now(max(deadline, monotonic() + _LEAST_SECONDS))
 
     def _close_now(self, deadline: float) -> None:
-        self._closer = threading.get_ident()
         try:
-            self._close(deadline)
+            with self._state.lock:
+                self._state.closed = True
+            self._wait(deadline)
         finally:
-            self._ended.set()
+            try:
+                self._keep_rest()  # after a second Ctrl-C, too
+            finally:
+                self._ended.set()
 
-    def _close(self, deadline: float) -> None:
+    def _wait(self, deadline: float) -> None:
         state, started = self._state, monotonic()
         to_frame = set(self._recovery.waits_for_frames())
         while not state.away and (self._in_flight() or self._recovery.may_be_framed(to_frame)):
@@ -119,6 +134,9 @@ class Closing:
                 break
             self._waiting.serve(left, started)
             to_frame.update(self._recovery.waits_for_frames())
+
+    def _keep_rest(self) -> None:
+        state = self._state
         self._background.stop(_END_SECONDS)
         if not self._recovery.retreat(_END_SECONDS):
             self._retreat.put_away(SHUTDOWN)  # somebody hangs in the middle of a decision

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
+from typing import Any
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import OnLoss, Outbox
@@ -281,9 +282,7 @@ class Delivery:
         """The call of this thread's that hands over a record, and that a signal handler has interrupted, if any."""
         frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented, in spite of its name
         while frame is not None:
-            if (frame.f_code in _HAND_OVER and frame.f_locals.get("self") is self) or (
-                frame.f_code is Intake.take.__code__ and frame.f_locals.get("self") is self._intake
-            ):
+            if frame.f_code in _HAND_OVER and frame.f_locals.get("self") is self and _hands_over(frame.f_locals):
                 return frame
             frame = frame.f_back
         return None
@@ -298,5 +297,12 @@ class Delivery:
                 warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
 
 
-#: The code of what a caller is in for a moment only.
-_HAND_OVER = (Delivery.hand_over.__code__, Delivery.begin.__code__)
+#: The code of what hands records over.
+_HAND_OVER = (Delivery.hand_over.__code__, Delivery.begin.__code__, Delivery.deliver.__code__)
+
+
+def _hands_over(variables: Mapping[str, Any]) -> bool:
+    """Whether such a call is still at it: one for several records may be waiting for their outcomes by now."""
+    if "sources" not in variables:
+        return True
+    return "batch" not in variables or variables["batch"].taken < len(variables["sources"])

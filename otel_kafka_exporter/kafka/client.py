@@ -51,15 +51,18 @@ class Client:
         Raises:
             RuntimeError: it was given up, and is closed by now or about to be.
         """
-        with self._lock:
-            if self._given_up and not self._inside:
-                raise RuntimeError("the client was given up")
-            self._inside.append(get_ident())
-        try:
+        ident = get_ident()
+        before = self._inside.count(ident)
+        try:  # around all of it: Ctrl-C may come at any moment
+            with self._lock:
+                if self._given_up and not self._inside:
+                    raise RuntimeError("the client was given up")
+                self._inside.append(ident)
             yield self.producer
         finally:
             with self._lock:
-                self._inside.remove(get_ident())
+                if self._inside.count(ident) > before:
+                    self._inside.remove(ident)
                 is_last = self._given_up and not self._inside
             if is_last:
                 self._unused.set()

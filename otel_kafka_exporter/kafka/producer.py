@@ -192,13 +192,22 @@ class KafkaProducer:
                 serve(producer)
         except EnoughServedError:
             return True
+        except SystemError as error:
+            interruption = _interruption(error)
+            if interruption is not None:
+                raise interruption from error
+            self._failed(number, error)
+            return False
         except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
-            if self.client_number == number and not self._closed:
-                warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
-            self.renew(number)
+            self._failed(number, error)
             return False
         self._caught_up = begun
         return True
+
+    def _failed(self, number: int, error: Exception) -> None:
+        if self.client_number == number and not self._closed:
+            warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
+        self.renew(number)
 
     def purge(self, number: int) -> None:
         """Take back every record of that client that has no report yet; their reports say so."""
@@ -349,3 +358,17 @@ def _is_fatal(error: Exception) -> bool:
     """Whether a client is of no further use. A plain failure is a KafkaException that does not say so."""
     first = error.args[0] if error.args else None
     return not isinstance(error, KafkaException) or (isinstance(first, KafkaError) and first.fatal())
+
+
+def _interruption(error: SystemError) -> BaseException | None:
+    """What a signal handler has raised within a callback, and confluent-kafka has lost under Python 3.10 and 3.11.
+
+    There an exception of C code has no object yet, and its callbacks make a SystemError of that. Ctrl-C has no value, and
+    of what `sys.exit()` was given only the type is left: the exit is not swallowed, and is no success.
+    """
+    text = str(error)
+    if "returned NULL without setting an exception" in text:
+        return KeyboardInterrupt()
+    if "is not a BaseException subclass" in text:
+        return SystemExit(None if "NoneType" in text else 1)
+    return None
