@@ -25,6 +25,8 @@ Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use 
 _ROOM_SECONDS = 0.005
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000
+#: How long a caller waits for its turn to hand over. Nothing that has the lock takes nearly as long.
+_LOCK_SECONDS = 1.0
 #: The reason of a record that is lost by an error that nobody foresaw.
 _FAULT = "exporter_fault"
 _DEAD_LETTER = "a log record cannot be delivered, and is a dead letter"
@@ -88,21 +90,27 @@ class Intake:
         if frame_within > 0:
             self._producer.await_frame(record, frame_within)
         if self._producer.is_inside() or self._state.is_interrupted():
-            self.deferred.append((record, reason))
-            if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
-                batch.take()
-                batch.settle(Outcome.DROPPED)
-            receipts.postponed(record.event_id)
-            return None, True
+            return self._defer(record, reason, batch)
         entry, room = None, True
         if reason:
             self._refuse(record, reason, batch)
             tell()
         else:
             entry, room = self._start(record, batch)
+            if entry is None:
+                return None, True  # others have the lock
         if self.deferred:
             self.start_deferred()
         return entry, room
+
+    def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> tuple[None, bool]:
+        """A record is taken as soon as that can be done."""
+        self.deferred.append((record, reason))
+        if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
+            batch.take()
+            batch.settle(Outcome.DROPPED)
+        receipts.postponed(record.event_id)
+        return None, True
 
     def _build(self, source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
         """The record, or the dead letter and why it is one, or nothing and why."""
@@ -158,33 +166,46 @@ class Intake:
     def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry | None, bool]:
         state = self._state
         lane = state.lanes[record.category]
-        room, is_crowded = True, False
         if state.busy:
             state.make_way()
-        with state.lock:
-            state.busy = True
-            entry = state.outside(record, batch)
-            try:
-                state.ledger.truncated += record.cuts
-                row = encode_row(record, "", time.time_ns()) if lane.durable else None
-                if state.closed:
-                    state.keep(lane, entry, SHUTDOWN, row=row)
-                elif state.keeps_all() or lane.diverts(record.key):
-                    room = self._divert(lane, entry, row)
-                    is_crowded = self._sending.take_along(lane)
-                else:
-                    state.enter(lane, entry, row)
-                    room = self._sending.send(lane, entry)
-            except Exception as fault:  # noqa: BLE001 - as in `_build`
-                self._fault(lane, entry, fault)
-            except BaseException:  # Ctrl-C
-                state.broken_off(lane, entry, "interrupted")
-                raise
-            finally:
-                state.busy = False
+        try:
+            # Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
+            # interrupted whoever has this one.
+            if not state.lock.acquire(timeout=_LOCK_SECONDS):
+                return self._defer(record, "", batch)
+            entry, room, is_crowded = self._start_locked(lane, record, batch)
+        finally:
+            if state.is_interrupted():  # not whether `acquire` has returned: Ctrl-C may have come in between
+                state.lock.release()
         if is_crowded:
             self._producer.poll(0)
         return entry, room
+
+    def _start_locked(self, lane: Lane, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool, bool]:
+        """Also whether too much is on its way. Expects the lock to be held."""
+        state = self._state
+        room, is_crowded = True, False
+        state.busy = True
+        entry = state.outside(record, batch)
+        try:
+            state.ledger.truncated += record.cuts
+            row = encode_row(record, "", time.time_ns()) if lane.durable else None
+            if state.closed:
+                state.keep(lane, entry, SHUTDOWN, row=row)
+            elif state.keeps_all() or lane.diverts(record.key):
+                room = self._divert(lane, entry, row)
+                is_crowded = self._sending.take_along(lane)
+            else:
+                state.enter(lane, entry, row)
+                room = self._sending.send(lane, entry)
+        except Exception as fault:  # noqa: BLE001 - as in `_build`
+            self._fault(lane, entry, fault)
+        except BaseException:  # Ctrl-C
+            state.broken_off(lane, entry, "interrupted")
+            raise
+        finally:
+            state.busy = False
+        return entry, room, is_crowded
 
     def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
         """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""

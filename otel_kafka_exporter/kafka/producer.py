@@ -363,8 +363,8 @@ def _is_fatal(error: Exception) -> bool:
 def _interruption(error: SystemError) -> BaseException | None:
     """What a signal handler has raised within a callback, and confluent-kafka has lost under Python 3.10 and 3.11.
 
-    There an exception of C code has no object yet, and its callbacks make a SystemError of that. Ctrl-C has no value, and
-    of what `sys.exit()` was given only the type is left: the exit is not swallowed, and is no success.
+    There an exception of C code has no object yet, and its callbacks make a SystemError of that. Ctrl-C has no value,
+    and of what `sys.exit()` was given only the type is left: the exit is not swallowed, and is no success.
     """
     text = str(error)
     if "returned NULL without setting an exception" in text:

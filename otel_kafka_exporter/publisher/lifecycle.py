@@ -6,9 +6,9 @@ import asyncio
 import atexit
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
-from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child
+from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child, call_in_child
 
 from .route import Route
 
@@ -77,7 +77,10 @@ class Lifecycle:
         """Close the route, which may be started again, without blocking the loop."""
         route = self._take()
         if route is not None:
-            await asyncio.shield(asyncio.wrap_future(_in_thread(route.close)))
+            stopping = _in_thread(route.close)
+            _stopping.add(stopping)
+            stopping.add_done_callback(_stopping.discard)
+            await asyncio.shield(asyncio.wrap_future(stopping))
 
     def close(self) -> None:
         """Close the route; blocks."""
@@ -116,6 +119,11 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
 
 
 _opened: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+#: Stops that are under way; whoever waited for one may have been cancelled.
+_stopping: set[Future[None]] = set()
+#: Far more than a route takes, which has its own limits.
+_LONGEST_STOP = 60
+call_in_child(_stopping.clear)  # they go on in the parent
 
 
 @atexit.register
@@ -123,3 +131,4 @@ def _close_all() -> None:
     """What nobody has stopped delivers what is on its way."""
     for lifecycle in tuple(_opened):
         lifecycle.close()
+    wait(tuple(_stopping), timeout=_LONGEST_STOP)

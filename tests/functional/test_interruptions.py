@@ -180,6 +180,26 @@ def test_a_handler_that_shuts_down_costs_not_the_record_that_it_interrupts(
     assert number > 50
 
 
+def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(embedded_kafka: EmbeddedKafka) -> None:
+    """As one that logs by `logging` does, within a call of ours: the other thread does not wait for that for ever."""
+    with exporting(embedded_kafka) as exporter, ThreadPoolExecutor() as threads:
+        exporter.export(records(["before"]))
+        of_a_log_handler, held = threading.Lock(), threading.Event()
+
+        def log() -> None:
+            with of_a_log_handler:
+                held.set()
+                exporter.hand_over(audit_records(["it"])[0])
+
+        with delivery_of(exporter)._state.lock:
+            logs = threads.submit(log)
+            assert held.wait(10)
+            assert of_a_log_handler.acquire(timeout=10)
+        logs.result(10)
+        until(lambda: exporter.stats().delivered == 2, 30)
+        assert arrived(embedded_kafka, AUDIT_TOPIC) == ["it"]
+
+
 def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:
     """Whoever comes second returns when the first one is done, with everything in its place."""
     with exporting(embedded_kafka, delivery_wait=30) as exporter:

@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from weakref import WeakMethod
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from otel_kafka_exporter import KafkaError, LoggingEventPublisher, LoggingEventPublisherContext, SettingsError
 from otel_kafka_exporter.delivery.delivery import Delivery
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.functional.pipelines import arrived
+from tests.functional.pipelines import arrived, exporting, records
 from tests.waiting import until
 
 from .publishers import audit, log, publishing
@@ -175,3 +176,44 @@ def test_a_context_per_request_leaves_nothing_behind(embedded_kafka: EmbeddedKaf
     after = {kind: len([each for each in gc.get_objects() if type(each) is kind]) for kind in (Delivery, WeakMethod)}
     assert after[Delivery] <= before[Delivery] + 2
     assert after[WeakMethod] <= before[WeakMethod] + 20
+
+
+def test_the_end_of_the_process_waits_for_a_stop_that_was_cancelled(
+    embedded_kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    """As by a framework's time limit, or a second Ctrl-C: what was on its way is in the outbox."""
+    program = """
+        import asyncio, sys
+        from otel_kafka_exporter import LoggingEventPublisher
+
+        async def main():
+            publisher = LoggingEventPublisher(
+                sys.argv[1], outbox=True, outbox_dir=sys.argv[2], shutdown_timeout=2, delivery_wait=30
+            )
+            await publisher.start()
+            await publisher.publish_application_log("s", "i", "INFO", "l", "first", "C")
+            print("first", flush=True)
+            sys.stdin.readline()
+            for number in range(5):
+                await publisher.publish_application_log("s", "i", "INFO", "l", str(number), "C", wait=False)
+            try:
+                await asyncio.wait_for(publisher.stop(), 0.1)
+            except asyncio.TimeoutError:
+                print("cancelled", flush=True)
+
+        asyncio.run(main())
+    """
+    arguments = [sys.executable, "-c", textwrap.dedent(program), embedded_kafka.bootstrap_servers, str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
+        embedded_kafka.down()
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        assert process.stdout.read() == "cancelled\n"
+        assert process.wait(30) == 0
+    embedded_kafka.up()
+    with exporting(embedded_kafka, outbox_dir=tmp_path) as exporter:
+        exporter.export(records(["the next process"]))
+        until(lambda: exporter.stats().delivered == 6, 30)
