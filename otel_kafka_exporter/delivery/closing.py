@@ -81,12 +81,21 @@ class Closing:
             seconds: for all of it.
             interrupted: the call of this thread's that a signal handler has interrupted in order to call this, if any.
         """
-        deadline = monotonic() + seconds
         is_within = interrupted is not None or self._state.is_interrupted()
+        try:
+            self._close_once(seconds, interrupted, is_within=is_within)
+        except BaseException:  # Ctrl-C
+            if not is_within and self._closer == get_ident() and not self._ended.is_set():
+                self._begun = False  # whoever comes next begins anew
+            raise
+
+    def _close_once(self, seconds: float, interrupted: FrameType | None, *, is_within: bool) -> None:
+        deadline = monotonic() + seconds
         with self._state.lock:
-            begun, self._begun = self._begun, True
+            begun = self._begun
             if not begun:
                 self._closer = 0 if is_within else get_ident()
+                self._begun = True
         if begun:
             if not is_within and self._closer != get_ident():  # else a signal handler has interrupted it
                 self._ended.wait(seconds)
@@ -121,10 +130,8 @@ class Closing:
                 self._state.closed = True
             self._wait(deadline)
         finally:
-            try:
-                self._keep_rest()  # after a second Ctrl-C, too
-            finally:
-                self._ended.set()
+            self._keep_rest()  # after a second Ctrl-C, too
+            self._ended.set()
 
     def _wait(self, deadline: float) -> None:
         state, started = self._state, monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -254,3 +255,52 @@ def test_a_warning_waits_for_no_lock_of_the_applications(tmp_path: Any, monkeypa
     finally:
         log.removeHandler(handler)
         exporter.shutdown(100)
+
+
+@pytest.mark.parametrize("kind", ["sys.exit()", "sys.exit(3)", "Ctrl-C"])
+def test_what_a_handler_raises_within_a_delivery_report_reaches_the_application(
+    kind: str, embedded_kafka: EmbeddedKafka
+) -> None:
+    """A process that was told to end does, though confluent-kafka loses such an exception under some Pythons."""
+    handlers: dict[str, Any] = {
+        "sys.exit()": lambda *_: sys.exit(),
+        "sys.exit(3)": lambda *_: sys.exit(3),
+        "Ctrl-C": signal.default_int_handler,
+    }
+    with exporting(embedded_kafka, producer_config={"linger.ms": 300}) as exporter:
+        exporter.export(records(["before"]))
+        producer = delivery_of(exporter)._producer
+        number = producer.client_number
+        delivery_of(exporter)._background.stop(5)  # it would serve the report
+        before = signal.signal(signal.SIGUSR1, handlers[kind])
+        try:
+            producer.produce(
+                exporter._builder.build(records(["it"])[0]), lambda *_: signal.raise_signal(signal.SIGUSR1)
+            )
+            with pytest.raises(KeyboardInterrupt if kind == "Ctrl-C" else SystemExit):
+                producer.flush(10)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert producer.client_number == number
+
+
+def test_a_shutdown_that_is_interrupted_keeps_what_it_has(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """After Ctrl-C wherever it strikes, and the shutdown at the process's exit, all is in the outbox."""
+    number, interrupted = 1, True
+    while interrupted:
+        exporter = KafkaLogExporter(
+            bootstrap_servers=embedded_kafka.bootstrap_servers,
+            outbox_dir=tmp_path / str(number),
+            delivery_wait=30,
+            shutdown_timeout=0.2,
+        )
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        for record in records(["a", "b", "c"]):
+            exporter.hand_over(record)
+        interrupted = interrupt_at_signal_point(number, exporter.shutdown)
+        exporter.shutdown()
+        assert exporter.stats()[:5] == (4, 1, 3, 0, 0)
+        embedded_kafka.up()
+        number += 7 if number < 60 else 41
+    assert number > 100
