@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
+from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
 
 from otel_kafka_exporter.delivery import Receipt, expected
 from otel_kafka_exporter.errors import NoPipelineError
 from otel_kafka_exporter.process import warn
-from otel_kafka_exporter.records import Cleaner, unused_name, uuid7
+from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, uuid7
 from otel_kafka_exporter.records import attributes as names
 
 from .reach import may_reach_kafka
@@ -166,17 +166,15 @@ def _emit(
         _warn_of_no_pipeline()
         return None
     now = time.time_ns()
-    attributes = context_attributes(context or {})
-    # Last, because the SDK drops the first attributes of too many.
-    attributes.update({name: value for name, value in fields.items() if value is not None})
-    attributes[names.CATEGORY] = category
-    event_id = attributes[names.RECORD_UID] = uuid7(now // 1_000_000)
-    event = LogRecord(
+    event_id = uuid7(now // 1_000_000)
+    decisive = {name: value for name, value in fields.items() if value is not None}
+    event = WholeLogRecord(
+        {**decisive, names.CATEGORY: category, names.RECORD_UID: event_id},
+        context_attributes(context or {}),
         timestamp=now,
         severity_number=severity,
         severity_text=severity.name,
         body=message,
-        attributes=attributes,
         event_name=event_name,
     )
     if wait is None:

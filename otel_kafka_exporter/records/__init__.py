@@ -19,13 +19,16 @@ from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
 from .redaction import REDACTED, KeyRedaction, redact_patterns
 from .resources import UNKNOWN_SERVICE
+from .sdk_limits import COUNT_SETTING, LENGTH_SETTING, WholeLogRecord
 from .statements import Converted, event_type
 from .values import Cleaner, unused_name
 
 __all__ = [
     "CATEGORIES",
     "CONTENT_TYPE_FRAMED",
+    "COUNT_SETTING",
     "JSON",
+    "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",
     "REDACTED",
     "UNKNOWN_SERVICE",
@@ -46,6 +49,7 @@ __all__ = [
     "PublicationBuilder",
     "SdkLogRecord",
     "SecurityEventType",
+    "WholeLogRecord",
     "attributes",
     "decode",
     "describe",

@@ -37,6 +37,7 @@ from .fields import (
 from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
 from .resources import ResourceFacts, copied, facts_of
+from .sdk_limits import mark
 from .shapes import Shape, Shapes
 from .statements import Converted, Statement, Statements
 from .values import Cleaner
@@ -81,6 +82,7 @@ class Converter:
         namespace: the first part of the event type.
         tenant_id: whose records these are when neither record nor resource says.
         resource_context: names of resource attributes that are copied into each context.
+        on_cut: is told how many values of a record the SDK's limits have cut or dropped, where they have.
     """
 
     def __init__(
@@ -91,11 +93,13 @@ class Converter:
         namespace: str = "omninode",
         tenant_id: str = "default",
         resource_context: tuple[str, ...] = (),
+        on_cut: Callable[[int], None] = lambda _cuts: None,
     ) -> None:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
         self._tenant_id = tenant_id
         self._resource_context = resource_context
+        self._on_cut = on_cut
         no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
         #: Of the resource that was seen last.
         self._known: _Known = (no_facts, {})
@@ -122,13 +126,20 @@ class Converter:
             # SystemExit, which would end OpenTelemetry's export thread.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
 
-    def _convert(self, record: ReadableLogRecord) -> Converted:
+    def _convert(self, record: ReadableLogRecord) -> Converted:  # noqa: C901 - a record's way, without the calls
         log = record.log_record
         facts, lines = self._known
         if facts.resource is not record.resource:
             facts, lines = self._known = self._known_of(record.resource)
         attributes = log.attributes
-        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else copied(attributes)  # type: ignore[assignment]  # its copy() is a dict
+        context: dict[str, Any]
+        cuts = 0
+        if type(attributes) is BoundedAttributes:
+            context = attributes.copy()  # type: ignore[assignment]  # it is a dict
+            if attributes.dropped or attributes.max_value_len is not None:
+                cuts = self._mark(log, attributes, context)
+        else:
+            context = copied(attributes)
         scope, number = record.instrumentation_scope, log.severity_number
         origin = (
             None if scope is None else scope.name,
@@ -157,7 +168,7 @@ class Converter:
         nanoseconds = log.timestamp or log.observed_timestamp
         shape, _, statement, constant, message = line
         if statement is None or not is_time(nanoseconds):
-            return self._particular(record, facts, line, context, trace_id, traceparent)
+            return self._particular(record, facts, line, context, trace_id, traceparent, cuts)
 
         body = log.body
         message = (
@@ -183,8 +194,15 @@ class Converter:
                 traceparent,
                 message,
                 self._fit(shape, facts, context),
+                cuts,
             ),
         )
+
+    def _mark(self, log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
+        cuts = mark(log, attributes, context)
+        if cuts:
+            self._on_cut(cuts)
+        return cuts
 
     def _known_of(self, resource: object) -> _Known:
         known = self._resources.get(id(resource))
@@ -229,6 +247,7 @@ class Converter:
         context: dict[str, Any],
         trace_id: str | None,
         traceparent: str | None,
+        cuts: int,
     ) -> Converted:
         """A record whose values decide over more than its message and its context."""
         log, shape = record.log_record, line.shape
@@ -268,6 +287,7 @@ class Converter:
             traceparent,
             said,
             self._fit(shape, facts, context),
+            cuts,
         )
 
     def _fit(self, shape: Shape, facts: ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
