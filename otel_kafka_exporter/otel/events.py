@@ -165,7 +165,7 @@ def _emit(
     if wait is None and _goes_nowhere(logger):
         _warn_of_no_pipeline()
         return None
-    now = time.time_ns()
+    now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
     event_id = uuid7(now // 1_000_000)
     decisive = {name: value for name, value in fields.items() if value is not None}
     event = WholeLogRecord(

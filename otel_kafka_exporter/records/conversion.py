@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -24,9 +24,10 @@ from otel_kafka_exporter.process import is_interruption
 from . import attributes as names
 from .envelope import Category, Level
 from .fields import (
+    EARLIEST,
+    LATEST,
     MAX_ID_LENGTH,
     identifier,
-    is_time,
     level_of,
     take_category,
     take_id,
@@ -45,6 +46,7 @@ from .values import Cleaner
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_LINES = 4096
+_DAY = 86_400 * 1_000_000_000
 _CACHED_RESOURCES = 8
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 _NO_RESOURCE_YET = object()  # None is what a hand-made record has
@@ -79,6 +81,7 @@ class Converter:
     Args:
         cleaner: makes values fit for JSON and redacts them.
         new_event_id: makes a UUIDv7 of Unix milliseconds.
+        now: the time in Unix nanoseconds, by which a record's own is judged; asked when one is later than all before.
         namespace: the first part of the event type.
         tenant_id: whose records these are when neither record nor resource says.
         resource_context: names of resource attributes that are copied into each context.
@@ -89,6 +92,7 @@ class Converter:
         self,
         cleaner: Cleaner,
         new_event_id: Callable[[int], str],
+        now: Callable[[], int],
         *,
         namespace: str = "omninode",
         tenant_id: str = "default",
@@ -97,6 +101,9 @@ class Converter:
     ) -> None:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
+        self._now = now
+        #: The latest time that is plausible, as far as that is known: a clock that is read per record costs a call.
+        self._latest = 0
         self._tenant_id = tenant_id
         self._resource_context = resource_context
         self._on_cut = on_cut
@@ -167,7 +174,8 @@ class Converter:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
         nanoseconds = log.timestamp or log.observed_timestamp
         shape, _, statement, constant, message = line
-        if statement is None or not is_time(nanoseconds):
+        # A time is as plausible as `_is_plausible` says, here without a call.
+        if statement is None or type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._latest:
             return self._particular(record, facts, line, context, trace_id, traceparent, cuts)
 
         body = log.body
@@ -254,8 +262,9 @@ class Converter:
         # Sensitive values go first, so that nothing below can put one anywhere else.
         for key in shape.sensitive:
             context[key] = REDACTED
-        time = log.timestamp
-        nanoseconds = time if is_time(time) else self._other_time(time, log.observed_timestamp, context)
+        nanoseconds = log.timestamp
+        if type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._latest:
+            nanoseconds = self._time_of(log, context)
         milliseconds = nanoseconds // 1_000_000
         timestamp = utc_text(nanoseconds)
         category = _category_of(log.event_name)
@@ -327,13 +336,26 @@ class Converter:
         )
         return statement, event_name or ""
 
-    def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
-        """The time at which a record without a usable one of its own was observed."""
-        if timestamp:
-            add(self._cleaner, context, names.TIMESTAMP, timestamp)
-        if not is_time(observed):
-            raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
-        return int(observed)
+    def _time_of(self, log: Any, context: dict[str, Any]) -> int:
+        """A record's time; where that is in the wrong unit or otherwise none, when it was observed, or now.
+
+        A topic deletes by its records' times: one from 1970 would be gone within seconds.
+        """
+        given = log.timestamp
+        if self._is_plausible(given):
+            return given
+        if given:
+            add(self._cleaner, context, names.TIMESTAMP, given)
+        observed = log.observed_timestamp
+        return observed if self._is_plausible(observed) else min(max(self._now(), 0), LATEST)
+
+    def _is_plausible(self, time: object) -> TypeGuard[int]:
+        """Whether a time is one of nanoseconds, from the year 2000 to a day ahead."""
+        if type(time) is not int or time < EARLIEST:
+            return False
+        if time > self._latest:
+            self._latest = min(self._now() + _DAY, LATEST)
+        return time <= self._latest
 
 
 def _category_of(event_name: object) -> Category:

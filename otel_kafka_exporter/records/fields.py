@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from opentelemetry._logs import SeverityNumber
@@ -134,12 +134,10 @@ def describe(value: object) -> str:
     return type(value).__name__
 
 
-_MAX_NANOSECONDS = 253_402_300_799_999_999_999  # 9999-12-31T23:59:59.999999999Z, the last that fits the format
-
-
-def is_time(value: object) -> TypeGuard[int]:
-    """Whether `value` is a point in time: Unix nanoseconds, where OpenTelemetry's 0 means unknown."""
-    return type(value) is int and 0 < value <= _MAX_NANOSECONDS
+#: 2000-01-01T00:00:00Z in Unix nanoseconds. What is before that was no time of a log record, but one in another unit.
+EARLIEST = 946_684_800_000_000_000
+#: 9999-12-31T23:59:59.999999999Z, the last that fits the format.
+LATEST = 253_402_300_799_999_999_999
 
 
 _second_text = (0, "1970-01-01T00:00:00.")

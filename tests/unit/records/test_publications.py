@@ -36,6 +36,16 @@ def builder() -> PublicationBuilder:
     )
 
 
+def test_a_clock_of_before_1970() -> None:
+    """Under a clock that a test has set to before 1970 an event is one of 1970, and has a proper ID."""
+    options = {"namespace": "omninode", "tenant_id": "default", "source": "shop"}
+    cleaner = Cleaner(KeyRedaction().is_sensitive)
+    using = PublicationBuilder(KafkaRecordBuilder(), cleaner, uuid7, lambda: -(10**18), **options)
+    found = decode(using.build(publication()).value)
+    assert found.timestamp == "1970-01-01T00:00:00.000000Z"
+    assert uuid.UUID(found.event_id).version == 7
+
+
 def publication(category: Any = "application", fields: Any = APPLICATION, **others: Any) -> Publication:
     empty = dict.fromkeys(("tenant_id", "context", "correlation_id", "causation_id", "event_id"))
     if category != "application":
