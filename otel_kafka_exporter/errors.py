@@ -66,7 +66,7 @@ class DeliveryError(OtelKafkaError):
 
     Attributes:
         outcome: `Outcome.DROPPED` or `Outcome.DEAD_LETTERED`.
-        reason: as it is counted.
+        reason: as it is counted; `emit_failed`, which nobody counts, where OpenTelemetry has not taken it.
     """
 
     def __init__(self, event_id: str, outcome: Outcome, reason: str) -> None:

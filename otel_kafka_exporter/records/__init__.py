@@ -11,7 +11,7 @@ from .decoding import decode
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
-from .fields import MAX_SERVICE_NAME_LENGTH, identifier
+from .fields import MAX_SERVICE_NAME_LENGTH, identifier, unwrapped
 from .ids import uuid7
 from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
 from .log_records import LogRecordBuilder, SdkLogRecord
@@ -63,5 +63,6 @@ __all__ = [
     "size_of",
     "to_otlp",
     "unused_name",
+    "unwrapped",
     "uuid7",
 ]

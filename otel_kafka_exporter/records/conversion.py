@@ -38,7 +38,7 @@ from .fields import (
 from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
 from .resources import ResourceFacts, copied, facts_of
-from .sdk_limits import mark
+from .sdk_limits import mark_cuts
 from .shapes import Shape, Shapes
 from .statements import Converted, Statement, Statements
 from .values import Cleaner
@@ -144,7 +144,7 @@ class Converter:
         if type(attributes) is BoundedAttributes:
             context = attributes.copy()  # type: ignore[assignment]  # it is a dict
             if attributes.dropped or attributes.max_value_len is not None:
-                cuts = self._mark(log, attributes, context)
+                cuts = self._cuts_of(log, attributes, context)
         else:
             context = copied(attributes)
         scope, number = record.instrumentation_scope, log.severity_number
@@ -206,8 +206,8 @@ class Converter:
             ),
         )
 
-    def _mark(self, log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
-        cuts = mark(log, attributes, context)
+    def _cuts_of(self, log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
+        cuts = mark_cuts(log, attributes, context)
         if cuts:
             self._on_cut(cuts)
         return cuts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -75,6 +76,11 @@ def level_named(name: object) -> tuple[Level, str | None]:
     if level is None:
         raise ConversionError("level", f"expected DEBUG, INFO, WARN or ERROR, got {describe(name)}")
     return level, text if text not in (level, "WARNING") else None
+
+
+def unwrapped(value: object) -> object:
+    """An enum's member as its value, whichever kind of enum it is; anything else as it is."""
+    return value._value_ if issubclass(type(value), Enum) else value  # type: ignore[attr-defined]  # by the test before
 
 
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:

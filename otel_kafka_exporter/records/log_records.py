@@ -11,7 +11,7 @@ from . import attributes as names
 from .conversion import Converter
 from .envelope import CATEGORIES, Category
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
-from .sdk_limits import put_back
+from .sdk_limits import restore
 from .strict_json import json_bytes
 from .values import Cleaner
 
@@ -55,7 +55,7 @@ class LogRecordBuilder:
             given: Any = record.log_record.attributes or {}
             attributes = dict(given)
             if isinstance(given, BoundedAttributes):
-                dropped = given.dropped - put_back(record.log_record, given, attributes)
+                dropped = given.dropped - restore(record.log_record, given, attributes)
         except Exception:  # noqa: BLE001 - a record that is none of the SDK's may do anything
             attributes = {}
         category = _category(attributes, getattr(record.log_record, "event_name", None))

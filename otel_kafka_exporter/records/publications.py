@@ -142,7 +142,7 @@ class PublicationBuilder:
     def _convert(self, publication: Publication) -> Converted:
         category, fields, message, tenant, context_given, correlation, causation, uid = publication
         nanoseconds = self._now()
-        if nanoseconds < 0:  # a clock that a test has set to before 1970
+        if nanoseconds < 0:  # noqa: PLR1730 - a call for a clock that a test has set to before 1970
             nanoseconds = 0
         milliseconds = nanoseconds // 1_000_000
         context = self._context(context_given)

@@ -61,7 +61,7 @@ class WholeLogRecord(LogRecord):
         self.decisive = decisive
 
 
-def put_back(log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
+def restore(log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
     """Put back what the SDK has cut or dropped of attributes that decide; how many of them were gone.
 
     What a processor has changed or taken away stays so, as it may have done that for privacy's sake.
@@ -83,7 +83,7 @@ def put_back(log: object, attributes: BoundedAttributes, context: dict[str, Any]
     return gone
 
 
-def mark(log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
+def mark_cuts(log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
     """Have a record's context say what the SDK has cut and dropped; how many values that are.
 
     Args:
@@ -94,7 +94,7 @@ def mark(log: object, attributes: BoundedAttributes, context: dict[str, Any]) ->
     Raises:
         ConversionError: what would decide may be cut, or among what was dropped.
     """
-    dropped = attributes.dropped - put_back(log, attributes, context)
+    dropped = attributes.dropped - restore(log, attributes, context)
     decisive = log.decisive if isinstance(log, WholeLogRecord) else {}
     longest = attributes.max_value_len
     cut = [name for name, value in context.items() if value is not decisive.get(name) and _holds_cut(value, longest)]
