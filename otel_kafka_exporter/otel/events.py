@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
-from uuid import UUID
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
-from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
+from opentelemetry._logs import Logger, SeverityNumber
 
-from otel_kafka_exporter.delivery import Receipt, expected
-from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError, OtelKafkaError
-from otel_kafka_exporter.process import Outcome, is_interruption, log, warn
-from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, unwrapped, uuid7
+from otel_kafka_exporter.delivery import Receipt
+from otel_kafka_exporter.records import Decision, Outcome
 from otel_kafka_exporter.records import attributes as names
 
-from .reach import may_reach_kafka
+from .emission import emit_event, plain
 
-SCOPE = "otel_kafka_exporter.events"
-#: The reason where OpenTelemetry itself did not take an event.
-_FAILED = "emit_failed"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-# Here a context is only made fit for the SDK, whose own cleaning raises on a mapping that contains itself. Redaction is
-# the exporter's, by its settings.
-_cleaner = Cleaner(is_sensitive=lambda _key: False)
+
+class EventArguments(TypedDict, total=False):
+    """What both functions have by name, `wait` aside."""
+
+    tenant_id: str | None
+    context: Mapping[str, Any] | None
+    message: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    logger: Logger | None
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: None = None,
+    **more: Unpack[EventArguments],
+) -> None: ...
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: float,
+    **more: Unpack[EventArguments],
+) -> Receipt: ...
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: float | None,
+    **more: Unpack[EventArguments],
+) -> Receipt | None: ...
 
 
 def emit_audit_event(
     action: str,
     actor: str,
     resource: str,
-    outcome: Literal["success", "failure"],
+    outcome: Literal["success", "failure"] | Outcome,
     *,
     tenant_id: str | None = None,
     context: Mapping[str, Any] | None = None,
@@ -68,7 +105,7 @@ def emit_audit_event(
         None of them without `wait`: then nothing is raised, whatever is given. A field that is missing or wrong makes a
         dead letter, which keeps the event whole, and a line on stderr that names it.
     """
-    return _emit(
+    return emit_event(
         "audit",
         names.AUDIT_EVENT,
         {
@@ -88,11 +125,47 @@ def emit_audit_event(
     )
 
 
+@overload
 def emit_security_event(
     event_type: str,
     user_id: str,
     resource: str,
-    decision: Literal["allow", "deny"],
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: None = None,
+    **more: Unpack[EventArguments],
+) -> None: ...
+
+
+@overload
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: float,
+    **more: Unpack[EventArguments],
+) -> Receipt: ...
+
+
+@overload
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: float | None,
+    **more: Unpack[EventArguments],
+) -> Receipt | None: ...
+
+
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
     *,
     tenant_id: str | None = None,
     context: Mapping[str, Any] | None = None,
@@ -129,7 +202,7 @@ def emit_security_event(
         None of them without `wait`: then nothing is raised, whatever is given. A field that is missing or wrong makes a
         dead letter, which keeps the event whole, and a line on stderr that names it.
     """
-    return _emit(
+    return emit_event(
         "security",
         names.SECURITY_EVENT,
         {
@@ -143,120 +216,7 @@ def emit_security_event(
         },
         context,
         message,
-        SeverityNumber.WARN if _plain(decision) == "deny" else SeverityNumber.INFO,
+        SeverityNumber.WARN if plain(decision) == "deny" else SeverityNumber.INFO,
         logger,
         wait,
     )
-
-
-def _emit(
-    category: str,
-    event_name: str,
-    fields: dict[str, Any],
-    context: Mapping[str, Any] | None,
-    message: str | None,
-    severity: SeverityNumber,
-    logger: Logger | None,
-    wait: float | None,
-) -> Receipt | None:
-    now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
-    event_id = uuid7(now // 1_000_000)
-
-    def emit() -> None:
-        decisive = {name: _plain(value) for name, value in fields.items() if value is not None}
-        using.emit(
-            WholeLogRecord(
-                {**decisive, names.CATEGORY: category, names.RECORD_UID: event_id},
-                {} if context is None else context_attributes(context),
-                timestamp=now,
-                severity_number=severity,
-                severity_text=severity.name,
-                body=message if message is None or type(message) is str else _cleaner.clean(message),
-                event_name=event_name,
-            )
-        )
-
-    try:
-        using = get_logger(SCOPE) if logger is None else logger
-        if wait is not None:
-            return _delivered(using, emit, event_id, wait)
-        if _goes_nowhere(using):
-            _warn_of_no_pipeline()
-        else:
-            emit()
-    except OtelKafkaError:
-        raise  # by a wait
-    except BaseException as error:  # what tells of the application's work does not end it
-        _warn_of_fault(error)
-        if wait is not None:
-            raise DeliveryError(event_id, Outcome.DROPPED, _FAILED) from error
-    return None
-
-
-def _delivered(logger: Logger, emit: Callable[[], None], event_id: str, seconds: float) -> Receipt:
-    if not may_reach_kafka(logger):
-        raise NoPipelineError(
-            "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
-            " provider has other exporters only. Add one to it, or do not wait."
-        )
-    with expected(event_id) as expectation:
-        fault: BaseException | None = None
-        try:
-            emit()
-        except BaseException as error:  # noqa: BLE001 - as above; a processor behind ours, perhaps, which has the event then
-            _warn_of_fault(error)
-            fault = error
-        try:
-            return expectation.result(seconds)
-        except DeliveryTimeout:
-            if fault is None:
-                raise
-            raise DeliveryError(event_id, Outcome.DROPPED, _FAILED) from fault
-
-
-def _warn_of_fault(error: BaseException) -> None:
-    """An event's call has raised, which is an OpenTelemetry processor's doing: what is passed raises nowhere here."""
-    if is_interruption(error):
-        raise error
-    line = "an audit or security event may be lost: expected OpenTelemetry to take it, got %s"
-    log.warning(line, type(error).__name__, exc_info=error, extra={"kind": type(error)})
-
-
-def _plain(value: object) -> object:
-    """A field or an ID as the SDK takes it; what is none, and would become text there, becomes a list."""
-    value = unwrapped(value)
-    kind = type(value)
-    if issubclass(kind, str):
-        return str.__str__(value)
-    if issubclass(kind, int) and kind is not bool:
-        return int.__int__(value)  # type: ignore[arg-type]  # by the test before
-    cleaned = _cleaner.clean(value)
-    return [cleaned] if isinstance(cleaned, str) and not issubclass(kind, UUID) else cleaned
-
-
-def _goes_nowhere(logger: Logger) -> bool:
-    """Whether this is one of the API's own loggers: its no-op always is, its proxy until a provider is set."""
-    api = NoOpLogger.__module__
-    return isinstance(logger, NoOpLogger) or (
-        type(logger).__module__ == api and type(get_logger_provider()).__module__ == api
-    )
-
-
-@functools.cache
-def _warn_of_no_pipeline() -> None:
-    """Once in a process: a library may emit events in a service that has no use for them."""
-    warn("no_pipeline", "audit and security events go nowhere: OpenTelemetry has no LoggerProvider, or it is disabled")
-
-
-def context_attributes(context: Mapping[str, Any]) -> dict[str, Any]:
-    """A context as attributes of a log record, with values that the SDK takes."""
-    attributes: dict[str, Any] = {}
-    for name, value in _cleaner.clean_mapping(context).items():
-        attributes[unused_name(_context_name(name), attributes)] = value
-    return attributes
-
-
-def _context_name(name: str) -> str:
-    """A context's own name for what would otherwise decide: a context may come from a request."""
-    reserved = name.startswith(names.RESERVED_PREFIX) or name == names.RECORD_UID
-    return f"context.{name}" if reserved else name

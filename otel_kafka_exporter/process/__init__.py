@@ -8,13 +8,14 @@ from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
 from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, pause, sleep
-from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
+from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage
 from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
     "QUIET_LOGGER",
+    "DeliveryOutcome",
     "DeliveryStats",
     "Disposition",
     "Flag",
@@ -22,7 +23,6 @@ __all__ = [
     "Metrics",
     "OsThread",
     "OutboxUsage",
-    "Outcome",
     "RLock",
     "after_fork_in_child",
     "allocate_lock",

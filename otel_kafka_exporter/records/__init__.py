@@ -5,7 +5,7 @@ Held here: whatever comes in, strict JSON comes out, redacted; no thread, socket
 """
 
 from . import attributes
-from .codes import AuditAction, LogCode, SecurityEventType
+from .codes import AuditAction, Decision, LogCode, LogLevel, Outcome, SecurityEventType
 from .conversion import Converter
 from .decoding import decode
 from .description import describe, logger_of, printable, size_of
@@ -37,14 +37,17 @@ __all__ = [
     "Cleaner",
     "Converted",
     "Converter",
+    "Decision",
     "Encoding",
     "Header",
     "KafkaRecord",
     "KafkaRecordBuilder",
     "KeyRedaction",
     "LogCode",
+    "LogLevel",
     "LogRecordBuilder",
     "OnexEnvelopeV1",
+    "Outcome",
     "Publication",
     "PublicationBuilder",
     "SdkLogRecord",

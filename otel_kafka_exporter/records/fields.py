@@ -71,6 +71,7 @@ def level_named(name: object) -> tuple[Level, str | None]:
     Raises:
         ConversionError: there is no such level.
     """
+    name = unwrapped(name)
     text = str.__str__(name).strip().upper() if isinstance(name, str) else ""
     level = _LEVEL_BY_TEXT.get(text)
     if level is None:
@@ -86,7 +87,9 @@ def unwrapped(value: object) -> object:
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
     """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
     if not isinstance(value, str):
-        return str(value) if isinstance(value, UUID) else None
+        value = unwrapped(value)
+        if not isinstance(value, str):
+            return str(value) if isinstance(value, UUID) else None
     text = str.__str__(value)
     if len(text) > limit or not text.strip() or clean_text(text) != text:
         return None
@@ -105,6 +108,7 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
 def text_field(cleaner: Cleaner, name: str, value: object) -> str:
     """The same of a value by itself."""
     if type(value) is not str:
+        value = unwrapped(value)
         if isinstance(value, UUID):
             value = str(value)
         elif isinstance(value, int) and not isinstance(value, bool):
@@ -125,6 +129,8 @@ def required_choice(attributes: dict[str, Any], name: str, choices: Sequence[_Ch
 
 def choice_field(name: str, value: object, choices: Sequence[_Choice]) -> _Choice:
     """The same of a value by itself."""
+    if type(value) is not str:
+        value = unwrapped(value)
     for choice in choices:
         if isinstance(value, str) and value == choice:
             return choice

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
@@ -48,7 +49,7 @@ class Publication(NamedTuple):
         category: which of the three methods it was.
         fields: the parameters that only this method has, in their order.
         message: of an application log.
-        tenant_id: of audit and security events a field that is required.
+        tenant_id: whose it is; None: as the settings say.
         context: more to say, by name.
         correlation_id: what belongs together.
         causation_id: what led to this.
@@ -89,7 +90,7 @@ class PublicationBuilder:
         new_event_id: makes a UUIDv7 of Unix milliseconds.
         now: the time in Unix nanoseconds, e.g. `time.time_ns`: a call is its own event's moment.
         namespace: the first part of the event type.
-        tenant_id: whose application logs these are.
+        tenant_id: whose events these are when their arguments do not say.
         source: whose audit and security events these are; their arguments do not say.
     """
 
@@ -170,7 +171,7 @@ class PublicationBuilder:
                 raise ConversionError("message", "expected text, got nothing")
             said = message_of(self._cleaner, message)
         else:
-            tenant_id = _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
+            tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
             said = self._said(category, fields)
             statement = self._statements.event(category, tenant_id, self._source)
         return Converted(
@@ -239,7 +240,7 @@ class PublicationBuilder:
         code = _name("code", code, MAX_ID_LENGTH)
         statement = self._statements.application(tenant_id, service, instance, level, logger, code)
         origin = _Origin(statement, severity_text)
-        if all(isinstance(each, str) for each in fields) and (tenant is None or isinstance(tenant, str)):
+        if all(isinstance(each, (str, Enum)) for each in fields) and (tenant is None or isinstance(tenant, str)):
             if len(self._origins) >= _REMEMBERED:
                 self._origins.clear()
             self._origins[place] = origin

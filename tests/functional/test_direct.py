@@ -17,11 +17,11 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter import (
     DeliveryError,
+    DeliveryOutcome,
     DeliveryTimeout,
     KafkaLogExporter,
     KafkaLogRecordProcessor,
     NoPipelineError,
-    Outcome,
     decode,
     emit_audit_event,
     emit_security_event,
@@ -183,7 +183,7 @@ def test_no_receipt_for_what_is_a_dead_letter(embedded_kafka: EmbeddedKafka) -> 
     with direct(embedded_kafka) as (provider, processor):
         with pytest.raises(DeliveryError, match=r"conversion:omni\.audit\.actor") as raised:
             emit_audit_event("a", " ", "c", "success", logger=provider.get_logger("shop"), wait=10)
-        assert raised.value.outcome is Outcome.DEAD_LETTERED
+        assert raised.value.outcome is DeliveryOutcome.DEAD_LETTERED
         assert processor.stats().dead_lettered == 1
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from opentelemetry import trace
@@ -20,17 +20,25 @@ from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
+from typing_extensions import assert_type
 
-from otel_kafka_exporter import ConversionError, emit_audit_event, emit_security_event
-from otel_kafka_exporter.otel import events
+from otel_kafka_exporter import (
+    ConversionError,
+    Decision,
+    NoPipelineError,
+    Outcome,
+    emit_audit_event,
+    emit_security_event,
+)
+from otel_kafka_exporter.otel import emission
 from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.records.redaction import REDACTED
 from tests.records import SPAN_ID, TRACE_ID, TRACE_UUID, converted, kafka_record
 from tests.strategies import SECRET, Hostile, Login
 from tests.unit.records.test_costs import builder
 
-AUDIT = ("order.cancel", "user-7", "order/42", "success")
-SECURITY = ("permission_check", "user-7", "order/42", "deny")
+AUDIT: tuple[str, str, str, Literal["success"]] = ("order.cancel", "user-7", "order/42", "success")
+SECURITY: tuple[str, str, str, Literal["deny"]] = ("permission_check", "user-7", "order/42", "deny")
 
 
 class Pipeline:
@@ -243,7 +251,7 @@ def test_bad_fields(
 @pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
 def test_bad_options(pipeline: Pipeline, name: str, bad: Any) -> None:
     """What is no ID, message or context gives way to the next source and stays in the context; nothing is raised."""
-    emit_audit_event(*AUDIT, **{name: BAD.get(bad, bad)}, logger=pipeline.logger)  # type: ignore[arg-type]
+    emit_audit_event(*AUDIT, **{name: BAD.get(bad, bad)}, logger=pipeline.logger)
     envelope = converted(pipeline.record()).envelope
     assert envelope.tenant_id == "default"
     assert envelope.correlation_id == envelope.causation_id == envelope.event_id
@@ -290,21 +298,21 @@ def test_a_processor_that_raises(
 ) -> None:
     """A processor of somebody's that raises costs the caller nothing but a line on stderr."""
     monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
-    emit_audit_event(*AUDIT, logger=broken(error))  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, logger=broken(error))
     assert f"may be lost: expected OpenTelemetry to take it, got {type(error).__name__}" in capfd.readouterr().err
 
 
 def test_ctrl_c_is_not_swallowed() -> None:
     """Ctrl-C in the call is the application's."""
     with pytest.raises(KeyboardInterrupt):
-        emit_audit_event(*AUDIT, logger=broken(KeyboardInterrupt()))  # type: ignore[arg-type]  # the words are right
+        emit_audit_event(*AUDIT, logger=broken(KeyboardInterrupt()))
 
 
 def test_a_logger_that_is_none(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger of another kind than OpenTelemetry's, as `logging` has, costs a line and not the caller's work."""
     monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
     for logger in (logging.getLogger("shop"), object(), 7):
-        emit_security_event(*SECURITY, logger=logger)  # type: ignore[arg-type]
+        emit_security_event(*SECURITY, logger=logger)  # type: ignore[call-overload]
         assert "AttributeError" in capfd.readouterr().err
 
 
@@ -327,9 +335,9 @@ def test_current_trace(pipeline: Pipeline) -> None:
     """An event belongs to the current trace unless the caller says otherwise."""
     span = trace.NonRecordingSpan(trace.SpanContext(TRACE_ID, SPAN_ID, is_remote=True, trace_flags=trace.TraceFlags(1)))
     with trace.use_span(span):
-        emit_audit_event(*AUDIT, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+        emit_audit_event(*AUDIT, logger=pipeline.logger)
         assert converted(pipeline.record()).envelope.correlation_id == TRACE_UUID
-        emit_audit_event(*AUDIT, logger=pipeline.logger, correlation_id="mine")  # type: ignore[arg-type]  # the words are right
+        emit_audit_event(*AUDIT, logger=pipeline.logger, correlation_id="mine")
         result = converted(pipeline.record())
         assert (result.envelope.correlation_id, result.envelope.causation_id) == ("mine", "mine")
         assert result.traceparent is not None
@@ -337,7 +345,7 @@ def test_current_trace(pipeline: Pipeline) -> None:
 
 def test_a_context_decides_nothing(pipeline: Pipeline) -> None:
     """A context, which may come from a request, cannot change whose event it is, or what it says."""
-    hostile = {
+    hostile: dict[Any, Any] = {
         "omni.tenant_id": "victim",
         "omni.category": "application",
         "omni.audit.actor": "admin",
@@ -347,7 +355,7 @@ def test_a_context_decides_nothing(pipeline: Pipeline) -> None:
         "log.record.uid": "018bcfe5-687b-7abc-8def-0123456789ab",
         b"omni.tenant_id": "victim",
     }
-    emit_audit_event(*AUDIT, context=hostile, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, context=hostile, logger=pipeline.logger)
     envelope = converted(pipeline.record()).envelope
     assert (envelope.tenant_id, envelope.event_type) == ("default", "omninode.logging.audit.v1")
     payload: dict[str, Any] = dict(envelope.payload)
@@ -359,7 +367,7 @@ def test_a_context_decides_nothing(pipeline: Pipeline) -> None:
 
 def test_no_value_of_a_context_is_lost(pipeline: Pipeline) -> None:
     """A context with a name that another one's is changed to keeps both values."""
-    emit_audit_event(*AUDIT, context={"omni.x": 1, "context.omni.x": 2}, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, context={"omni.x": 1, "context.omni.x": 2}, logger=pipeline.logger)
     assert sorted(pipeline.context().values()) == [1, 2]
 
 
@@ -367,7 +375,7 @@ def test_more_context_than_the_sdk_keeps(pipeline: Pipeline) -> None:
     """The SDK's limit of attributes costs context, and never a field of the event."""
     context = {f"k{number}": number for number in range(300)}
     with pytest.warns(UserWarning, match="dropped"):
-        emit_audit_event(*AUDIT, tenant_id="acme", context=context, correlation_id="c", logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+        emit_audit_event(*AUDIT, tenant_id="acme", context=context, correlation_id="c", logger=pipeline.logger)
     envelope = converted(pipeline.record()).envelope
     assert (envelope.tenant_id, envelope.correlation_id) == ("acme", "c")
     assert dict(envelope.payload)["actor"] == "user-7"
@@ -400,19 +408,19 @@ def cyclic() -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
 def test_contexts_of_every_kind(pipeline: Pipeline, context: Any) -> None:
     """Whatever a context is made of, the event is emitted, and the caller is not disturbed."""
-    emit_audit_event(*AUDIT, context=context, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, context=context, logger=pipeline.logger)
     assert kafka_record(pipeline.record()).value
 
 
 def test_secrets_in_a_context(pipeline: Pipeline) -> None:
     """Secrets in a context are hidden by the exporter at every depth, in values of every kind."""
-    context = {
+    context: dict[Any, Any] = {
         "password": SECRET,
         "user": {"name": "ann", "token": SECRET},
         "login": Login("ann", SECRET),
         b"jwt": SECRET,
     }
-    emit_audit_event(*AUDIT, context=context, message="x", logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, context=context, message="x", logger=pipeline.logger)
     found = pipeline.context()
     assert SECRET not in str(found)
     assert found["user"] == {"name": "ann", "token": REDACTED}
@@ -422,13 +430,13 @@ def test_secrets_in_a_context(pipeline: Pipeline) -> None:
 def test_the_callers_context_is_not_changed(pipeline: Pipeline) -> None:
     """What a caller passes stays its own."""
     context: dict[str, Any] = {"a": [1], "omni.x": 1}
-    emit_audit_event(*AUDIT, context=context, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, context=context, logger=pipeline.logger)
     assert context == {"a": [1], "omni.x": 1}
 
 
 def test_a_bad_tenant_is_kept_in_context(pipeline: Pipeline) -> None:
     """A tenant that cannot be one gives way to the setting's and is kept in context."""
-    emit_audit_event(*AUDIT, tenant_id="x" * 129, logger=pipeline.logger)  # type: ignore[arg-type]  # the words are right
+    emit_audit_event(*AUDIT, tenant_id="x" * 129, logger=pipeline.logger)
     envelope = converted(pipeline.record()).envelope
     assert envelope.tenant_id == "default"
     assert envelope.payload["context"] == {"omni.tenant_id": "x" * 129}
@@ -437,12 +445,22 @@ def test_a_bad_tenant_is_kept_in_context(pipeline: Pipeline) -> None:
 def test_no_pipeline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Without a pipeline one warning is given in a process, and nothing else happens."""
     monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
-    events._warn_of_no_pipeline.cache_clear()
+    emission._warn_of_no_pipeline.cache_clear()
     for _ in range(3):
-        emit_audit_event(*AUDIT, logger=NoOpLogger("x"))  # type: ignore[arg-type]  # the words are right
-        emit_security_event(*SECURITY, logger=NoOpLogger("x"))  # type: ignore[arg-type]  # the words are right
+        emit_audit_event(*AUDIT, logger=NoOpLogger("x"))
+        emit_security_event(*SECURITY, logger=NoOpLogger("x"))
     assert capfd.readouterr().err.count("audit and security events go nowhere") == 1
     assert sys.stderr is not None
+
+
+def test_types(pipeline: Pipeline) -> None:
+    """A type checker knows that there is a receipt with `wait`, and none without; the enums are words."""
+    assert_type(emit_audit_event("a", "b", "c", "success", logger=pipeline.logger), None)
+    assert_type(emit_security_event("a", "b", "c", Decision.DENY, logger=pipeline.logger), None)
+    with pytest.raises(NoPipelineError):
+        assert_type(emit_audit_event("a", "b", "c", Outcome.FAILURE, logger=pipeline.logger, wait=1.0).topic, str)
+    with pytest.raises(NoPipelineError):
+        assert_type(emit_security_event("a", "b", "c", "deny", logger=pipeline.logger, wait=1).offset, int)
 
 
 @pytest.mark.parametrize("emit", [emit_audit_event, emit_security_event])
