@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
@@ -240,7 +239,7 @@ class PublicationBuilder:
         code = _name("code", code, MAX_ID_LENGTH)
         statement = self._statements.application(tenant_id, service, instance, level, logger, code)
         origin = _Origin(statement, severity_text)
-        if all(isinstance(each, (str, Enum)) for each in fields) and (tenant is None or isinstance(tenant, str)):
+        if all(isinstance(each, str) for each in fields) and (tenant is None or isinstance(tenant, str)):
             if len(self._origins) >= _REMEMBERED:
                 self._origins.clear()
             self._origins[place] = origin

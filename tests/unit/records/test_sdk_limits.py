@@ -77,6 +77,9 @@ def test_what_a_processor_changed_or_took_away_stays_so() -> None:
     envelope = envelope_of(record)
     assert dict(envelope.payload)["actor"] == "hidden"
     assert envelope.correlation_id == envelope.event_id == UID
+    attributes["omni.audit.actor"] = "h" * 40  # which may be cut, too, but not from the actor
+    with pytest.raises(ConversionError, match=LENGTH_SETTING):
+        converted(record)
 
 
 @pytest.mark.parametrize("name", [*AUDIT, *IDS, "omni.category"])
