@@ -21,12 +21,14 @@ from .redaction import REDACTED, KeyRedaction, redact_patterns
 from .resources import UNKNOWN_SERVICE
 from .sdk_limits import COUNT_SETTING, LENGTH_SETTING, WholeLogRecord
 from .statements import Converted, event_type
-from .values import Cleaner, unused_name
+from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
 
 __all__ = [
+    "ALL_INTEGERS",
     "CATEGORIES",
     "CONTENT_TYPE_FRAMED",
     "COUNT_SETTING",
+    "EXACT_INTEGERS",
     "JSON",
     "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",

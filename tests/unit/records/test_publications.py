@@ -25,10 +25,10 @@ AUDIT = ("user.login", "bob", "console", "success")
 SECURITY = ("permission_check", "bob", "console", "deny")
 
 
-def builder() -> PublicationBuilder:
+def builder(cleaner: Cleaner | None = None) -> PublicationBuilder:
     return PublicationBuilder(
         KafkaRecordBuilder(),
-        Cleaner(KeyRedaction().is_sensitive),
+        cleaner or Cleaner(KeyRedaction().is_sensitive),
         uuid7,
         time.time_ns,
         namespace="omninode",

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "durability": "process",
     "direct": False,
     "redact_patterns": False,
+    "large_integers": "number",
     "resource_context": (),
 }
 
