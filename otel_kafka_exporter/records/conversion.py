@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -24,8 +24,6 @@ from otel_kafka_exporter.process import is_interruption
 from . import attributes as names
 from .envelope import Category, Level
 from .fields import (
-    EARLIEST,
-    LATEST,
     MAX_ID_LENGTH,
     identifier,
     level_of,
@@ -33,7 +31,6 @@ from .fields import (
     take_id,
     take_ids,
     trace_context,
-    utc_text,
 )
 from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
@@ -41,12 +38,12 @@ from .resources import ResourceFacts, copied, facts_of
 from .sdk_limits import mark_cuts
 from .shapes import Shape, Shapes
 from .statements import Converted, Statement, Statements
+from .times import EARLIEST, Times, utc_text
 from .values import Cleaner
 
 UNSPECIFIED_CODE = "UNSPECIFIED"
 
 _CACHED_LINES = 4096
-_DAY = 86_400 * 1_000_000_000
 _CACHED_RESOURCES = 8
 _CATEGORY_OF_EVENT: dict[object, Category] = {names.AUDIT_EVENT: "audit", names.SECURITY_EVENT: "security"}
 _NO_RESOURCE_YET = object()  # None is what a hand-made record has
@@ -101,9 +98,7 @@ class Converter:
     ) -> None:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
-        self._now = now
-        #: The latest time that is plausible, as far as that is known: a clock that is read per record costs a call.
-        self._latest = 0
+        self._times = Times(now)
         self._tenant_id = tenant_id
         self._resource_context = resource_context
         self._on_cut = on_cut
@@ -174,8 +169,8 @@ class Converter:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
         nanoseconds = log.timestamp or log.observed_timestamp
         shape, _, statement, constant, message = line
-        # A time is as plausible as `_is_plausible` says, here without a call.
-        if statement is None or type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._latest:
+        # As `Times` judges, without a call.
+        if statement is None or type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._times.latest:
             return self._particular(record, facts, line, context, trace_id, traceparent, cuts)
 
         body = log.body
@@ -263,8 +258,10 @@ class Converter:
         for key in shape.sensitive:
             context[key] = REDACTED
         nanoseconds = log.timestamp
-        if type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._latest:
-            nanoseconds = self._time_of(log, context)
+        if type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._times.latest:
+            nanoseconds = self._times.best(log.timestamp, log.observed_timestamp)
+            if log.timestamp and nanoseconds is not log.timestamp:
+                add(self._cleaner, context, names.TIMESTAMP, log.timestamp)
         milliseconds = nanoseconds // 1_000_000
         timestamp = utc_text(nanoseconds)
         category = _category_of(log.event_name)
@@ -335,27 +332,6 @@ class Converter:
             tenant_id, facts.service_name, facts.instance_id, level, str.__str__(logger), code or UNSPECIFIED_CODE
         )
         return statement, event_name or ""
-
-    def _time_of(self, log: Any, context: dict[str, Any]) -> int:
-        """A record's time; where that is in the wrong unit or otherwise none, when it was observed, or now.
-
-        A topic deletes by its records' times: one from 1970 would be gone within seconds.
-        """
-        given = log.timestamp
-        if self._is_plausible(given):
-            return given
-        if given:
-            add(self._cleaner, context, names.TIMESTAMP, given)
-        observed = log.observed_timestamp
-        return observed if self._is_plausible(observed) else min(max(self._now(), 0), LATEST)
-
-    def _is_plausible(self, time: object) -> TypeGuard[int]:
-        """Whether a time is one of nanoseconds, from the year 2000 to a day ahead."""
-        if type(time) is not int or time < EARLIEST:
-            return False
-        if time > self._latest:
-            self._latest = min(self._now() + _DAY, LATEST)
-        return time <= self._latest
 
 
 def _category_of(event_name: object) -> Category:

@@ -6,7 +6,6 @@ security events, which has one source only, gives a `ConversionError` instead.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, TypeVar
@@ -144,27 +143,6 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return "another text" if value.strip() else "blank text"
     return type(value).__name__
-
-
-#: 2000-01-01T00:00:00Z in Unix nanoseconds. What is before that was no time of a log record, but one in another unit.
-EARLIEST = 946_684_800_000_000_000
-#: 9999-12-31T23:59:59.999999999Z, the last that fits the format.
-LATEST = 253_402_300_799_999_999_999
-
-
-_second_text = (0, "1970-01-01T00:00:00.")
-
-
-def utc_text(nanoseconds: int) -> str:
-    """Unix nanoseconds as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
-    global _second_text  # noqa: PLW0603 - records come many to a second; one tuple, replaced whole, needs no lock
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    second, text = _second_text
-    if second != seconds:
-        t = time.gmtime(seconds)
-        text = f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}."
-        _second_text = (seconds, text)
-    return f"{text}{str(rest // 1000).zfill(6)}Z"
 
 
 _FLAGS = tuple(f"{flags:02x}" for flags in range(256))

@@ -27,7 +27,6 @@ from .fields import (
     level_named,
     text_field,
     trace_context,
-    utc_text,
 )
 from .ids import parse_event_id
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
@@ -35,6 +34,7 @@ from .payloads import message_of
 from .shapes import Shapes
 from .statements import Converted, Statement, Statements
 from .strict_json import json_bytes
+from .times import utc_text
 from .values import Cleaner
 
 _CONTENT_TYPE = b"application/vnd.omninode.publication+json"

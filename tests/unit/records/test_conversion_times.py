@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from otel_kafka_exporter.records.conversion import Converter
-from otel_kafka_exporter.records.fields import utc_text
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.statements import Converted
+from otel_kafka_exporter.records.times import utc_text
 from tests.records import AUDIT, TIME, TIME_TEXT, cleaner, hand_made
 
 DAY = 86_400 * 10**9
