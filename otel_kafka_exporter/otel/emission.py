@@ -53,7 +53,9 @@ def emit_event(
     event_id = uuid7(now // 1_000_000)
 
     def emit() -> None:
-        decisive = {name: plain(value) for name, value in fields.items() if value is not None}
+        decisive = {
+            name: value if type(value) is str else plain(value) for name, value in fields.items() if value is not None
+        }
         using.emit(
             WholeLogRecord(
                 {**decisive, names.CATEGORY: category, names.RECORD_UID: event_id},
