@@ -13,7 +13,7 @@ from .errors import (
     SettingsError,
 )
 from .otel import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event, emit_security_event
-from .process import DeliveryStats, Outcome
+from .process import DeliveryOutcome, DeliveryStats
 from .publisher import (
     KafkaError,
     LoggingEventPublisher,
@@ -22,19 +22,32 @@ from .publisher import (
     publish_audit_log,
     publish_security_log,
 )
-from .records import AuditAction, LogCode, OnexEnvelopeV1, SecurityEventType, decode, to_otlp
+from .records import (
+    AuditAction,
+    Decision,
+    LogCode,
+    LogLevel,
+    OnexEnvelopeV1,
+    Outcome,
+    SecurityEventType,
+    decode,
+    to_otlp,
+)
 
 __all__ = [
     "AuditAction",
     "ConversionError",
+    "Decision",
     "DecodeError",
     "DeliveryError",
+    "DeliveryOutcome",
     "DeliveryStats",
     "DeliveryTimeout",
     "KafkaError",
     "KafkaLogExporter",
     "KafkaLogRecordProcessor",
     "LogCode",
+    "LogLevel",
     "LoggingEventPublisher",
     "LoggingEventPublisherContext",
     "NoPipelineError",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .process import Outcome
+from .process import DeliveryOutcome
 
 
 class OtelKafkaError(Exception):
@@ -65,11 +65,11 @@ class DeliveryError(OtelKafkaError):
     """An event whose receipt somebody waits for will not be delivered.
 
     Attributes:
-        outcome: `Outcome.DROPPED` or `Outcome.DEAD_LETTERED`.
-        reason: as it is counted.
+        outcome: `DeliveryOutcome.DROPPED` or `DeliveryOutcome.DEAD_LETTERED`.
+        reason: as it is counted; `emit_failed`, which nobody counts, where OpenTelemetry has not taken it.
     """
 
-    def __init__(self, event_id: str, outcome: Outcome, reason: str) -> None:
+    def __init__(self, event_id: str, outcome: DeliveryOutcome, reason: str) -> None:
         super().__init__(f"event {event_id}: expected to be delivered, was {outcome.value}, because of {reason}")
         self.outcome = outcome
         self.reason = reason

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, Message
 
 from otel_kafka_exporter.outbox import Place
-from otel_kafka_exporter.process import Outcome
+from otel_kafka_exporter.process import DeliveryOutcome
 from otel_kafka_exporter.records import KafkaRecord
 
 from .steps import State
@@ -28,17 +28,17 @@ class Batch:
         self.taken += 1
         self.open += 1
 
-    def settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: DeliveryOutcome) -> None:
         """One of them is at rest."""
         self.open -= 1
-        self.failed += outcome is Outcome.DROPPED
+        self.failed += outcome is DeliveryOutcome.DROPPED
 
     def goes_on_without_probe(self) -> bool:
         """One of them tells whether its partition is back, which may take long; whether its caller goes on without it.
 
         Then it has failed, as far as that caller knows.
         """
-        self.settle(Outcome.DROPPED)
+        self.settle(DeliveryOutcome.DROPPED)
         return True
 
 

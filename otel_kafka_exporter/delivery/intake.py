@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import Outcome, in_greenlet, monotonic, note, pause, tell
+from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, monotonic, note, pause, tell
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
@@ -108,7 +108,7 @@ class Intake:
         self.deferred.append((record, reason))
         if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
             batch.take()
-            batch.settle(Outcome.DROPPED)
+            batch.settle(DeliveryOutcome.DROPPED)
         receipts.postponed(record.event_id)
         return None, True
 
@@ -137,7 +137,7 @@ class Intake:
             if batch is not None:
                 batch.taken += 1
                 batch.open += 1
-                batch.settle(Outcome.DROPPED)
+                batch.settle(DeliveryOutcome.DROPPED)
 
     def start_deferred(self) -> None:
         with self._state.lock:  # while one is in neither place, nobody counts

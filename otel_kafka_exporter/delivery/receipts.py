@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
-from otel_kafka_exporter.process import Flag, Outcome, call_in_child
+from otel_kafka_exporter.process import DeliveryOutcome, Flag, call_in_child
 
 
 class Receipt(NamedTuple):
@@ -133,7 +133,7 @@ def delivered(receipt: Receipt) -> None:
     _settle(receipt.event_id, receipt)
 
 
-def failed(event_id: str, outcome: Outcome, reason: str) -> None:
+def failed(event_id: str, outcome: DeliveryOutcome, reason: str) -> None:
     """One exporter has dropped or dead-lettered the event; where there are several, another one may deliver it yet."""
     if event_id not in waiting:
         return

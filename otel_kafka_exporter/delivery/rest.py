@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import Flag, Outcome, RLock, Stranded, note
+from otel_kafka_exporter.process import DeliveryOutcome, Flag, RLock, Stranded, note
 from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
 
 from . import receipts
@@ -123,7 +123,7 @@ class RestState:
         if entry.place is not None:
             lane.backlog.add(entry.place, entry.record.key)
         self._step(entry, Event.KEPT)
-        self._settle(entry, Outcome.SPOOLED)
+        self._settle(entry, DeliveryOutcome.SPOOLED)
         self.attention.set()
         return ""
 
@@ -135,8 +135,8 @@ class RestState:
             return
         self._leave_outbox(entry)
         self._step(entry, Event.REFUSED)
-        self._tell_waiter(entry.record.event_id, Outcome.DEAD_LETTERED, reason)
-        self._settle(entry, Outcome.DEAD_LETTERED)
+        self._tell_waiter(entry.record.event_id, DeliveryOutcome.DEAD_LETTERED, reason)
+        self._settle(entry, DeliveryOutcome.DEAD_LETTERED)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """An entry that is at hand is gone, for this reason."""
@@ -147,8 +147,8 @@ class RestState:
         entry.state = TABLE[before, Event.LOST]
         self.ledger.counts[COUNTED_AS[before]] -= 1
         self.ledger.dropped[reason] = dropped
-        self._tell_waiter(entry.record.event_id, Outcome.DROPPED, reason)
-        self._settle(entry, Outcome.DROPPED)
+        self._tell_waiter(entry.record.event_id, DeliveryOutcome.DROPPED, reason)
+        self._settle(entry, DeliveryOutcome.DROPPED)
 
     def sync(self, entry: Entry) -> None:
         """Wait until an entry's row is on the disk. Must not be called with the lock held."""
@@ -158,7 +158,7 @@ class RestState:
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
 
-    def _tell_waiter(self, event_id: str, outcome: Outcome, reason: str) -> None:
+    def _tell_waiter(self, event_id: str, outcome: DeliveryOutcome, reason: str) -> None:
         if event_id and receipts.waiting:
             receipts.failed(event_id, outcome, reason)
 
@@ -214,7 +214,7 @@ class RestState:
         self.outbox.set_state(entry.place, DONE)
 
     @staticmethod
-    def _settle(entry: Entry, outcome: Outcome) -> None:
+    def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:
         if entry.settled:
             return
         entry.settled = True

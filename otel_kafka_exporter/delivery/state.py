@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, EnoughServedError, Round, verdict
 from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
-from otel_kafka_exporter.process import Disposition, Outcome, monotonic, note, sleep
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, monotonic, note, sleep
 from otel_kafka_exporter.records import Category, KafkaRecord
 
 from . import receipts
@@ -190,7 +190,7 @@ class DeliveryState(RestState):
                 note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
                 return
         self._step(entry, Event.OVERDUE)
-        self._settle(entry, Outcome.SPOOLED)
+        self._settle(entry, DeliveryOutcome.SPOOLED)
 
     # Out of flight
 
@@ -237,7 +237,7 @@ class DeliveryState(RestState):
         self._leave_client(lane, entry)
         self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)
-        self._settle(entry, Outcome.DELIVERED)
+        self._settle(entry, DeliveryOutcome.DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
         if receipts.waiting:

@@ -4,7 +4,8 @@ The publisher and the command line import it. Nothing in here decides what becom
 Held here: nothing raises into the application's log calls or its telemetry's set-up.
 """
 
-from .events import SCOPE, context_attributes, emit_audit_event, emit_security_event
+from .emission import SCOPE, context_attributes
+from .events import emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
 from .pipeline import (
     cleaner_of,

@@ -2,33 +2,73 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
-from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
+from opentelemetry._logs import Logger, SeverityNumber
 
-from otel_kafka_exporter.delivery import Receipt, expected
-from otel_kafka_exporter.errors import NoPipelineError
-from otel_kafka_exporter.process import notice_fork, warn
-from otel_kafka_exporter.records import Cleaner, unused_name, uuid7
+from otel_kafka_exporter.delivery import Receipt
+from otel_kafka_exporter.records import Decision, Outcome
 from otel_kafka_exporter.records import attributes as names
 
-from .reach import may_reach_kafka
+from .emission import emit_event, plain
 
-SCOPE = "otel_kafka_exporter.events"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-# Here a context is only made fit for the SDK, whose own cleaning raises on a mapping that contains itself. Redaction is
-# the exporter's, by its settings.
-_cleaner = Cleaner(is_sensitive=lambda _key: False)
+
+class EventArguments(TypedDict, total=False):
+    """What both functions have by name, `wait` aside."""
+
+    tenant_id: str | None
+    context: Mapping[str, Any] | None
+    message: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    logger: Logger | None
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: None = None,
+    **more: Unpack[EventArguments],
+) -> None: ...
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: float,
+    **more: Unpack[EventArguments],
+) -> Receipt: ...
+
+
+@overload
+def emit_audit_event(
+    action: str,
+    actor: str,
+    resource: str,
+    outcome: Literal["success", "failure"] | Outcome,
+    *,
+    wait: float | None,
+    **more: Unpack[EventArguments],
+) -> Receipt | None: ...
 
 
 def emit_audit_event(
     action: str,
     actor: str,
     resource: str,
-    outcome: Literal["success", "failure"],
+    outcome: Literal["success", "failure"] | Outcome,
     *,
     tenant_id: str | None = None,
     context: Mapping[str, Any] | None = None,
@@ -62,10 +102,10 @@ def emit_audit_event(
             where it was spooled.
         DeliveryError: the event was dropped or dead-lettered; says why.
         NoPipelineError: `wait` in a process that has no exporter of this package.
-        ValueError: the outcome is another word.
+        None of them without `wait`: then nothing is raised, whatever is given. A field that is missing or wrong makes a
+        dead letter, which keeps the event whole, and a line on stderr that names it.
     """
-    _check("outcome", outcome, names.OUTCOMES)
-    return _emit(
+    return emit_event(
         "audit",
         names.AUDIT_EVENT,
         {
@@ -85,11 +125,47 @@ def emit_audit_event(
     )
 
 
+@overload
 def emit_security_event(
     event_type: str,
     user_id: str,
     resource: str,
-    decision: Literal["allow", "deny"],
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: None = None,
+    **more: Unpack[EventArguments],
+) -> None: ...
+
+
+@overload
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: float,
+    **more: Unpack[EventArguments],
+) -> Receipt: ...
+
+
+@overload
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
+    *,
+    wait: float | None,
+    **more: Unpack[EventArguments],
+) -> Receipt | None: ...
+
+
+def emit_security_event(
+    event_type: str,
+    user_id: str,
+    resource: str,
+    decision: Literal["allow", "deny"] | Decision,
     *,
     tenant_id: str | None = None,
     context: Mapping[str, Any] | None = None,
@@ -123,10 +199,10 @@ def emit_security_event(
             where it was spooled.
         DeliveryError: the event was dropped or dead-lettered; says why.
         NoPipelineError: `wait` in a process that has no exporter of this package.
-        ValueError: the decision is another word.
+        None of them without `wait`: then nothing is raised, whatever is given. A field that is missing or wrong makes a
+        dead letter, which keeps the event whole, and a line on stderr that names it.
     """
-    _check("decision", decision, names.DECISIONS)
-    return _emit(
+    return emit_event(
         "security",
         names.SECURITY_EVENT,
         {
@@ -140,82 +216,7 @@ def emit_security_event(
         },
         context,
         message,
-        SeverityNumber.WARN if decision == "deny" else SeverityNumber.INFO,
+        SeverityNumber.WARN if plain(decision) == "deny" else SeverityNumber.INFO,
         logger,
         wait,
     )
-
-
-def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected {' or '.join(choices)}, got {value!r}")
-
-
-def _emit(
-    category: str,
-    event_name: str,
-    fields: dict[str, Any],
-    context: Mapping[str, Any] | None,
-    message: str | None,
-    severity: SeverityNumber,
-    logger: Logger | None,
-    wait: float | None,
-) -> Receipt | None:
-    logger = logger or get_logger(SCOPE)
-    if wait is None and _goes_nowhere(logger):
-        _warn_of_no_pipeline()
-        return None
-    now = time.time_ns()
-    attributes = context_attributes(context or {})
-    # Last, because the SDK drops the first attributes of too many.
-    attributes.update({name: value for name, value in fields.items() if value is not None})
-    attributes[names.CATEGORY] = category
-    event_id = attributes[names.RECORD_UID] = uuid7(now // 1_000_000)
-    event = LogRecord(
-        timestamp=now,
-        severity_number=severity,
-        severity_text=severity.name,
-        body=message,
-        attributes=attributes,
-        event_name=event_name,
-    )
-    if wait is None:
-        logger.emit(event)
-        return None
-    if not may_reach_kafka(logger):
-        raise NoPipelineError(
-            "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
-            " provider has other exporters only. Add one to it, or do not wait."
-        )
-    notice_fork()  # which forgets whom the parent's threads wait for
-    with expected(event_id) as expectation:
-        logger.emit(event)
-        return expectation.result(wait)
-
-
-def _goes_nowhere(logger: Logger) -> bool:
-    """Whether this is one of the API's own loggers: its no-op always is, its proxy until a provider is set."""
-    api = NoOpLogger.__module__
-    return isinstance(logger, NoOpLogger) or (
-        type(logger).__module__ == api and type(get_logger_provider()).__module__ == api
-    )
-
-
-@functools.cache
-def _warn_of_no_pipeline() -> None:
-    """Once in a process: a library may emit events in a service that has no use for them."""
-    warn("no_pipeline", "audit and security events go nowhere: OpenTelemetry has no LoggerProvider, or it is disabled")
-
-
-def context_attributes(context: Mapping[str, Any]) -> dict[str, Any]:
-    """A context as attributes of a log record, with values that the SDK takes."""
-    attributes: dict[str, Any] = {}
-    for name, value in _cleaner.clean_mapping(context).items():
-        attributes[unused_name(_context_name(name), attributes)] = value
-    return attributes
-
-
-def _context_name(name: str) -> str:
-    """A context's own name for what would otherwise decide: a context may come from a request."""
-    reserved = name.startswith(names.RESERVED_PREFIX) or name == names.RECORD_UID
-    return f"context.{name}" if reserved else name

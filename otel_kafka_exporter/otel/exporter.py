@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, warn
-from otel_kafka_exporter.records import Converter, SdkLogRecord, uuid7
+from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, note, warn
+from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
 from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
 
 from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
@@ -63,9 +64,11 @@ class KafkaLogExporter(LogRecordExporter):
             Converter(
                 cleaner,
                 uuid7,
+                _now,
                 namespace=settings.namespace,
                 tenant_id=settings.tenant_id,
                 resource_context=settings.resource_context,
+                on_cut=_note_cut,
             ),
             record_builder_of(settings),
             cleaner,
@@ -105,6 +108,18 @@ class KafkaLogExporter(LogRecordExporter):
     def stats(self) -> DeliveryStats:
         """How many records are in which state, in this process."""
         return self._delivery.stats()
+
+
+def _now() -> int:
+    return time.time_ns()  # looked up each time, so that tests which set the clock set this one
+
+
+def _note_cut(cuts: int) -> None:
+    line = (
+        "OpenTelemetry's SDK has cut or dropped %d values of a log record, whose context says so; its settings are"
+        " %s and %s"
+    )
+    note("sdk_limits", line, cuts, COUNT_SETTING, LENGTH_SETTING)
 
 
 class EntryPointKafkaLogExporter(KafkaLogExporter):

@@ -15,8 +15,10 @@ from otel_kafka_exporter.kafka import KafkaProducer, partitioner
 from otel_kafka_exporter.outbox import Fate, Judge, OnLoss, Outbox, Stream, decode_row, topic_of
 from otel_kafka_exporter.process import Metrics, warn
 from otel_kafka_exporter.records import (
+    ALL_INTEGERS,
     CATEGORIES,
     CONTENT_TYPE_FRAMED,
+    EXACT_INTEGERS,
     JSON,
     Category,
     Cleaner,
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 def cleaner_of(settings: Settings) -> Cleaner:
     """What makes values fit for JSON and redacts them."""
     keys = KeyRedaction(settings.redact_keys, settings.redact_except)
-    return Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None)
+    integers = EXACT_INTEGERS if settings.large_integers == "text" else ALL_INTEGERS
+    return Cleaner(keys.is_sensitive, redact_patterns if settings.redact_patterns else None, integers=integers)
 
 
 def _encoding_of(settings: Settings) -> Encoding:

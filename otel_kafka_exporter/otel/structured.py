@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry.attributes import BoundedAttributes
+
 from otel_kafka_exporter.process import is_interruption, note
 from otel_kafka_exporter.records import KafkaRecord, LogRecordBuilder, SdkLogRecord, unused_name
 from otel_kafka_exporter.records import attributes as names
@@ -102,7 +104,7 @@ def with_fields(record: SdkLogRecord) -> SdkLogRecord:
         if isinstance(body, str):
             body = _of_text(body, attributes)
         changed = copy.copy(log)
-        changed.body, changed.attributes = body, attributes
+        changed.body, changed.attributes = body, _as_given(log.attributes, attributes)
         found = copy.copy(record)
         object.__setattr__(found, "log_record", changed)  # one that is exported is frozen
     except BaseException as error:
@@ -110,6 +112,15 @@ def with_fields(record: SdkLogRecord) -> SdkLogRecord:
             raise
         return record  # whatever is wrong with it, the converter says so
     return found
+
+
+def _as_given(given: object, attributes: dict[str, Any]) -> Any:
+    """Other attributes, of the SDK's kind, which knows by which limits values were cut, and how many are gone."""
+    if not isinstance(given, BoundedAttributes):
+        return attributes
+    changed = copy.copy(given)
+    changed._dict = attributes  # noqa: SLF001 - its constructor would look at each value again
+    return changed
 
 
 def _of_text(text: str, attributes: dict[str, Any]) -> str:

@@ -9,13 +9,14 @@ from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
-from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome, Stranded
+from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
 from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
     "QUIET_LOGGER",
+    "DeliveryOutcome",
     "DeliveryStats",
     "Disposition",
     "Flag",
@@ -23,7 +24,6 @@ __all__ = [
     "Metrics",
     "OsThread",
     "OutboxUsage",
-    "Outcome",
     "RLock",
     "Stranded",
     "after_fork_in_child",

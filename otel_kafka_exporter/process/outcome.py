@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Outcome(Enum):
+class DeliveryOutcome(Enum):
     """What has become of a record that is no longer in flight."""
 
     DELIVERED = "delivered"  # a broker acknowledged it, with all in-sync replicas; final

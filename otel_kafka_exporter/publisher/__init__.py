@@ -4,8 +4,9 @@ Only the package's own `__init__` imports it.
 Held here: a call that the original accepts is True, False or a documented error; the event loop is never blocked.
 """
 
+from .context import LoggingEventPublisherContext
 from .one_off import publish_application_log, publish_audit_log, publish_security_log
-from .publisher import LoggingEventPublisher, LoggingEventPublisherContext
+from .publisher import LoggingEventPublisher
 from .route import KafkaError
 
 __all__ = [

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
-from otel_kafka_exporter.process import DeliveryStats, Outcome, RLock, after_fork_in_child, monotonic
+from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
 from otel_kafka_exporter.records import (
     CATEGORIES,
     MAX_SERVICE_NAME_LENGTH,
@@ -25,7 +25,7 @@ from otel_kafka_exporter.settings import Settings
 from .inbox import Inbox
 from .route import KafkaError
 
-_PUBLISHED = (Outcome.DELIVERED, Outcome.SPOOLED)
+_PUBLISHED = (DeliveryOutcome.DELIVERED, DeliveryOutcome.SPOOLED)
 
 
 class Connection:

@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 
 from otel_kafka_exporter.delivery import Batch, Delivery, Entry
-from otel_kafka_exporter.process import Outcome
+from otel_kafka_exporter.process import DeliveryOutcome
 
 
 class Awaited(Batch):
@@ -28,12 +28,12 @@ class Awaited(Batch):
 
     def __init__(self, settled: deque[Awaited], deadline: float) -> None:
         super().__init__()
-        self.outcome: Outcome | None = None
-        self.future: asyncio.Future[Outcome | None] | None = None
+        self.outcome: DeliveryOutcome | None = None
+        self.future: asyncio.Future[DeliveryOutcome | None] | None = None
         self.deadline = deadline
         self._settled = settled
 
-    def settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: DeliveryOutcome) -> None:
         """Called by delivery, in whichever thread."""
         super().settle(outcome)
         self.outcome = outcome
@@ -83,13 +83,13 @@ class Inbox:
         finally:
             timer.cancel()
 
-    async def outcome(self, awaited: Awaited, without_room: Entry | None) -> Outcome | None:
+    async def outcome(self, awaited: Awaited, without_room: Entry | None) -> DeliveryOutcome | None:
         """The outcome of a record that was handed over; None when it is not known in time."""
         if without_room is not None:
             self._no_room.append((awaited, without_room))
         if awaited.outcome is not None:
             return awaited.outcome
-        future: asyncio.Future[Outcome | None] = self.loop.create_future()
+        future: asyncio.Future[DeliveryOutcome | None] = self.loop.create_future()
         awaited.future = future
         self._open.append(awaited)
         if not self._watches:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
-from typing import Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.process import call_in_child, warn
 
 from .publisher import LoggingEventPublisher
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class CallArguments(TypedDict, total=False):
+    """What the three methods of `LoggingEventPublisher` have by name."""
+
+    causation_id: str | None
+    event_id: str | None
+    wait: bool
+
 
 _lock = threading.RLock()
 
@@ -43,30 +56,31 @@ def _shared() -> LoggingEventPublisher | None:
 async def publish_application_log(
     service_name: str,
     instance_id: str,
-    level: str,
+    level: str | Enum,
     logger_name: str,
     message: str,
-    code: str,
+    code: str | Enum,
     context: Mapping[str, Any] | None = None,
     correlation_id: str | None = None,
-    **more: Any,
+    tenant_id: str | None = None,
+    **more: Unpack[CallArguments],
 ) -> bool:
     """`LoggingEventPublisher.publish_application_log`, by a publisher that all calls of this process share."""
     publisher = _shared()
     return publisher is not None and await publisher.publish_application_log(
-        service_name, instance_id, level, logger_name, message, code, context, correlation_id, **more
+        service_name, instance_id, level, logger_name, message, code, context, correlation_id, tenant_id, **more
     )
 
 
 async def publish_audit_log(
-    tenant_id: str,
-    action: str,
-    actor: str,
-    resource: str,
-    outcome: str,
+    tenant_id: str | None = None,
+    action: str | Enum | None = None,
+    actor: str | None = None,
+    resource: str | None = None,
+    outcome: str | Enum | None = None,
     correlation_id: str | None = None,
     context: Mapping[str, Any] | None = None,
-    **more: Any,
+    **more: Unpack[CallArguments],
 ) -> bool:
     """`LoggingEventPublisher.publish_audit_log`, by a publisher that all calls of this process share."""
     publisher = _shared()
@@ -76,14 +90,14 @@ async def publish_audit_log(
 
 
 async def publish_security_log(
-    tenant_id: str,
-    event_type: str,
-    user_id: str,
-    resource: str,
-    decision: str,
+    tenant_id: str | None = None,
+    event_type: str | Enum | None = None,
+    user_id: str | None = None,
+    resource: str | None = None,
+    decision: str | Enum | None = None,
     correlation_id: str | None = None,
     context: Mapping[str, Any] | None = None,
-    **more: Any,
+    **more: Unpack[CallArguments],
 ) -> bool:
     """`LoggingEventPublisher.publish_security_log`, by a publisher that all calls of this process share."""
     publisher = _shared()

@@ -7,13 +7,13 @@ import contextlib
 import time
 from typing import Any
 
-from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry._logs import LoggerProvider, SeverityNumber
 
 from otel_kafka_exporter.delivery import Receipt, receipts
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.otel import SCOPE, cleaner_of, context_attributes, may_reach_kafka, record_builder_of
 from otel_kafka_exporter.process import DeliveryStats, warn
-from otel_kafka_exporter.records import OnexEnvelopeV1, Publication, PublicationBuilder, uuid7
+from otel_kafka_exporter.records import OnexEnvelopeV1, Publication, PublicationBuilder, WholeLogRecord, uuid7
 from otel_kafka_exporter.records import attributes as names
 from otel_kafka_exporter.settings import Settings
 
@@ -124,18 +124,17 @@ class OtelRoute:
     def _emit(self, publication: Publication, envelope: OnexEnvelopeV1) -> None:
         category, payload = publication.category, envelope.payload
         attributes = context_attributes(payload["context"])
-        attributes[names.CATEGORY] = category
-        attributes[names.RECORD_UID] = envelope.event_id
+        decisive: dict[str, Any] = {names.CATEGORY: category, names.RECORD_UID: envelope.event_id}
         if publication.tenant_id is not None:
-            attributes[names.TENANT_ID] = envelope.tenant_id
+            decisive[names.TENANT_ID] = envelope.tenant_id
         if publication.correlation_id is not None:  # else the exporter takes the trace, as here
-            attributes[names.CORRELATION_ID] = envelope.correlation_id
+            decisive[names.CORRELATION_ID] = envelope.correlation_id
         if publication.causation_id is not None:
-            attributes[names.CAUSATION_ID] = envelope.causation_id
+            decisive[names.CAUSATION_ID] = envelope.causation_id
         if category == "application":
             scope, body, event_name = payload["logger"], payload["message"], None
             severity = _SEVERITIES[payload["level"]]
-            attributes[names.CODE] = payload["code"]
+            decisive[names.CODE] = payload["code"]
             for name in ("service.name", "service.instance.id"):  # the resource says whose log it is
                 given = payload["service_name" if name == "service.name" else "instance_id"]
                 if given and given != self._resource.get(name):
@@ -146,13 +145,14 @@ class OtelRoute:
             denied = payload.get("decision") == "deny"
             severity = SeverityNumber.WARN if denied else SeverityNumber.INFO
             for name in _FIELDS[category]:
-                attributes[name] = payload[name.rpartition(".")[2]]
+                decisive[name] = payload[name.rpartition(".")[2]]
         self._provider.get_logger(scope).emit(
-            LogRecord(
+            WholeLogRecord(
+                decisive,
+                attributes,
                 severity_number=severity,
                 severity_text=severity.name,
                 body=body,
-                attributes=attributes,
                 event_name=event_name,
             )
         )

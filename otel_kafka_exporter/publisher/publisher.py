@@ -7,18 +7,18 @@ loops, threads and forked processes may share a publisher.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import LoggerProvider
 
 from otel_kafka_exporter.errors import SettingsError
+from otel_kafka_exporter.otel import record_builder_of
 from otel_kafka_exporter.process import DeliveryStats, log, warn
-from otel_kafka_exporter.records import Publication
+from otel_kafka_exporter.records import Publication, event_type
 from otel_kafka_exporter.settings import CommonArguments, Settings, boolean
 
 from .connection import Connection
@@ -58,9 +58,19 @@ class LoggingEventPublisher:
             emitted.
         **settings: any other setting by its name, as of `KafkaLogExporter`.
 
+    Attributes:
+        enable_events: as above.
+        TOPIC_APPLICATION_LOG: the topic of application logs; of a publisher, by its settings.
+        TOPIC_AUDIT_LOG: of audit events.
+        TOPIC_SECURITY_LOG: of security events.
+
     Raises:
         SettingsError: a setting is unknown, wrong, missing, or contradicts another. Not when events are disabled.
     """
+
+    TOPIC_APPLICATION_LOG = event_type("omninode", "application")
+    TOPIC_AUDIT_LOG = event_type("omninode", "audit")
+    TOPIC_SECURITY_LOG = event_type("omninode", "security")
 
     def __init__(
         self,
@@ -101,6 +111,10 @@ class LoggingEventPublisher:
         # `outbox_required` in the environment is for those that have one.
         required = {} if outbox else {"outbox_required": False}
         loaded = Settings.load({"bootstrap_servers": bootstrap_servers, **required, **settings, "outbox": outbox})
+        topic = record_builder_of(loaded).topic
+        self.TOPIC_APPLICATION_LOG = topic("application")
+        self.TOPIC_AUDIT_LOG = topic("audit")
+        self.TOPIC_SECURITY_LOG = topic("security")
         # A log call may wait for room for a moment; an event loop may not. And who has no outbox waits for the
         # acknowledgement or for nothing, so there is no reason to give a record up before its caller does.
         given = loaded.given
@@ -150,14 +164,14 @@ class LoggingEventPublisher:
         self,
         service_name: str,
         instance_id: str,
-        level: str,
+        level: str | Enum,
         logger_name: str,
         message: str,
-        code: str,
+        code: str | Enum,
         context: Mapping[str, Any] | None = None,
         correlation_id: str | None = None,
-        *,
         tenant_id: str | None = None,
+        *,
         causation_id: str | None = None,
         event_id: str | None = None,
         wait: bool = True,
@@ -167,7 +181,7 @@ class LoggingEventPublisher:
         Args:
             service_name: which service logs, in 1 to 256 characters.
             instance_id: which instance of it.
-            level: `DEBUG`, `INFO`, `WARN` or `ERROR`; `WARNING`, `CRITICAL` and `FATAL` too; in any case of letters.
+            level: a `LogLevel` or its text; `WARNING`, `CRITICAL` and `FATAL` too; in any case of letters.
             logger_name: the logger.
             message: what there is to say.
             code: what it is about, e.g. a `LogCode`.
@@ -189,11 +203,11 @@ class LoggingEventPublisher:
 
     async def publish_audit_log(
         self,
-        tenant_id: str,
-        action: str,
-        actor: str,
-        resource: str,
-        outcome: str,
+        tenant_id: str | None = None,
+        action: str | Enum | None = None,
+        actor: str | None = None,
+        resource: str | None = None,
+        outcome: str | Enum | None = None,
         correlation_id: str | None = None,
         context: Mapping[str, Any] | None = None,
         *,
@@ -203,12 +217,14 @@ class LoggingEventPublisher:
     ) -> bool:
         """Publish an audit event to `omninode.logging.audit.v1`, keyed by its tenant. Never raises.
 
+        The four fields are required: without one of them it is False, and a line on stderr names it.
+
         Args:
-            tenant_id: whose event it is, in 1 to 128 characters.
+            tenant_id: whose event it is, in 1 to 128 characters; the setting (`TENANT_ID`, `default`) unless given.
             action: what was done, e.g. an `AuditAction`.
             actor: who did it.
             resource: to what.
-            outcome: `success` or `failure`.
+            outcome: an `Outcome`, or `success` or `failure`.
             correlation_id: what belongs together; the current trace unless given.
             context: more to say, by name.
             causation_id: what led to this; the correlation ID unless given.
@@ -224,11 +240,11 @@ class LoggingEventPublisher:
 
     async def publish_security_log(
         self,
-        tenant_id: str,
-        event_type: str,
-        user_id: str,
-        resource: str,
-        decision: str,
+        tenant_id: str | None = None,
+        event_type: str | Enum | None = None,
+        user_id: str | None = None,
+        resource: str | None = None,
+        decision: str | Enum | None = None,
         correlation_id: str | None = None,
         context: Mapping[str, Any] | None = None,
         *,
@@ -238,12 +254,14 @@ class LoggingEventPublisher:
     ) -> bool:
         """Publish a security event to `omninode.logging.security.v1`, keyed by its tenant. Never raises.
 
+        The four fields are required: without one of them it is False, and a line on stderr names it.
+
         Args:
-            tenant_id: whose event it is, in 1 to 128 characters.
+            tenant_id: whose event it is, in 1 to 128 characters; the setting (`TENANT_ID`, `default`) unless given.
             event_type: what happened, e.g. a `SecurityEventType`.
             user_id: for whom it was decided.
             resource: about what.
-            decision: `allow` or `deny`.
+            decision: a `Decision`, or `allow` or `deny`.
             correlation_id: what belongs together; the current trace unless given.
             context: more to say, by name.
             causation_id: what led to this; the correlation ID unless given.
@@ -271,40 +289,6 @@ class LoggingEventPublisher:
         except Exception as error:  # noqa: BLE001 - the original's promise: publishing never raises
             log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": type(error)})
             return False
-
-
-class LoggingEventPublisherContext:
-    """A publisher that is started when its `async with` begins, and stopped when that ends.
-
-        async with LoggingEventPublisherContext() as publisher:
-            await publisher.publish_audit_log("tenant-1", "user.login", "bob", "console", "success")
-
-    Args:
-        bootstrap_servers: as of `LoggingEventPublisher`, and so is the rest.
-        enable_events: as there.
-        **settings: as there.
-    """
-
-    def __init__(
-        self,
-        bootstrap_servers: str | Sequence[str] | None = None,
-        enable_events: bool | None = None,  # noqa: FBT001 - the original's signature
-        **settings: Any,
-    ) -> None:
-        self._publisher = LoggingEventPublisher(bootstrap_servers, enable_events, **settings)
-
-    async def __aenter__(self) -> LoggingEventPublisher:
-        try:
-            await self._publisher.start()
-        except asyncio.CancelledError:
-            self._publisher.abandon_start()
-            raise
-        return self._publisher
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._publisher.stop()
 
 
 def _is_enabled() -> bool:

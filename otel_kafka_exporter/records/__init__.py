@@ -5,13 +5,13 @@ Held here: whatever comes in, strict JSON comes out, redacted; no thread, socket
 """
 
 from . import attributes
-from .codes import AuditAction, LogCode, SecurityEventType
+from .codes import AuditAction, Decision, LogCode, LogLevel, Outcome, SecurityEventType
 from .conversion import Converter
 from .decoding import decode
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, Category, OnexEnvelopeV1
-from .fields import MAX_SERVICE_NAME_LENGTH, identifier
+from .fields import MAX_SERVICE_NAME_LENGTH, identifier, unwrapped
 from .ids import uuid7
 from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
 from .log_records import LogRecordBuilder, SdkLogRecord
@@ -19,13 +19,18 @@ from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
 from .redaction import REDACTED, KeyRedaction, redact_patterns
 from .resources import UNKNOWN_SERVICE
+from .sdk_limits import COUNT_SETTING, LENGTH_SETTING, WholeLogRecord
 from .statements import Converted, event_type
-from .values import Cleaner, unused_name
+from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
 
 __all__ = [
+    "ALL_INTEGERS",
     "CATEGORIES",
     "CONTENT_TYPE_FRAMED",
+    "COUNT_SETTING",
+    "EXACT_INTEGERS",
     "JSON",
+    "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",
     "REDACTED",
     "UNKNOWN_SERVICE",
@@ -34,18 +39,22 @@ __all__ = [
     "Cleaner",
     "Converted",
     "Converter",
+    "Decision",
     "Encoding",
     "Header",
     "KafkaRecord",
     "KafkaRecordBuilder",
     "KeyRedaction",
     "LogCode",
+    "LogLevel",
     "LogRecordBuilder",
     "OnexEnvelopeV1",
+    "Outcome",
     "Publication",
     "PublicationBuilder",
     "SdkLogRecord",
     "SecurityEventType",
+    "WholeLogRecord",
     "attributes",
     "decode",
     "describe",
@@ -59,5 +68,6 @@ __all__ = [
     "size_of",
     "to_otlp",
     "unused_name",
+    "unwrapped",
     "uuid7",
 ]

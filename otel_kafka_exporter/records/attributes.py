@@ -37,6 +37,10 @@ BODY = "otel.body"
 MESSAGE = "message"
 TRUNCATED = "otel.truncated"
 TRUNCATED_MESSAGE = "otel.truncated.message"
+#: Attributes whose values the SDK has cut, or that are just as long as it leaves any.
+TRUNCATED_ATTRIBUTES = "otel.truncated.attributes"
+#: https://opentelemetry.io/docs/specs/otel/common/mapping-to-non-otlp/#dropped-attributes-count
+DROPPED_ATTRIBUTES = "otel.dropped_attributes_count"
 
 #: Attributes with a meaning of their own start with this, `RECORD_UID` aside.
 RESERVED_PREFIX = "omni."

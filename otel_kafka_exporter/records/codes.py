@@ -1,4 +1,7 @@
-"""The words of the original publisher's guide, so that an editor completes them. Any other text does as well."""
+"""The words of the original publisher and its guide, so that an editor completes them; their texts do as well.
+
+So does any other text as a code, an action or an event type; a level, an outcome or a decision is one of these.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,29 @@ class LogCode(str, Enum):
     PROVIDER_SELECTED = "PROVIDER_SELECTED"
     KAFKA_EVENT_PUBLISHED = "KAFKA_EVENT_PUBLISHED"
     KAFKA_EVENT_FAILED = "KAFKA_EVENT_FAILED"
+
+
+class LogLevel(str, Enum):
+    """How severe an application log line is."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+
+
+class Outcome(str, Enum):
+    """Whether what an audit event tells of worked."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+class Decision(str, Enum):
+    """What was decided, in a security event."""
+
+    ALLOW = "allow"
+    DENY = "deny"
 
 
 class AuditAction(str, Enum):

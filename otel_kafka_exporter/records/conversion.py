@@ -26,19 +26,19 @@ from .envelope import Category, Level
 from .fields import (
     MAX_ID_LENGTH,
     identifier,
-    is_time,
     level_of,
     take_category,
     take_id,
     take_ids,
     trace_context,
-    utc_text,
 )
 from .payloads import add, event_fields, event_name_of, keep_the_rest, message_of
 from .redaction import REDACTED
 from .resources import ResourceFacts, copied, facts_of
+from .sdk_limits import mark_cuts
 from .shapes import Shape, Shapes
 from .statements import Converted, Statement, Statements
+from .times import EARLIEST, Times, utc_text
 from .values import Cleaner
 
 UNSPECIFIED_CODE = "UNSPECIFIED"
@@ -78,24 +78,30 @@ class Converter:
     Args:
         cleaner: makes values fit for JSON and redacts them.
         new_event_id: makes a UUIDv7 of Unix milliseconds.
+        now: the time in Unix nanoseconds, by which a record's own is judged; asked when one is later than all before.
         namespace: the first part of the event type.
         tenant_id: whose records these are when neither record nor resource says.
         resource_context: names of resource attributes that are copied into each context.
+        on_cut: is told how many values of a record the SDK's limits have cut or dropped, where they have.
     """
 
     def __init__(
         self,
         cleaner: Cleaner,
         new_event_id: Callable[[int], str],
+        now: Callable[[], int],
         *,
         namespace: str = "omninode",
         tenant_id: str = "default",
         resource_context: tuple[str, ...] = (),
+        on_cut: Callable[[int], None] = lambda _cuts: None,
     ) -> None:
         self._cleaner = cleaner
         self._new_event_id = new_event_id
+        self._times = Times(now)
         self._tenant_id = tenant_id
         self._resource_context = resource_context
+        self._on_cut = on_cut
         no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
         #: Of the resource that was seen last.
         self._known: _Known = (no_facts, {})
@@ -122,13 +128,20 @@ class Converter:
             # SystemExit, which would end OpenTelemetry's export thread.
             raise ConversionError("record", f"expected a log record of the SDK, got {type(error).__name__}") from error
 
-    def _convert(self, record: ReadableLogRecord) -> Converted:
+    def _convert(self, record: ReadableLogRecord) -> Converted:  # noqa: C901 - a record's way, without the calls
         log = record.log_record
         facts, lines = self._known
         if facts.resource is not record.resource:
             facts, lines = self._known = self._known_of(record.resource)
         attributes = log.attributes
-        context: dict[str, Any] = attributes.copy() if type(attributes) is BoundedAttributes else copied(attributes)  # type: ignore[assignment]  # its copy() is a dict
+        context: dict[str, Any]
+        cuts = 0
+        if type(attributes) is BoundedAttributes:
+            context = attributes.copy()  # type: ignore[assignment]  # it is a dict
+            if attributes.dropped or attributes.max_value_len is not None:
+                cuts = self._cuts_of(log, attributes, context)
+        else:
+            context = copied(attributes)
         scope, number = record.instrumentation_scope, log.severity_number
         origin = (
             None if scope is None else scope.name,
@@ -156,8 +169,9 @@ class Converter:
             trace_id, traceparent = trace_context(log.trace_id, log.span_id, log.trace_flags)
         nanoseconds = log.timestamp or log.observed_timestamp
         shape, _, statement, constant, message = line
-        if statement is None or not is_time(nanoseconds):
-            return self._particular(record, facts, line, context, trace_id, traceparent)
+        # As `Times` judges, without a call.
+        if statement is None or type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._times.latest:
+            return self._particular(record, facts, line, context, trace_id, traceparent, cuts)
 
         body = log.body
         message = (
@@ -183,8 +197,15 @@ class Converter:
                 traceparent,
                 message,
                 self._fit(shape, facts, context),
+                cuts,
             ),
         )
+
+    def _cuts_of(self, log: object, attributes: BoundedAttributes, context: dict[str, Any]) -> int:
+        cuts = mark_cuts(log, attributes, context)
+        if cuts:
+            self._on_cut(cuts)
+        return cuts
 
     def _known_of(self, resource: object) -> _Known:
         known = self._resources.get(id(resource))
@@ -229,14 +250,18 @@ class Converter:
         context: dict[str, Any],
         trace_id: str | None,
         traceparent: str | None,
+        cuts: int,
     ) -> Converted:
         """A record whose values decide over more than its message and its context."""
         log, shape = record.log_record, line.shape
         # Sensitive values go first, so that nothing below can put one anywhere else.
         for key in shape.sensitive:
             context[key] = REDACTED
-        time = log.timestamp
-        nanoseconds = time if is_time(time) else self._other_time(time, log.observed_timestamp, context)
+        nanoseconds = log.timestamp
+        if type(nanoseconds) is not int or not EARLIEST <= nanoseconds <= self._times.latest:
+            nanoseconds = self._times.best(log.timestamp, log.observed_timestamp)
+            if log.timestamp and nanoseconds is not log.timestamp:
+                add(self._cleaner, context, names.TIMESTAMP, log.timestamp)
         milliseconds = nanoseconds // 1_000_000
         timestamp = utc_text(nanoseconds)
         category = _category_of(log.event_name)
@@ -268,6 +293,7 @@ class Converter:
             traceparent,
             said,
             self._fit(shape, facts, context),
+            cuts,
         )
 
     def _fit(self, shape: Shape, facts: ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
@@ -306,14 +332,6 @@ class Converter:
             tenant_id, facts.service_name, facts.instance_id, level, str.__str__(logger), code or UNSPECIFIED_CODE
         )
         return statement, event_name or ""
-
-    def _other_time(self, timestamp: object, observed: Any, context: dict[str, Any]) -> int:
-        """The time at which a record without a usable one of its own was observed."""
-        if timestamp:
-            add(self._cleaner, context, names.TIMESTAMP, timestamp)
-        if not is_time(observed):
-            raise ConversionError("timestamp", "expected Unix nanoseconds up to the year 9999, got neither time")
-        return int(observed)
 
 
 def _category_of(event_name: object) -> Category:

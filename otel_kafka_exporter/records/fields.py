@@ -6,9 +6,9 @@ security events, which has one source only, gives a `ConversionError` instead.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any, TypeGuard, TypeVar
+from enum import Enum
+from typing import Any, TypeVar
 from uuid import UUID
 
 from opentelemetry._logs import SeverityNumber
@@ -70,6 +70,7 @@ def level_named(name: object) -> tuple[Level, str | None]:
     Raises:
         ConversionError: there is no such level.
     """
+    name = unwrapped(name)
     text = str.__str__(name).strip().upper() if isinstance(name, str) else ""
     level = _LEVEL_BY_TEXT.get(text)
     if level is None:
@@ -77,10 +78,17 @@ def level_named(name: object) -> tuple[Level, str | None]:
     return level, text if text not in (level, "WARNING") else None
 
 
+def unwrapped(value: object) -> object:
+    """An enum's member as its value, whichever kind of enum it is; anything else as it is."""
+    return value._value_ if issubclass(type(value), Enum) else value  # type: ignore[attr-defined]  # by the test before
+
+
 def identifier(value: object, limit: int = MAX_ID_LENGTH) -> str | None:
     """A caller's ID: text as it is, a UUID as text; None when blank, too long, with NUL, or of another type."""
     if not isinstance(value, str):
-        return str(value) if isinstance(value, UUID) else None
+        value = unwrapped(value)
+        if not isinstance(value, str):
+            return str(value) if isinstance(value, UUID) else None
     text = str.__str__(value)
     if len(text) > limit or not text.strip() or clean_text(text) != text:
         return None
@@ -99,6 +107,7 @@ def required_text(cleaner: Cleaner, attributes: dict[str, Any], name: str) -> st
 def text_field(cleaner: Cleaner, name: str, value: object) -> str:
     """The same of a value by itself."""
     if type(value) is not str:
+        value = unwrapped(value)
         if isinstance(value, UUID):
             value = str(value)
         elif isinstance(value, int) and not isinstance(value, bool):
@@ -119,6 +128,8 @@ def required_choice(attributes: dict[str, Any], name: str, choices: Sequence[_Ch
 
 def choice_field(name: str, value: object, choices: Sequence[_Choice]) -> _Choice:
     """The same of a value by itself."""
+    if type(value) is not str:
+        value = unwrapped(value)
     for choice in choices:
         if isinstance(value, str) and value == choice:
             return choice
@@ -132,29 +143,6 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return "another text" if value.strip() else "blank text"
     return type(value).__name__
-
-
-_MAX_NANOSECONDS = 253_402_300_799_999_999_999  # 9999-12-31T23:59:59.999999999Z, the last that fits the format
-
-
-def is_time(value: object) -> TypeGuard[int]:
-    """Whether `value` is a point in time: Unix nanoseconds, where OpenTelemetry's 0 means unknown."""
-    return type(value) is int and 0 < value <= _MAX_NANOSECONDS
-
-
-_second_text = (0, "1970-01-01T00:00:00.")
-
-
-def utc_text(nanoseconds: int) -> str:
-    """Unix nanoseconds as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
-    global _second_text  # noqa: PLW0603 - records come many to a second; one tuple, replaced whole, needs no lock
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    second, text = _second_text
-    if second != seconds:
-        t = time.gmtime(seconds)
-        text = f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}."
-        _second_text = (seconds, text)
-    return f"{text}{str(rest // 1000).zfill(6)}Z"
 
 
 _FLAGS = tuple(f"{flags:02x}" for flags in range(256))

@@ -28,7 +28,7 @@ class KafkaRecord(NamedTuple):
         milliseconds: the Kafka timestamp, in Unix milliseconds; 0 is the time of sending.
         category: decides how it is kept when it cannot be delivered at once.
         event_id: the envelope's; who waits for a receipt knows it.
-        cuts: how many values were too large and replaced.
+        cuts: how many values were too large and replaced, or cut or dropped by the SDK.
     """
 
     topic: str
@@ -103,7 +103,7 @@ class KafkaRecordBuilder:
         Raises:
             ConversionError: a field that may not be cut is larger than a record may be.
         """
-        statement, event_id, _, milliseconds, correlation_id, causation_id, _, traceparent, _, _ = converted
+        statement, event_id, _, milliseconds, correlation_id, causation_id, _, traceparent, _, _, cuts = converted
         origin = statement.origin
         topic, key, constant = self._addresses.get(origin) or self._address(origin)
         value = self._write(converted)
@@ -116,11 +116,11 @@ class KafkaRecordBuilder:
         category = origin.category
         if self._by_correlation and category == "application":
             key = correlation
-        cuts = 0
         if len(value) > self._surely_fits:
             overhead = len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
             room = self._max_record_bytes - overhead
-            value, cuts = fit(category, converted.envelope, value, room, self._encoding)
+            value, more = fit(category, converted.envelope, value, room, self._encoding)
+            cuts += more
         # Past the named tuple's own `__new__`, which is a function in Python, and twice as dear.
         return _new(KafkaRecord, (topic, key, value, headers, milliseconds, category, event_id, cuts))
 

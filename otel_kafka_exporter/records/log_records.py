@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
 from . import attributes as names
 from .conversion import Converter
 from .envelope import CATEGORIES, Category
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
+from .sdk_limits import restore
 from .strict_json import json_bytes
 from .values import Cleaner
 
@@ -48,11 +50,15 @@ class LogRecordBuilder:
 
     def letter(self, record: SdkLogRecord) -> KafkaRecord:
         """The dead letter of a record that cannot become an envelope: all of it that can be read, redacted, as JSON."""
+        dropped = 0
         try:
-            attributes = dict(record.log_record.attributes or {})
+            given: Any = record.log_record.attributes or {}
+            attributes = dict(given)
+            if isinstance(given, BoundedAttributes):
+                dropped = given.dropped - restore(record.log_record, given, attributes)
         except Exception:  # noqa: BLE001 - a record that is none of the SDK's may do anything
             attributes = {}
-        category = _category(attributes.get(names.CATEGORY), getattr(record.log_record, "event_name", None))
+        category = _category(attributes, getattr(record.log_record, "event_name", None))
         scope = getattr(record, "instrumentation_scope", None)
         whole: dict[str, Any] = {
             name: getattr(record.log_record, name, None)
@@ -69,6 +75,7 @@ class LogRecordBuilder:
         whole["severity_number"] = getattr(getattr(record.log_record, "severity_number", None), "value", None)
         whole["scope"] = getattr(scope, "name", None)
         whole["attributes"] = attributes
+        whole["dropped_attributes"] = dropped
         whole["resource"] = getattr(getattr(record, "resource", None), "attributes", None)
         uid = attributes.get(names.RECORD_UID)
         return KafkaRecord(
@@ -82,11 +89,13 @@ class LogRecordBuilder:
         )
 
 
-def _category(attribute: object, event_name: object) -> Category:
+def _category(attributes: dict[str, Any], event_name: object) -> Category:
     """What a record that cannot be converted was most likely meant to be; audit, where that is not clear."""
+    attribute = attributes.get(names.CATEGORY)
     for category in CATEGORIES:
         if attribute == category:
             return category
-    if event_name == names.SECURITY_EVENT:
+    if event_name == names.SECURITY_EVENT or names.SECURITY_EVENT_TYPE in attributes:
         return "security"
-    return "audit" if event_name == names.AUDIT_EVENT or attribute is not None else "application"
+    is_event = event_name == names.AUDIT_EVENT or names.AUDIT_ACTION in attributes
+    return "audit" if is_event or attribute is not None else "application"

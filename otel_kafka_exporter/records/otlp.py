@@ -83,6 +83,9 @@ def to_otlp(envelope: OnexEnvelopeV1, headers: Headers = None) -> LogRecord:
         body = context.pop(names.BODY if names.BODY in context else names.MESSAGE, None)
     if body is not None:
         _put(record.body, body)
+    dropped = context.get(names.DROPPED_ATTRIBUTES)
+    if type(dropped) is int and 0 <= dropped < 1 << 32:
+        record.dropped_attributes_count = context.pop(names.DROPPED_ATTRIBUTES)
 
     attributes: dict[str, Any] = {
         **context,

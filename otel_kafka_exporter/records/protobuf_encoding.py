@@ -32,7 +32,7 @@ _TEXT_OVERHEAD = 6
 
 def write_protobuf(converted: Converted) -> bytes:
     """The record's envelope as a `onex.logging.v1.Envelope`: its statement's fields, read at once, and its own."""
-    statement, event_id, timestamp, _, correlation_id, causation_id, _, _, said, context = converted
+    statement, event_id, timestamp, _, correlation_id, causation_id, _, _, said, context, _ = converted
     try:
         message = pb.Envelope.FromString(_constants(statement))
         message.event_id = event_id

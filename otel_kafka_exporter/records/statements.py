@@ -87,6 +87,7 @@ class Converted(NamedTuple):
         traceparent: as W3C has it; None without both a trace and a span ID.
         said: an application log's message; of an event its four fields, by their names and in the payload's order.
         context: of JSON's types, redacted.
+        cuts: how many values the SDK's limits have cut or dropped.
     """
 
     statement: Statement
@@ -99,6 +100,7 @@ class Converted(NamedTuple):
     traceparent: str | None
     said: str | dict[str, str]
     context: dict[str, Any]
+    cuts: int = 0
 
     @property
     def category(self) -> Category:
@@ -139,7 +141,7 @@ class Converted(NamedTuple):
 
 def write_json(converted: Converted) -> bytes:
     """The record's envelope as strict JSON, with the envelope's order of keys."""
-    statement, event_id, timestamp, _, correlation_id, causation_id, own_ids, _, said, context = converted
+    statement, event_id, timestamp, _, correlation_id, causation_id, own_ids, _, said, context, _ = converted
     if not own_ids:
         correlation_id, causation_id = _inside(correlation_id), _inside(causation_id)
     head = (

@@ -4,7 +4,7 @@
 |---|---|
 | str | itself; NUL and lone surrogates become U+FFFD |
 | bytes, bytearray, memoryview | base64 |
-| NaN, Infinity; integers beyond 64 bits (-2**63 to 2**64 - 1) | text |
+| NaN, Infinity; integers beyond 64 bits (-2**63 to 2**64 - 1), or beyond narrower bounds | text |
 | mappings, dataclass instances, named tuples | object; keys become text, values of sensitive keys `[REDACTED]` |
 | other collections | array |
 | a container more than `MAX_DEPTH` deep, or one that contains itself | a marker |
@@ -40,7 +40,11 @@ TOO_MANY = "[TOO MANY VALUES]"
 UNREADABLE_MAPPING = "otel.unreadable"
 
 _NOT_JSON_TEXT = re.compile("[\x00\ud800-\udfff]")
-_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+#: What 64 bits hold, with or without a sign.
+ALL_INTEGERS = (-(2**63), 2**64 - 1)
+#: What JavaScript and jq read as it is written (`Number.MIN_SAFE_INTEGER` to `Number.MAX_SAFE_INTEGER`).
+EXACT_INTEGERS = (-(2**53) + 1, 2**53 - 1)
+_MIN_INT, _MAX_INT = ALL_INTEGERS
 
 
 def clean_text(text: str) -> str:
@@ -50,9 +54,10 @@ def clean_text(text: str) -> str:
     return _NOT_JSON_TEXT.sub("\ufffd", text)
 
 
-def clean_int(number: int) -> int | str:
-    """`number`, or its text when it takes more than 64 bits."""
-    if _MIN_INT <= number <= _MAX_INT:
+def clean_int(number: int, bounds: tuple[int, int] = ALL_INTEGERS) -> int | str:
+    """`number`, or its text when it is not within the bounds."""
+    least, most = bounds
+    if least <= number <= most:
         return number
     try:
         return str(number)
@@ -115,13 +120,25 @@ class Cleaner:
     Args:
         is_sensitive: says by its key whether a value is hidden, e.g. `redaction.KeyRedaction().is_sensitive`.
         text_filter: applied to every text value, e.g. `redaction.redact_patterns`.
+        integers: the least and the largest that stay numbers; others become text.
     """
 
-    def __init__(self, is_sensitive: Callable[[str], bool], text_filter: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        is_sensitive: Callable[[str], bool],
+        text_filter: Callable[[str], str] | None = None,
+        *,
+        integers: tuple[int, int] = ALL_INTEGERS,
+    ) -> None:
         self.is_sensitive = is_sensitive
         self._text_filter = text_filter
+        self.integers = integers
         #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
-        self.unchanged = frozenset({int, float, bool, type(None)} | ({str} if text_filter is None else set()))
+        self.unchanged = frozenset(
+            {float, bool, type(None)}
+            | ({str} if text_filter is None else set())
+            | ({int} if integers == ALL_INTEGERS else set())
+        )
         #: Short names of members that stay as they are and are not sensitive, seen before.
         self.harmless: set[str] = set()
 
@@ -218,7 +235,7 @@ class _Walk:
         if isinstance(value, str):
             return self._cleaner.text(str.__str__(value))
         if isinstance(value, int):
-            return clean_int(int.__int__(value))
+            return clean_int(int.__int__(value), self._cleaner.integers)
         if isinstance(value, float):
             return clean_float(float.__float__(value))
         if isinstance(value, (bytes, bytearray, memoryview)):

@@ -40,6 +40,7 @@ class CommonArguments(TypedDict, total=False):
     redact_keys: str | Sequence[str] | None
     redact_except: str | Sequence[str] | None
     redact_patterns: bool | str | None
+    large_integers: str | None
     resource_context: str | Sequence[str] | None
 
 

@@ -223,6 +223,11 @@ class Settings:
         meaning="Whether texts are searched for bearer tokens, JWTs, AWS keys, PEM blocks and card numbers.",
         shown="false",
     )
+    large_integers: Literal["number", "text"] = _setting(
+        "number",
+        choice(("number", "text")),
+        "How integers beyond 2**53 are written: as a number, which JavaScript and jq round, or as text.",
+    )
     resource_context: tuple[str, ...] = _setting(
         (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
     )

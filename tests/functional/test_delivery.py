@@ -9,7 +9,7 @@ import time
 import pytest
 from confluent_kafka import KafkaError
 
-from otel_kafka_exporter import KafkaLogExporter
+from otel_kafka_exporter import KafkaLogExporter, decode
 from otel_kafka_exporter.delivery.delivery import Delivery
 from otel_kafka_exporter.kafka.producer import KafkaProducer
 from otel_kafka_exporter.process.telemetry import Metrics
@@ -29,6 +29,19 @@ def test_what_is_delivered_is_there_in_order_when_export_returns(embedded_kafka:
         assert exporter.export(records(bodies)) is SUCCESS
         assert arrived(embedded_kafka) == bodies
         assert exporter.stats()[:5] == (600, 600, 0, 0, 0)
+
+
+@pytest.mark.parametrize("unit", [10**9, 10**6, 10**3])
+def test_a_time_in_another_unit_is_no_reason_to_delete_a_record(embedded_kafka: EmbeddedKafka, unit: int) -> None:
+    """A record whose time is in seconds, milliseconds or microseconds has the present as Kafka's time, too."""
+    before = time.time_ns()
+    (record,) = records(["in milliseconds"])
+    record.log_record.timestamp = before // unit
+    with exporting(embedded_kafka) as exporter:
+        assert exporter.export([record]) is SUCCESS
+    (message,) = embedded_kafka.messages(TOPIC)
+    assert message.timestamp()[1] >= before // 10**6 - 60_000
+    assert decode(message.value()).payload["context"] == {"otel.timestamp": before // unit}
 
 
 def test_nothing_is_started_or_waited_for_at_construction() -> None:

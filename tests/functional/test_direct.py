@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter import (
     DeliveryError,
+    DeliveryOutcome,
     DeliveryTimeout,
     KafkaLogExporter,
     KafkaLogRecordProcessor,
     NoPipelineError,
-    Outcome,
     decode,
     emit_audit_event,
     emit_security_event,
@@ -183,8 +183,55 @@ def test_no_receipt_for_what_is_a_dead_letter(embedded_kafka: EmbeddedKafka) -> 
     with direct(embedded_kafka) as (provider, processor):
         with pytest.raises(DeliveryError, match=r"conversion:omni\.audit\.actor") as raised:
             emit_audit_event("a", " ", "c", "success", logger=provider.get_logger("shop"), wait=10)
-        assert raised.value.outcome is Outcome.DEAD_LETTERED
+        assert raised.value.outcome is DeliveryOutcome.DEAD_LETTERED
         assert processor.stats().dead_lettered == 1
+
+
+def test_a_wrong_word_is_a_dead_letter(embedded_kafka: EmbeddedKafka, capfd: pytest.CaptureFixture[str]) -> None:
+    """Another word for the outcome or the decision is kept with a line that names it; who waits is told."""
+    bad: Any = "perhaps"
+    with direct(embedded_kafka) as (provider, processor):
+        logger = provider.get_logger("shop")
+        emit_audit_event("a", "b", "c", bad, logger=logger)
+        with pytest.raises(DeliveryError, match=r"dead_lettered, because of conversion:omni\.audit\.outcome"):
+            emit_audit_event("a", "b", "c", bad, logger=logger, wait=10)
+        with pytest.raises(DeliveryError, match=r"conversion:omni\.security\.decision"):
+            emit_security_event("a", "b", "c", bad, logger=logger, wait=10)
+        assert processor.stats().dead_lettered == 3
+        assert "omni.audit.outcome: expected success or failure, got another text" in capfd.readouterr().err
+
+
+class Broken(LogRecordProcessor):
+    """A processor of somebody's that raises."""
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Raise."""
+        raise RuntimeError(f"no {log_record.log_record.event_name}")
+
+    def shutdown(self) -> None:
+        """Nothing to do."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing to do."""
+        return timeout_millis > 0
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_broken_processor_beside_ours(embedded_kafka: EmbeddedKafka, first: bool) -> None:  # noqa: FBT001 - a case
+    """Who waits for an event gets its receipt although a processor behind ours raises; for one before it, an error."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    ours = KafkaLogRecordProcessor(bootstrap_servers=embedded_kafka.bootstrap_servers)
+    for processor in (Broken(), ours) if first else (ours, Broken()):
+        provider.add_log_record_processor(processor)
+    logger = provider.get_logger("shop")
+    if first:
+        with pytest.raises(DeliveryError, match="emit_failed"):
+            emit_audit_event("a", "b", "c", "success", logger=logger, wait=0.1)
+        emit_audit_event("a", "b", "c", "success", logger=logger)
+    else:
+        assert emit_audit_event("a", "b", "c", "success", logger=logger, wait=20) is not None
+    ours.shutdown()
+    assert len(embedded_kafka.messages(AUDIT_TOPIC)) == (0 if first else 1)
 
 
 def test_a_receipt_needs_a_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:

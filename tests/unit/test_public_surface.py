@@ -16,7 +16,7 @@ from scripts.public_surface import surface
 
 PUBLIC = [
     *("ConversionError", "DecodeError", "DeliveryStats", "KafkaLogExporter", "OnexEnvelopeV1", "OtelKafkaError"),
-    *("Outcome", "SettingsError", "decode", "emit_audit_event", "emit_security_event"),
+    *("DeliveryOutcome", "Outcome", "SettingsError", "decode", "emit_audit_event", "emit_security_event"),
 ]
 
 
@@ -106,7 +106,7 @@ def test_stats() -> None:
     assert otel_kafka_exporter.DeliveryStats._fields == (
         *("accepted", "delivered", "spooled", "dead_lettered", "in_flight", "dropped", "truncated"),
     )
-    assert {outcome.value for outcome in otel_kafka_exporter.Outcome} == {
+    assert {outcome.value for outcome in otel_kafka_exporter.DeliveryOutcome} == {
         "delivered",
         "spooled",
         "dead_lettered",

@@ -18,7 +18,17 @@ from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexE
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
 from otel_kafka_exporter.records.redaction import redact_patterns
-from tests.records import as_bytes, cleaner, compact_json, converted_by, hand_made, sdk_record, size_of, strict_json
+from tests.records import (
+    as_bytes,
+    cleaner,
+    compact_json,
+    converted_by,
+    hand_made,
+    now,
+    sdk_record,
+    size_of,
+    strict_json,
+)
 from tests.strategies import (
     QUICK,
     SECRET,
@@ -35,9 +45,9 @@ FEW = settings(QUICK, max_examples=25)
 LIMITS = (1_000_000, 16_384)
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # Converters of more than one record, as in life: what one has learnt must not harm the next.
-CONVERTERS = [Converter(cleaner(), uuid7), Converter(cleaner(text_filter=redact_patterns), uuid7)]
+CONVERTERS = [Converter(cleaner(), uuid7, now), Converter(cleaner(text_filter=redact_patterns), uuid7, now)]
 CONVERTERS.append(
-    Converter(cleaner(), uuid7, namespace="n" * 200, tenant_id="t" * 128, resource_context=("service.name",))
+    Converter(cleaner(), uuid7, now, namespace="n" * 200, tenant_id="t" * 128, resource_context=("service.name",))
 )
 BUILDERS = {
     (at, limit): KafkaRecordBuilder(max_record_bytes=limit, namespace="n" * 200 if at == 2 else "omninode")
@@ -165,9 +175,9 @@ def payload_or_error(converter: Converter, record: Any) -> str:
 @given(st.lists(records(any_value), max_size=4))
 def test_records_do_not_disturb_each_other(batch: list[Any]) -> None:
     """A record's context is the same from a new converter and from one that has seen others."""
-    seasoned = Converter(cleaner(), uuid7)
+    seasoned = Converter(cleaner(), uuid7, now)
     for record in batch:
-        assert payload_or_error(seasoned, record) == payload_or_error(Converter(cleaner(), uuid7), record)
+        assert payload_or_error(seasoned, record) == payload_or_error(Converter(cleaner(), uuid7, now), record)
 
 
 @QUICK

@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otel_kafka_exporter.records.conversion import Converter
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.redaction import REDACTED
-from tests.records import cleaner, converted_by, envelope_of, hand_made, on_the_wire, payload_of
+from tests.records import cleaner, converted_by, envelope_of, hand_made, now, on_the_wire, payload_of
 from tests.strategies import SECRET
 from tests.unit.records.texts import Text
 
@@ -74,7 +74,7 @@ def test_resource_context() -> None:
 
 def test_resources_in_turns() -> None:
     """Each record has its own resource's names, also when two resources take turns in one converter."""
-    converter = Converter(cleaner(), uuid7)
+    converter = Converter(cleaner(), uuid7, now)
     first, second = Resource({"service.name": "a"}), Resource({"service.name": "b"})
     found = [
         converted_by(converter, hand_made(resource=resource)).envelope.source for resource in (first, second, first)

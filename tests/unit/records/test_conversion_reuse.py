@@ -13,14 +13,14 @@ from opentelemetry.sdk.resources import Resource
 from otel_kafka_exporter.records.conversion import Converter
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.redaction import REDACTED
-from tests.records import cleaner, converted, converted_by, hand_made
+from tests.records import cleaner, converted, converted_by, hand_made, now
 from tests.strategies import SECRET
 from tests.unit.records.texts import Text
 
 
 def test_contexts_are_not_shared() -> None:
     """Changing one record's context changes neither another's, nor the record's own attributes."""
-    converter = Converter(cleaner(), uuid7, resource_context=("region",))
+    converter = Converter(cleaner(), uuid7, now, resource_context=("region",))
     record = hand_made({"a": 1}, resource=Resource({"region": "eu"}))
     converted_by(converter, record).envelope.payload["context"]["b"] = 2
     assert converted_by(converter, record).envelope.payload["context"] == {"region": "eu", "a": 1}
@@ -29,7 +29,7 @@ def test_contexts_are_not_shared() -> None:
 
 def test_attributes_of_one_shape() -> None:
     """What a converter has learnt of one record's attributes is right for the next, whose values differ."""
-    converter = Converter(cleaner(), uuid7)
+    converter = Converter(cleaner(), uuid7, now)
 
     def context(attributes: dict[Any, Any]) -> Any:
         return converted_by(converter, hand_made(attributes)).envelope.payload["context"]
@@ -50,7 +50,7 @@ def test_attributes_of_one_shape() -> None:
 @pytest.mark.parametrize("where", ["attribute", "severity text", "event name", "tenant"])
 def test_memory_is_bounded(where: str) -> None:
     """Ever new, long names and texts leave no more than a little behind in the converter."""
-    converter = Converter(cleaner(), uuid7)
+    converter = Converter(cleaner(), uuid7, now)
 
     def convert(text: str) -> None:
         fields: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from otel_kafka_exporter.records.conversion import Converter
 from otel_kafka_exporter.records.encoding import encode_json
 from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
-from tests.records import cleaner
+from tests.records import cleaner, now
 from tests.strategies import QUICK, any_value, records
 from tests.unit.records.envelopes import ENVELOPES
 
@@ -24,7 +24,7 @@ SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "schema" / "onex-envelope-v1.schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = Draft202012Validator(SCHEMA)
-CONVERTER = Converter(cleaner(), uuid7)
+CONVERTER = Converter(cleaner(), uuid7, now)
 
 
 def test_it_is_a_schema() -> None:

@@ -24,6 +24,7 @@ from tests.records import (
     converted,
     hand_made,
     kafka_record,
+    now,
     on_the_wire,
     size_of,
 )
@@ -139,7 +140,7 @@ def test_headers_follow_each_record() -> None:
 
 def test_many_tenants() -> None:
     """Thousands of tenants in turns all get their own headers, and leave no more than a bounded cache behind."""
-    builder, converter = KafkaRecordBuilder(), Converter(cleaner(), uuid7)
+    builder, converter = KafkaRecordBuilder(), Converter(cleaner(), uuid7, now)
     for number in range(3000):
         record = builder.build(converter.convert(hand_made({"omni.tenant_id": f"t{number}"})))
         assert dict(record.headers)["x-tenant"] == f"t{number}".encode()
@@ -165,7 +166,7 @@ def test_tenant_of_the_environment(tenant: str) -> None:
         settings = Settings.load({"bootstrap_servers": "localhost:9092"}, {"TENANT_ID": tenant})
     except ValueError:
         return
-    conversion = Converter(cleaner(), uuid7, tenant_id=settings.tenant_id).convert(
+    conversion = Converter(cleaner(), uuid7, now, tenant_id=settings.tenant_id).convert(
         hand_made(AUDIT, event_name="omni.audit")
     )
     assert KafkaRecordBuilder().build(conversion).key

@@ -23,10 +23,10 @@ from otel_kafka_exporter.records.encoding import encode_json
 from otel_kafka_exporter.records.envelope import OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.protobuf_encoding import encode_protobuf
-from tests.records import AUDIT, SECURITY, SPAN_ID, TRACE_ID, cleaner, hand_made
+from tests.records import AUDIT, SECURITY, SPAN_ID, TRACE_ID, cleaner, hand_made, now
 from tests.strategies import QUICK, json_value, records
 
-CONVERTER = Converter(cleaner(), uuid7)
+CONVERTER = Converter(cleaner(), uuid7, now)
 
 
 def sent(record: ReadableLogRecord) -> tuple[OnexEnvelopeV1, dict[str, Any]]:

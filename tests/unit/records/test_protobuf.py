@@ -18,7 +18,7 @@ from otel_kafka_exporter.records.envelope_pb2 import Envelope
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.kafka_record import KafkaRecordBuilder
 from otel_kafka_exporter.records.protobuf_encoding import FRAMED_PROTOBUF, PROTOBUF, encode_protobuf
-from tests.records import cleaner, compact_json, hand_made, size_of
+from tests.records import cleaner, compact_json, hand_made, now, size_of
 from tests.strategies import QUICK, any_value, attributes, clean_text, json_value, long_text, records
 from tests.unit.records.envelopes import ENVELOPES, UNCLEAN
 
@@ -75,7 +75,7 @@ def test_what_json_cannot_carry(value: Any, expected: Any) -> None:
     assert decode(encode_protobuf(message)) == decode(encode_json(message))
 
 
-CONVERTER = Converter(cleaner(), uuid7)
+CONVERTER = Converter(cleaner(), uuid7, now)
 
 
 @QUICK

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from enum import Enum
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter import AuditAction, ConversionError, LogCode, decode
+from otel_kafka_exporter import AuditAction, ConversionError, Decision, LogCode, LogLevel, Outcome, decode
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
 from otel_kafka_exporter.records.publications import Publication, PublicationBuilder
@@ -24,16 +25,90 @@ AUDIT = ("user.login", "bob", "console", "success")
 SECURITY = ("permission_check", "bob", "console", "deny")
 
 
-def builder() -> PublicationBuilder:
+def builder(cleaner: Cleaner | None = None) -> PublicationBuilder:
     return PublicationBuilder(
         KafkaRecordBuilder(),
-        Cleaner(KeyRedaction().is_sensitive),
+        cleaner or Cleaner(KeyRedaction().is_sensitive),
         uuid7,
         time.time_ns,
         namespace="omninode",
         tenant_id="default",
         source="shop",
     )
+
+
+class Word(Enum):
+    """An enum of an application's own, none of text."""
+
+    LEVEL = "WARN"
+    CODE = "ORDER"
+    SERVICE = "shop"
+    ACTION = "user.login"
+    OUTCOME = "failure"
+    DECISION = "deny"
+    WRONG = "perhaps"
+    TENANT = "acme"
+
+
+class TextWord(str, Enum):
+    """The same, of text."""
+
+    LEVEL = "WARN"
+    CODE = "ORDER"
+    SERVICE = "shop"
+    ACTION = "user.login"
+    OUTCOME = "failure"
+    DECISION = "deny"
+    WRONG = "perhaps"
+    TENANT = "acme"
+
+
+@pytest.mark.parametrize("kind", [Word, TextWord])
+def test_enums_of_every_kind(kind: Any) -> None:
+    """An enum whose value is right counts as that value, whatever kind of enum it is, the first time and later."""
+    using = builder()
+    for _ in range(3):
+        log = publication(fields=(kind.SERVICE, "shop-1", kind.LEVEL, "shop.orders", kind.CODE), tenant_id=kind.TENANT)
+        envelope = decode(using.build(log).value)
+        assert (envelope.source, envelope.tenant_id) == ("shop", "acme")
+        assert (envelope.payload["level"], envelope.payload["code"]) == ("WARN", "ORDER")
+        event = publication("audit", (kind.ACTION, "bob", "console", kind.OUTCOME), tenant_id=kind.TENANT)
+        envelope = decode(using.build(event).value)
+        assert (envelope.payload["action"], envelope.payload["outcome"]) == ("user.login", "failure")
+        decision = publication("security", ("e", "bob", "console", kind.DECISION))
+        assert decode(using.build(decision).value).payload["decision"] == "deny"
+        with pytest.raises(ConversionError, match="outcome: expected success or failure"):
+            using.build(publication("audit", ("a", "bob", "console", kind.WRONG)))
+        with pytest.raises(ConversionError, match="level: expected DEBUG"):
+            using.build(publication(fields=("shop", "shop-1", kind.WRONG, "l", "c")))
+
+
+def test_the_originals_enums() -> None:
+    """The original's words for levels, outcomes and decisions are those of its envelopes."""
+    assert [level.value for level in LogLevel] == ["DEBUG", "INFO", "WARN", "ERROR"]
+    assert [outcome.value for outcome in Outcome] == ["success", "failure"]
+    assert [decision.value for decision in Decision] == ["allow", "deny"]
+    for level in LogLevel:
+        envelope = decode(built(fields=("shop", "shop-1", level, "l", "c")).value)
+        assert (envelope.payload["level"], envelope.payload["context"]) == (level.value, {})
+
+
+@pytest.mark.parametrize(
+    ("category", "fields"), [("audit", AUDIT), ("security", SECURITY), ("application", APPLICATION)]
+)
+def test_without_a_tenant(category: str, fields: Any) -> None:
+    """An event whose call names no tenant is the setting's."""
+    assert decode(built(category=category, fields=fields, tenant_id=None).value).tenant_id == "default"
+
+
+def test_a_clock_of_before_1970() -> None:
+    """Under a clock that a test has set to before 1970 an event is one of 1970, and has a proper ID."""
+    options = {"namespace": "omninode", "tenant_id": "default", "source": "shop"}
+    cleaner = Cleaner(KeyRedaction().is_sensitive)
+    using = PublicationBuilder(KafkaRecordBuilder(), cleaner, uuid7, lambda: -(10**18), **options)
+    found = decode(using.build(publication()).value)
+    assert found.timestamp == "1970-01-01T00:00:00.000000Z"
+    assert uuid.UUID(found.event_id).version == 7
 
 
 def publication(category: Any = "application", fields: Any = APPLICATION, **others: Any) -> Publication:
@@ -148,7 +223,7 @@ def test_a_callers_event_id_is_kept() -> None:
         ("message", {"message": None}),
         ("context", {"context": "text"}),
         ("event_id", {"event_id": "17"}),
-        ("tenant_id", {"category": "audit", "fields": AUDIT, "tenant_id": None}),
+        ("tenant_id", {"category": "audit", "fields": AUDIT, "tenant_id": " "}),
         ("tenant_id", {"category": "audit", "fields": AUDIT, "tenant_id": "t" * 129}),
         ("action", {"category": "audit", "fields": ("", *AUDIT[1:])}),
         ("outcome", {"category": "audit", "fields": (*AUDIT[:3], "perhaps")}),

@@ -24,7 +24,7 @@ from otel_kafka_exporter.records.publications import PARAMETERS, Publication, Pu
 from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
 from otel_kafka_exporter.records.statements import Converted, write_json
 from otel_kafka_exporter.records.values import Cleaner
-from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, cleaner, hand_made, strict_json
+from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, cleaner, hand_made, now, strict_json
 from tests.strategies import QUICK, SECRET, any_text, any_value, clean_text, hostile_value, records
 from tests.unit.records.texts import UID, Text
 
@@ -37,7 +37,7 @@ FILTERS = (None, redact_patterns)
 
 def converter(at: int) -> Converter:
     """One whose event IDs are always the same, so that two of them write the same bytes."""
-    return Converter(cleaner(text_filter=FILTERS[at // 2]), lambda _: UID, **OPTIONS[at % 2])
+    return Converter(cleaner(text_filter=FILTERS[at // 2]), lambda _: UID, now, **OPTIONS[at % 2])
 
 
 SEASONED = [converter(at) for at in range(4)]
@@ -214,7 +214,7 @@ def test_redaction_is_a_fact_of_the_statement() -> None:
         asked.append(key)
         return key == "password"
 
-    counting = Converter(Cleaner(is_sensitive), lambda _: UID)
+    counting = Converter(Cleaner(is_sensitive), lambda _: UID, now)
     record = hand_made({"password": SECRET, "a": 1}, severity_number=SeverityNumber.FATAL, severity_text="CRITICAL")
     counting.convert(record)
     counting.convert(record)
@@ -278,7 +278,7 @@ def test_what_is_kept_is_small(field: str) -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     """Ever new places, tenants and codes, each seen three times, leave a bounded number behind."""
-    using, kafka = Converter(cleaner(), lambda _: UID), KafkaRecordBuilder()
+    using, kafka = Converter(cleaner(), lambda _: UID, now), KafkaRecordBuilder()
     for number in range(5_000):
         for attributes in ({f"name{number}": 1}, {"omni.tenant_id": f"t{number}"}, {"omni.code": f"C{number}"}):
             for _ in range(3):

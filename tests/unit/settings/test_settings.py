@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "durability": "process",
     "direct": None,
     "redact_patterns": False,
+    "large_integers": "number",
     "resource_context": (),
 }
 

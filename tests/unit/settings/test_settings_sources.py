@@ -44,6 +44,7 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "redact_keys": (("a",), "b"),
         "redact_except": (("a",), "b"),
         "redact_patterns": (True, "false"),
+        "large_integers": ("text", "number"),
         "full_queue_wait": (1.0, "3"),
         "outbox": (False, "true"),
         "outbox_dir": ("/a", "/b"),

@@ -1,0 +1,61 @@
+"""A publisher for the length of an `async with`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from opentelemetry._logs import LoggerProvider
+
+from otel_kafka_exporter.settings import CommonArguments
+
+from .publisher import LoggingEventPublisher
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class PublisherArguments(CommonArguments, total=False):
+    """What `LoggingEventPublisher` has by name."""
+
+    outbox: bool
+    service_name: str | None
+    publish_timeout: float
+    start_timeout: float
+    logger_provider: LoggerProvider | None
+
+
+class LoggingEventPublisherContext:
+    """A publisher that is started when its `async with` begins, and stopped when that ends.
+
+        async with LoggingEventPublisherContext() as publisher:
+            await publisher.publish_audit_log("tenant-1", "user.login", "bob", "console", "success")
+
+    Args:
+        bootstrap_servers: as of `LoggingEventPublisher`, and so is the rest.
+        enable_events: as there.
+        **settings: as there.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | Sequence[str] | None = None,
+        enable_events: bool | None = None,  # noqa: FBT001 - the original's signature
+        **settings: Unpack[PublisherArguments],
+    ) -> None:
+        self._publisher = LoggingEventPublisher(bootstrap_servers, enable_events, **settings)
+
+    async def __aenter__(self) -> LoggingEventPublisher:
+        try:
+            await self._publisher.start()
+        except asyncio.CancelledError:
+            self._publisher.abandon_start()
+            raise
+        return self._publisher
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._publisher.stop()
