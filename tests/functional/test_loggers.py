@@ -120,6 +120,19 @@ def test_a_context_forges_no_tenant(embedded_kafka: EmbeddedKafka) -> None:
     assert envelope.payload["context"] == context
 
 
+def test_a_tenant_that_was_cut_in_an_extra_is_no_other_tenant(
+    embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the SDK's limit leaves of a tenant in loguru's fields is refused, and a line names the limit."""
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "16")
+    with handling(embedded_kafka) as handler:
+        record = logging.LogRecord("shop", logging.INFO, "", 0, "hello", (), None)
+        record.extra = {"omni.tenant_id": "tenant-of-the-north-and-the-south"}
+        handler.handle(record)
+    assert found(embedded_kafka, TOPIC) == []
+    assert "ATTRIBUTE_VALUE_LENGTH_LIMIT" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text",
     [
