@@ -17,8 +17,9 @@ from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
 from .log_records import LogRecordBuilder, SdkLogRecord
 from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
-from .redaction import REDACTED, KeyRedaction, redact_patterns
+from .redaction import REDACTED, KeyRedaction
 from .resources import UNKNOWN_SERVICE
+from .secret_texts import hide_userinfo, redact_patterns
 from .statements import Converted, event_type
 from .values import Cleaner, unused_name
 
@@ -51,6 +52,7 @@ __all__ = [
     "describe",
     "encode_json",
     "event_type",
+    "hide_userinfo",
     "identifier",
     "lacks_frame",
     "logger_of",
