@@ -1,12 +1,13 @@
 """What belongs to one operating-system process: forks, threads, interruptions, log lines and metrics, outcomes' names.
 
 The lowest folder: everything may import it, and it imports nothing of ours.
-Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
+Held here: a forked child starts from nothing, and nothing that is logged of our work comes back as a log record.
 """
 
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, making_locks
 from .interruption import is_interruption
+from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .os_threads import OsThread, RLock, allocate_lock, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryStats, Disposition, OutboxUsage, Outcome
 from .random_numbers import chance
@@ -14,6 +15,7 @@ from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log,
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
+    "OWN_TRACE_ID",
     "QUIET_LOGGER",
     "DeliveryStats",
     "Disposition",
@@ -26,6 +28,7 @@ __all__ = [
     "RLock",
     "after_fork_in_child",
     "allocate_lock",
+    "as_own_work",
     "at_worker_exit",
     "chance",
     "get_ident",
@@ -36,6 +39,7 @@ __all__ = [
     "making_locks",
     "note",
     "note_librdkafka",
+    "own_work",
     "pause",
     "sleep",
     "tell",

@@ -19,7 +19,7 @@ from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
 from .redaction import REDACTED, KeyRedaction
 from .resources import UNKNOWN_SERVICE
-from .secret_texts import hide_userinfo, redact_patterns
+from .secret_texts import hide_userinfo, redact_patterns, without_userinfo
 from .statements import Converted, event_type
 from .values import Cleaner, unused_name
 
@@ -62,4 +62,5 @@ __all__ = [
     "to_otlp",
     "unused_name",
     "uuid7",
+    "without_userinfo",
 ]

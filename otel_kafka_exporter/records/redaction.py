@@ -52,7 +52,8 @@ _ABOUT = frozenset({
     "wrong", "policy", "strength", "score", "version", "rotation", "rotated", "change", "changed", "reset", "required",
     "enabled", "disabled", "set", "present", "exists", "missing", "provided", "algorithm", "alg", "method", "mode",
     "file", "path", "dir", "location", "manager", "provider", "store", "engine", "backend", "attempts", "attempt",
-    "failures", "failed", "failure", "error", "errors", "ref", "reference", "arn", "region", "scope", "scopes", "brand",
+    "failures", "failed", "failure", "error", "errors", "ref", "reference", "source", "arn", "region", "scope",
+    "scopes", "brand",
 })
 #: A hash of these is what is stolen to guess them.
 _GUESSED = frozenset({"password", "pass word", "passwd", "passphrase", "pass phrase", "passcode", "pwd"})

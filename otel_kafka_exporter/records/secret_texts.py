@@ -55,6 +55,12 @@ def hide_userinfo(text: str) -> str:
     return _USERINFO.sub(_HIDDEN_USERINFO, text) if URL_MARK in text else text
 
 
+def without_userinfo(url: str) -> tuple[str, str | None]:
+    """A URL without its userinfo, and that; None where it has none."""
+    found = _USERINFO.search(url)
+    return (url, None) if found is None else (url[: found.start()] + url[found.end() :], found[0][:-1])
+
+
 def redact_patterns(text: str) -> str:
     """`text` with credentials that can be told by their look replaced by `[REDACTED]`.
 
