@@ -21,7 +21,7 @@ from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, mo
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
-from .producer_config import mask
+from .secret_properties import secrets_of, without
 
 OnReport = Callable[["KafkaError | None", Message], None]
 
@@ -88,6 +88,7 @@ class KafkaProducer:
 
     def __init__(self, config: Mapping[str, Any], frames: Frames | None = None) -> None:
         self._config = config
+        self._secrets = secrets_of(config)
         self._frames = frames
         self._client: Client | None = None
         self._lock = RLock()  # a signal handler may log while its own thread is in here
@@ -332,18 +333,18 @@ class KafkaProducer:
                     self._client = Client({**self._config, "error_cb": self._on_error}, self)
                 except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
                     self._fork_gate.open()
-                    self.last_error = mask(str(error), self._config)
+                    self.last_error = without(str(error), self._secrets)
                     raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
             return self._client
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """librdkafka's log lines, as it hands them to a logger: without the secrets of its configuration."""
-        note_librdkafka(level, message, *(mask(str(argument), self._config) for argument in arguments))
+        note_librdkafka(level, message, *(without(str(argument), self._secrets) for argument in arguments))
 
     def _on_error(self, error: KafkaError) -> None:
         # That all brokers are down follows a line on each of them that says why.
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
-            self.last_error = mask(error.str(), self._config)
+            self.last_error = without(error.str(), self._secrets)
 
     def _after_fork(self) -> None:
         self._lock = RLock()

@@ -15,8 +15,10 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.cimpl import Producer  # see producer.py
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.records import REDACTED
+from otel_kafka_exporter.process import as_own_work
 from otel_kafka_exporter.settings import Settings
+
+from .secret_properties import secrets_of, without
 
 # Ours, and open to `producer_config`.
 _DEFAULTS: dict[str, Any] = {
@@ -65,12 +67,6 @@ _REFUSED = {
     "transactional.id": "records are produced without transactions",
 }
 
-# Properties whose values may stand in an error's text.
-_OPEN = frozenset(
-    {*_DEFAULTS, *_SETTING_OF, "security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "debug"}
-)
-_LEAST_SECRET = 3
-
 # Names to hold a misspelt one against.
 _USUAL = (
     *_DEFAULTS, *_SETTING_OF, *_ALIASES, "batch.size", "batch.num.messages", "compression.level", "max.in.flight",
@@ -112,6 +108,9 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         _check_same(name, passed, setting, settings, from_settings[name])
     config = {**_DEFAULTS, **from_settings, **passed}
     _check_acks(config)
+    for name, value in config.items():
+        if callable(value):  # of the application's, for tokens say: it is called in the midst of ours
+            config[name] = as_own_work(value)
     if not _is_idempotent(config) and "request.timeout.ms" not in passed:
         del config["request.timeout.ms"]  # to send it again could make duplicates
     given_up_after = _seconds(config.get("message.timeout.ms", 0))
@@ -150,7 +149,7 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
         text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
-        text = mask(text, config)
+        text = without(text, secrets_of(config))
         unknown = re.fullmatch(r'No such configuration property: "(.*)"', text)
         if unknown:
             close = difflib.get_close_matches(unknown[1], _USUAL, n=1, cutoff=0.7)
@@ -161,14 +160,6 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
                 else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
             )
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
-
-
-def mask(text: str, config: Mapping[str, Any]) -> str:
-    """A text of librdkafka's without the values that it was given, but for those of properties that hold no secret."""
-    for name, value in config.items():
-        if isinstance(value, str) and len(value) >= _LEAST_SECRET and name not in _OPEN:
-            text = text.replace(value, REDACTED)
-    return text
 
 
 def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 import struct
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, monotonic, note, pause
+from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, monotonic, note, own_work, pause
 from otel_kafka_exporter.records import envelope_pb2 as pb
+from otel_kafka_exporter.records import without_userinfo
+
+from .secret_properties import secrets_of, without
 
 #: How long one question takes at most, unless the client's `timeout` says.
 _TIMEOUT_SECONDS = 5
@@ -28,7 +31,7 @@ _PAUSE_SECONDS = 0.5
 _LOOK_SECONDS = 0.01
 _NOT_REGISTERED = (40401, 40402, 40403)
 _RECORD_NAME = pb.Envelope.DESCRIPTOR.full_name
-_SECRET = re.compile("password|secret|user.info|token|credential|key")
+_CREDENTIALS = "basic.auth.user.info"
 #: Properties that the client wants as numbers, and the environment has as texts.
 _NUMBERS = frozenset({"timeout", "max.retries", "retries.wait.ms", "retries.max.wait.ms", "cache.capacity"})
 
@@ -48,15 +51,20 @@ class SchemaRegistry:
     """
 
     def __init__(self, url: str, config: Mapping[str, Any], subject: str, *, auto_register: bool) -> None:
-        self.url = re.sub(r"//[^/@\s]*@", "//", url)
-        self._config = {"timeout": _TIMEOUT_SECONDS, "max.retries": 0, **_typed(config), "url": url}
+        self.url, credentials = _apart(url)
+        if credentials and _CREDENTIALS in config:
+            raise SettingsError(
+                f"schema_registry_config: expected no {_CREDENTIALS} beside a user in schema_registry_url."
+                " Remove one of them."
+            )
+        # Not in the URL, which the client logs with each request.
+        given = {**config, **({_CREDENTIALS: credentials} if credentials else {})}
+        self._config = {"timeout": _TIMEOUT_SECONDS, "max.retries": 0, **_typed(given), "url": self.url}
         self._subject = subject
         self._auto_register = auto_register
-        self._secrets = [
-            part for key, value in config.items() if _SECRET.search(key) for part in str(value).split(":") if part
-        ]
+        self._secrets = secrets_of(given)
         self._frames: dict[str, bytes] = {}
-        with self._make_client():  # to see whether it can be made
+        with own_work(), self._make_client():  # to see whether it can be made
             pass
         self._problems: dict[str, str] = {}  # as of the latest answer
         self._begin()
@@ -82,7 +90,7 @@ class SchemaRegistry:
         except (TypeError, ValueError, OSError) as error:
             raise SettingsError(
                 f"schema_registry_config: expected properties of confluent-kafka's SchemaRegistryClient,"
-                f" got: {self._mask(str(error))}."
+                f" got: {without(str(error), self._secrets)}."
             ) from None
 
     def frame(self, topic: str) -> bytes | None:
@@ -136,7 +144,7 @@ class SchemaRegistry:
             if self._problems.pop(topic, None):
                 note("schema_id", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
         except Exception as error:  # noqa: BLE001 - HTTP, TLS, OAuth: the libraries have errors of many types
-            problem = self._mask(str(error)) or type(error).__name__
+            problem = without(str(error), self._secrets) or type(error).__name__
             self._problems[topic] = problem
             note("no_schema_id", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
         with self._lock:
@@ -171,17 +179,26 @@ class SchemaRegistry:
             "topic_record": f"{topic}-{_RECORD_NAME}",
         }[self._subject]
 
-    def _mask(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "[REDACTED]")
-        return re.sub(r"//[^/@\s]*@", "//", text)
-
 
 def schema_source() -> str:
     """The text of envelope.proto: a file of the installed package, or of the repository."""
     installed = Path(__file__).with_name("envelope.proto")
     in_repository = Path(__file__).parents[2] / "proto" / "onex" / "logging" / "v1" / "envelope.proto"
     return (installed if installed.exists() else in_repository).read_text(encoding="utf-8")
+
+
+def _apart(urls: str) -> tuple[str, str]:
+    """Addresses without a user and a password, and these, as the client has them; empty where there are none."""
+    parts = [without_userinfo(url) for url in urls.split(",")]
+    given = {userinfo for _, userinfo in parts if userinfo is not None}
+    if len(given) > 1:
+        raise SettingsError(
+            "schema_registry_url: expected the same user and password in each address, got different ones."
+            f" Set them once, as {_CREDENTIALS} in schema_registry_config."
+        )
+    user, _, password = given.pop().partition(":") if given else ("", "", "")
+    credentials = f"{unquote(user)}:{unquote(password)}" if user or password else ""
+    return ",".join(url for url, _ in parts), credentials
 
 
 def _typed(config: Mapping[str, Any]) -> dict[str, Any]:

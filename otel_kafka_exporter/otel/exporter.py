@@ -15,7 +15,16 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.process import LIBRDKAFKA_LOGGER, QUIET_LOGGER, DeliveryStats, Metrics, log, note, warn
+from otel_kafka_exporter.process import (
+    LIBRDKAFKA_LOGGER,
+    QUIET_LOGGER,
+    DeliveryStats,
+    Metrics,
+    log,
+    note,
+    own_work,
+    warn,
+)
 from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
 from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
 
@@ -85,7 +94,8 @@ class KafkaLogExporter(LogRecordExporter):
             reason say why.
         """
         try:
-            delivered = self._delivery.deliver(batch, self._builder)
+            with own_work():
+                delivered = self._delivery.deliver(batch, self._builder)
         except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
             log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
             delivered = False

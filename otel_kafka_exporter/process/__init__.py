@@ -1,13 +1,14 @@
 """What belongs to one operating-system process: forks, threads, interruptions, log lines and metrics, outcomes' names.
 
 The lowest folder: everything may import it, and it imports nothing of ours.
-Held here: a forked child starts from nothing, and no line or metric of ours comes back as a log record.
+Held here: a forked child starts from nothing, and nothing that is logged of our work comes back as a log record.
 """
 
 from .clock import monotonic
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
+from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
 from .random_numbers import chance
@@ -15,6 +16,7 @@ from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log,
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
+    "OWN_TRACE_ID",
     "QUIET_LOGGER",
     "DeliveryOutcome",
     "DeliveryStats",
@@ -28,6 +30,7 @@ __all__ = [
     "Stranded",
     "after_fork_in_child",
     "allocate_lock",
+    "as_own_work",
     "at_worker_exit",
     "breathe",
     "call_in_child",
@@ -42,6 +45,7 @@ __all__ = [
     "note",
     "note_librdkafka",
     "notice_fork",
+    "own_work",
     "pause",
     "sleep",
     "tell",

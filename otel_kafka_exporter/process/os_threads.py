@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 from .clock import monotonic
+from .marking import own_work
 
 __all__ = [
     "OsThread",
@@ -88,6 +89,8 @@ class OsThread:
     `threading.Thread.start` waits until the new thread runs, which it does not before the garbage collector lets it: a
     finalizer that logs, and waits for a lock that the caller holds, would wait for ever. Nobody waits here.
 
+    What is logged on it is of our own making.
+
     Args:
         target: what it runs.
     """
@@ -107,7 +110,8 @@ class OsThread:
 
     def _run(self) -> None:
         try:
-            self._target()
+            with own_work():
+                self._target()
         finally:
             self._runs.release()
             with suppress(Exception):  # where something waited by gevent's means, a log handler's lock or a socket, say

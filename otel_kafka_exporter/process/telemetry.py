@@ -87,8 +87,32 @@ class OncePerMinute(logging.Filter):
         return True
 
 
+class _HeardLogger(logging.Logger):
+    """A logger that nobody disables in passing, as `dictConfig` and `fileConfig` by default do with all there are.
+
+    Who wants no lines of ours gives the logger a level or a handler.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        """Never."""
+        return False
+
+    @disabled.setter
+    def disabled(self, _: bool) -> None:
+        """Change nothing."""
+
+
+def _heard_logger(name: str) -> logging.Logger:
+    logger = logging.getLogger(name)
+    # The one that is there already: others may have it, and it may be of the application's own class.
+    if not isinstance(logger, _HeardLogger):
+        logger.__class__ = type("HeardLogger", (_HeardLogger, type(logger)), {})
+    return logger
+
+
 def _quiet_logger() -> logging.Logger:
-    logger = logging.getLogger(QUIET_LOGGER)
+    logger = _heard_logger(QUIET_LOGGER)
     logger.propagate = False
     if not logger.handlers:  # the module may be imported anew, as tests do
         logger.addHandler(_StderrHandler())
@@ -96,7 +120,7 @@ def _quiet_logger() -> logging.Logger:
 
 
 log = _quiet_logger()
-librdkafka_log = logging.getLogger(LIBRDKAFKA_LOGGER)
+librdkafka_log = _heard_logger(LIBRDKAFKA_LOGGER)
 _once_per_minute = OncePerMinute()
 log.addFilter(_once_per_minute)
 librdkafka_log.addFilter(_once_per_minute)

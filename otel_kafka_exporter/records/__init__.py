@@ -17,9 +17,10 @@ from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
 from .log_records import LogRecordBuilder, SdkLogRecord
 from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
-from .redaction import REDACTED, KeyRedaction, redact_patterns
+from .redaction import REDACTED, KeyRedaction
 from .resources import UNKNOWN_SERVICE
 from .sdk_limits import COUNT_SETTING, LENGTH_SETTING, WholeLogRecord
+from .secret_texts import hide_userinfo, redact_patterns, without_userinfo
 from .statements import Converted, event_type
 from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
 
@@ -60,6 +61,7 @@ __all__ = [
     "describe",
     "encode_json",
     "event_type",
+    "hide_userinfo",
     "identifier",
     "lacks_frame",
     "logger_of",
@@ -70,4 +72,5 @@ __all__ = [
     "unused_name",
     "unwrapped",
     "uuid7",
+    "without_userinfo",
 ]

@@ -36,7 +36,8 @@ from .payloads import add, event_fields, event_name_of, keep_the_rest, message_o
 from .redaction import REDACTED
 from .resources import ResourceFacts, copied, facts_of
 from .sdk_limits import mark_cuts
-from .shapes import Shape, Shapes
+from .secret_texts import URL_MARK
+from .shapes import HAS_URL, URL_MARKS, Shape, Shapes
 from .statements import Converted, Statement, Statements
 from .times import EARLIEST, Times, utc_text
 from .values import Cleaner
@@ -176,7 +177,7 @@ class Converter:
         body = log.body
         message = (
             body
-            if type(body) is str and self._keeps_texts
+            if type(body) is str and self._keeps_texts and URL_MARK not in body
             else message_of(self._cleaner, message if body is None else body)
         )
         if constant:  # redaction comes before all else
@@ -298,12 +299,14 @@ class Converter:
 
     def _fit(self, shape: Shape, facts: ResourceFacts, context: dict[str, Any]) -> dict[str, Any]:
         """A context that may go out; most are fit for JSON as they are."""
-        plain = shape.plain
+        plain, texts, meant = shape.plain, shape.texts, shape.meant
         for name in shape.floats:
             if not math.isfinite(context[name]):
                 plain = False
                 break
-        if not plain:
+        if meant and not meant.isdisjoint(context):  # as what is wrong stays
+            plain = False
+        if not plain or (texts is not None and True in map(HAS_URL, texts(context), URL_MARKS)):
             context = self._cleaner.clean_mapping(context)
         return {**facts.context, **context} if facts.context else context
 

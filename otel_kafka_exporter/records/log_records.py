@@ -7,6 +7,8 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
+from otel_kafka_exporter.process import OWN_TRACE_ID
+
 from . import attributes as names
 from .conversion import Converter
 from .envelope import CATEGORIES, Category
@@ -38,13 +40,15 @@ class LogRecordBuilder:
         self._own_scopes = own_scopes
 
     def build(self, record: SdkLogRecord) -> KafkaRecord | None:
-        """The Kafka record; None for one of our own scopes.
+        """The Kafka record; None for one of our own scopes, and for what was logged of our own work.
 
         Raises:
             ConversionError: the record cannot become an envelope.
         """
         scope = record.instrumentation_scope
         if scope is not None and scope.name in self._own_scopes:
+            return None
+        if record.log_record.trace_id == OWN_TRACE_ID:
             return None
         return self._kafka.build(self._converter.convert(record))  # type: ignore[arg-type]  # the two have the same parts
 

@@ -13,6 +13,7 @@ from . import attributes as names
 from .envelope import Category
 from .fields import required_choice, required_text
 from .redaction import REDACTED
+from .secret_texts import URL_MARK, hide_userinfo
 from .values import Cleaner, unused_name
 
 _USUAL_EVENT_NAME = {"audit": names.AUDIT_EVENT, "security": names.SECURITY_EVENT}
@@ -27,7 +28,8 @@ def add(cleaner: Cleaner, context: dict[str, Any], name: str, value: object) -> 
 def event_name_of(cleaner: Cleaner, event_name: object, context: dict[str, Any]) -> str | None:
     """An event's name when it is text; of another type, it goes to the context."""
     if isinstance(event_name, str):
-        return str.__str__(event_name)
+        text = str.__str__(event_name)
+        return hide_userinfo(text) if URL_MARK in text else text
     if event_name is not None:
         add(cleaner, context, names.EVENT_NAME, event_name)
     return None

@@ -31,7 +31,7 @@ from .fields import (
 from .ids import parse_event_id
 from .kafka_record import KafkaRecord, KafkaRecordBuilder
 from .payloads import message_of
-from .shapes import Shapes
+from .shapes import HAS_URL, URL_MARKS, Shapes
 from .statements import Converted, Statement, Statements
 from .strict_json import json_bytes
 from .times import utc_text
@@ -209,8 +209,12 @@ class PublicationBuilder:
             names_and_types = (*given, *map(type, given.values()))
             shape = self._shapes.known.get(names_and_types) or self._shapes.work_out(given, names_and_types)
             if shape.plain and not shape.sensitive:
-                floats = shape.floats
-                if not floats or all(math.isfinite(given[name]) for name in floats):
+                floats, texts = shape.floats, shape.texts
+                if (
+                    not shape.meant
+                    and not (texts is not None and True in map(HAS_URL, texts(given), URL_MARKS))
+                    and (not floats or all(math.isfinite(given[name]) for name in floats))
+                ):
                     return given
         elif not isinstance(given, Mapping):
             raise ConversionError("context", f"expected a mapping, got {describe(given)}")

@@ -2,11 +2,11 @@
 
 | in | out |
 |---|---|
-| str | itself; NUL and lone surrogates become U+FFFD |
+| str | itself; NUL and lone surrogates become U+FFFD, userinfo in a URL `[REDACTED]` |
 | bytes, bytearray, memoryview | base64 |
 | NaN, Infinity; integers beyond 64 bits (-2**63 to 2**64 - 1), or beyond narrower bounds | text |
 | mappings, dataclass instances, named tuples | object; keys become text, values of sensitive keys `[REDACTED]` |
-| other collections | array |
+| other collections | array; of a pair in one whose first element is a sensitive key, the second is `[REDACTED]` |
 | a container more than `MAX_DEPTH` deep, or one that contains itself | a marker |
 | what comes after `MAX_NODES` values or 64 times as many characters | a marker |
 | what raises while it is read | a marker: its `str()` could show what would have been hidden |
@@ -19,12 +19,13 @@ import base64
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from otel_kafka_exporter.process import is_interruption
 
 from .redaction import REDACTED
+from .secret_texts import URL_MARK, hide_userinfo
 
 MAX_DEPTH = 10
 #: More values than fit into any record; without a bound a small value that shares its parts could unfold for ever.
@@ -39,6 +40,8 @@ CIRCULAR = "[CIRCULAR]"
 TOO_MANY = "[TOO MANY VALUES]"
 UNREADABLE_MAPPING = "otel.unreadable"
 
+_PAIRS = frozenset({list, tuple})
+_NAMES_OF_NAMES = ("name", "key")
 _NOT_JSON_TEXT = re.compile("[\x00\ud800-\udfff]")
 #: What 64 bits hold, with or without a sign.
 ALL_INTEGERS = (-(2**63), 2**64 - 1)
@@ -119,7 +122,7 @@ class Cleaner:
 
     Args:
         is_sensitive: says by its key whether a value is hidden, e.g. `redaction.KeyRedaction().is_sensitive`.
-        text_filter: applied to every text value, e.g. `redaction.redact_patterns`.
+        text_filter: applied to every text value, e.g. `secret_texts.redact_patterns`.
         integers: the least and the largest that stay numbers; others become text.
     """
 
@@ -133,7 +136,8 @@ class Cleaner:
         self.is_sensitive = is_sensitive
         self._text_filter = text_filter
         self.integers = integers
-        #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number.
+        #: Types whose values `clean` leaves as they are, but for what JSON cannot carry of a text or a number, and for
+        #: userinfo in a URL.
         self.unchanged = frozenset(
             {float, bool, type(None)}
             | ({str} if text_filter is None else set())
@@ -145,6 +149,8 @@ class Cleaner:
     def text(self, text: str) -> str:
         """A text as it may leave the process."""
         text = clean_text(text)
+        if URL_MARK in text:
+            text = hide_userinfo(text)
         return text if self._text_filter is None else self._text_filter(text)
 
     def clean(self, value: object) -> Any:
@@ -211,6 +217,8 @@ class _Walk:
         if str in kinds:
             texts = elements if len(kinds) == 1 else [each for each in elements if type(each) is str]
             text = "".join(texts)
+            if URL_MARK in text:
+                return False
             if not (text.isascii() and "\0" not in text) and _NOT_JSON_TEXT.search(text):
                 return False
             if max(map(len, texts)) >= _CHARACTERS_PER_NODE:
@@ -259,7 +267,7 @@ class _Walk:
         finally:
             self._within.discard(id(value))
 
-    def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:  # noqa: C901 - a value's way, without the calls
+    def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:  # noqa: C901, PLR0912 - a value's way, without the calls
         cleaned: dict[str, Any] = {}
         harmless, unchanged = self._cleaner.harmless, self._unchanged
         left = self._left
@@ -282,7 +290,7 @@ class _Walk:
                 kind = type(value)
                 if left > 0 and kind in unchanged:
                     if kind is str:
-                        if value.isascii() and "\0" not in value:
+                        if value.isascii() and "\0" not in value and "://" not in value:
                             left -= 1 + len(value) // _CHARACTERS_PER_NODE
                             cleaned[name] = value
                             continue
@@ -300,16 +308,34 @@ class _Walk:
                 left = self._left
         finally:  # what raises in the middle has been paid for, too
             self._left = left
+        if "value" in cleaned and depth:
+            self._hide_named(cleaned)
         return cleaned
+
+    def _hide_named(self, cleaned: dict[str, Any]) -> None:
+        """A pair that is written as an object, `{"name": "authorization", "value": "Bearer …"}`."""
+        for name in _NAMES_OF_NAMES:
+            named = cleaned.get(name)
+            if type(named) is str and self._cleaner.is_sensitive(named):
+                cleaned["value"] = REDACTED
 
     def _sequence(self, elements: Iterable[Any], depth: int) -> list[Any]:
         cleaned: list[Any] = []
         for element in elements:
-            cleaned.append(self.value(element, depth + 1))
+            if element.__class__ in _PAIRS and len(element) == 2 and self._is_sensitive_pair(element):  # noqa: PLR2004
+                self._left -= 3
+                cleaned.append([_key_text(element[0]), REDACTED])
+            else:
+                cleaned.append(self.value(element, depth + 1))
             if self._left < 0:
                 cleaned.append(TOO_MANY)
                 break
         return cleaned
+
+    def _is_sensitive_pair(self, pair: Sequence[Any]) -> bool:
+        """Whether the second hides for the first, as of the headers of WSGI, and with bytes of ASGI."""
+        key = pair[0]
+        return isinstance(key, (str, bytes, bytearray)) and self._cleaner.is_sensitive(_key_text(key))
 
 
 def _items(value: object) -> Iterable[tuple[Any, Any]] | None:
@@ -329,7 +355,9 @@ def _fields(value: object, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
 
 def _key_text(key: object) -> str:
     if isinstance(key, str):
-        return clean_text(str.__str__(key))
-    if isinstance(key, (bytes, bytearray)):
-        return clean_text(bytes(key).decode("utf-8", "replace"))
-    return text_of(key)
+        text = clean_text(str.__str__(key))
+    elif isinstance(key, (bytes, bytearray)):
+        text = clean_text(bytes(key).decode("utf-8", "replace"))
+    else:
+        text = text_of(key)
+    return hide_userinfo(text) if URL_MARK in text else text

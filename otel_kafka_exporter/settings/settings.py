@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.records import Category
+from otel_kafka_exporter.records import Category, hide_userinfo
 
 from .values import (
     APPLICATION_KEYS,
@@ -212,7 +212,7 @@ class Settings:
         shown="true; with an `OTEL_BLRP_*` variable, or in the declarative file, false",
     )
     redact_keys: tuple[str, ...] = _setting(
-        (), names, "More keys to redact, e.g. `phone,iban`: all that end in the same words.", shown="none"
+        (), names, "More keys to redact, e.g. `phone,birthday`: all that end in the same words.", shown="none"
     )
     redact_except: tuple[str, ...] = _setting(
         (), names, "Keys not to redact after all, e.g. `csrf_token`: the whole key, word by word.", shown="none"
@@ -220,7 +220,7 @@ class Settings:
     redact_patterns: bool = _setting(
         default=False,
         parse=boolean,
-        meaning="Whether texts are searched for bearer tokens, JWTs, AWS keys, PEM blocks and card numbers.",
+        meaning="Whether texts are searched for tokens, JWTs, keys, `password=…`, PEM blocks and card numbers.",
         shown="false",
     )
     large_integers: Literal["number", "text"] = _setting(
@@ -298,7 +298,7 @@ def shown_values(settings: Settings) -> dict[str, Any]:
     shown = {name: getattr(settings, name) for name in FIELDS}
     shown["producer_config"] = sorted(settings.producer_config)
     shown["schema_registry_config"] = sorted(settings.schema_registry_config)
-    shown["schema_registry_url"] = re.sub(r"//[^/@\s]*@", "//[REDACTED]@", settings.schema_registry_url or "") or None
+    shown["schema_registry_url"] = hide_userinfo(settings.schema_registry_url or "") or None
     return shown
 
 

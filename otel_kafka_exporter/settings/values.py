@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from otel_kafka_exporter.records import CATEGORIES, Category
+from otel_kafka_exporter.records import CATEGORIES, Category, KeyRedaction
 
 APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -26,6 +26,7 @@ SUBJECTS = ("topic", "record", "topic_record")
 _MAX_PORT = 65_535
 _MAX_TENANT_LENGTH = 128
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\],]+):(?P<port>[0-9]{1,5})")
+_is_secret = KeyRedaction().is_sensitive
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -174,6 +175,11 @@ def properties(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) and key for key in value):
             raise ValueError("a mapping of librdkafka property names to values")
+        for key, each in value.items():
+            if each is None or isinstance(each, (list, tuple, set)):
+                raise ValueError(f"one value for {key}, a text or a number, and not {type(each).__name__}")
+            if isinstance(each, int) and _is_secret(key):  # YAML has read 0123 as 83 already
+                raise ValueError(f"a text for {key}, in quotes, and not {type(each).__name__}")
         return dict(value)
     if not isinstance(value, str):
         raise ValueError("key=value,key=value or a mapping")
@@ -191,13 +197,16 @@ def properties_file(value: Any) -> str:
 def read_properties_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The properties in a file: `key=value` a line; blank lines and those that start with # or ! do not count."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors put a mark before the first line
     except (OSError, ValueError) as error:
         raise ValueError(
             f"a readable properties file ({getattr(error, 'strerror', None) or 'not UTF-8, or no path'})"
         ) from None
     lines = (
-        (at, line) for at, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith(("#", "!"))
+        # At ends of lines only: a password may have what else `splitlines` takes for one, U+2028 say.
+        (at, line)
+        for at, line in enumerate(text.split("\n"), start=1)
+        if not line.lstrip().startswith(("#", "!"))
     )
     return _pairs(lines, "line", "")
 

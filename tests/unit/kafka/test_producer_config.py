@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.trace import get_current_span
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka.producer_config import check_with_librdkafka, librdkafka_config
+from otel_kafka_exporter.process import OWN_TRACE_ID
 from otel_kafka_exporter.settings.settings import Settings
 
 SECRET = "hunter2-3f9c0d"
@@ -252,3 +254,11 @@ def test_messages_are_one_line() -> None:
         with pytest.raises(SettingsError) as raised:
             check_with_librdkafka(config(properties))
         assert "\n" not in str(raised.value)
+
+
+def test_a_callback_works_for_us() -> None:
+    """What a callback logs is marked as of our own work, on whichever thread librdkafka calls it."""
+    seen: list[int] = []
+    made = config({"stats_cb": lambda _: seen.append(get_current_span().get_span_context().trace_id)})
+    made["stats_cb"]("{}")
+    assert seen == [OWN_TRACE_ID]

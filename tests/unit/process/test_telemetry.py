@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -272,3 +273,35 @@ def test_no_meter_provider() -> None:
     metrics = Metrics("a:1")
     metrics.observe(Delivered(NOTHING))
     metrics.exported(0.1)
+
+
+CONFIGURE = {
+    "dictConfig": "logging.config.dictConfig({'version': 1})",
+    "fileConfig": "logging.config.fileConfig(io.StringIO("
+    "'[loggers]\\nkeys=root\\n[handlers]\\nkeys=\\n[formatters]\\nkeys=\\n[logger_root]\\nhandlers=\\n'))",
+}
+
+
+@pytest.mark.parametrize("configure", CONFIGURE.values(), ids=CONFIGURE)
+@pytest.mark.parametrize("name", [QUIET_LOGGER, LIBRDKAFKA_LOGGER])
+def test_a_configuration_of_the_applications_silences_nothing(name: str, configure: str) -> None:
+    """Both disable all loggers that there are, by default; warnings about losses are heard all the same."""
+    code = f"""
+import io, logging.config, otel_kafka_exporter
+before = logging.getLogger("before")
+{configure}
+assert before.disabled
+logging.getLogger({name!r}).warning("a loss")
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30)
+    assert run.stderr == f"WARNING {name}: a loss\n"
+
+
+def test_a_level_still_silences() -> None:
+    """An application that wants no warnings of ours says so by a level."""
+    logger = logging.getLogger(QUIET_LOGGER)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        assert not logger.isEnabledFor(logging.WARNING)
+    finally:
+        logger.setLevel(logging.NOTSET)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from otel_kafka_exporter.records.redaction import REDACTED, KeyRedaction
+from otel_kafka_exporter.records.secret_texts import hide_userinfo
 from otel_kafka_exporter.records.values import (
     CIRCULAR,
     MAX_DEPTH,
@@ -47,7 +48,7 @@ class PlainWalk:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return clean_text(str.__str__(value))
+            return hide_userinfo(clean_text(str.__str__(value)))
         if isinstance(value, int):
             return clean_int(int.__int__(value))
         if isinstance(value, float):
@@ -56,7 +57,7 @@ class PlainWalk:
             return base64.b64encode(bytes(value)).decode()
         items = _items(value)
         if items is None and not isinstance(value, Collection):
-            return text_of(value)
+            return hide_userinfo(text_of(value))
         if id(value) in self._within:
             return CIRCULAR
         if depth > MAX_DEPTH:
@@ -76,16 +77,30 @@ class PlainWalk:
             name = unused_name(_key_text(key), cleaned)
             self._left -= 1 + len(name) // _CHARACTERS_PER_NODE
             cleaned[name] = REDACTED if self._is_sensitive(name) else self.value(value, depth + 1)
+        named = [cleaned.get("name"), cleaned.get("key")]
+        if (
+            depth > 0
+            and "value" in cleaned
+            and any(isinstance(each, str) and self._is_sensitive(each) for each in named)
+        ):
+            cleaned["value"] = REDACTED
         return cleaned
 
     def _list(self, elements: Iterable[Any], depth: int) -> list[Any]:
         cleaned: list[Any] = []
         for element in elements:
-            cleaned.append(self.value(element, depth + 1))
+            if type(element) in (list, tuple) and len(element) == 2 and self._hides(element[0]):
+                self._left -= 3
+                cleaned.append([_key_text(element[0]), REDACTED])
+            else:
+                cleaned.append(self.value(element, depth + 1))
             if self._left < 0:
                 cleaned.append(TOO_MANY)
                 break
         return cleaned
+
+    def _hides(self, key: object) -> bool:
+        return isinstance(key, (str, bytes, bytearray)) and self._is_sensitive(_key_text(key))
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
@@ -100,5 +115,5 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 def _key_text(key: object) -> str:
     if isinstance(key, str):
-        return clean_text(str.__str__(key))
-    return clean_text(key.decode("utf-8", "replace")) if isinstance(key, bytes) else text_of(key)
+        return hide_userinfo(clean_text(str.__str__(key)))
+    return hide_userinfo(clean_text(key.decode("utf-8", "replace")) if isinstance(key, bytes) else text_of(key))

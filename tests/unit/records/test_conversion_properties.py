@@ -17,7 +17,7 @@ from otel_kafka_exporter.records.decoding import decode
 from otel_kafka_exporter.records.envelope import CATEGORIES, PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.records.ids import uuid7
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
-from otel_kafka_exporter.records.redaction import redact_patterns
+from otel_kafka_exporter.records.secret_texts import redact_patterns
 from tests.records import (
     as_bytes,
     cleaner,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
-from tests.records import AUDIT, TIME, cleaner, envelope_of, hand_made, kafka_record, payload_of, sdk_record
+from otel_kafka_exporter.records.conversion import Converter
+from otel_kafka_exporter.records.ids import uuid7
+from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
+from otel_kafka_exporter.records.log_records import LogRecordBuilder
+from otel_kafka_exporter.records.redaction import REDACTED
+from otel_kafka_exporter.records.secret_texts import redact_patterns
+from tests.records import AUDIT, TIME, cleaner, envelope_of, hand_made, kafka_record, now, payload_of, sdk_record
 from tests.strategies import SECRET
 from tests.unit.records.texts import Text
 
@@ -18,13 +24,13 @@ def test_redaction_of_attributes_of_the_sdk() -> None:
     """Sensitive attributes of the real SDK are hidden at every depth; the context keeps all the others."""
     attributes = {
         "password": SECRET,
-        "user": {"name": "ann", "tokens": [{"apiKey": SECRET}]},
+        "user": {"name": "ann", "logins": [{"apiKey": SECRET}]},
         "pair": ({"jwt": SECRET},),
     }
     context = payload_of(sdk_record(timestamp=TIME, body="x", attributes=attributes))["context"]
     assert context == {
         "password": REDACTED,
-        "user": {"name": "ann", "tokens": [{"apiKey": REDACTED}]},
+        "user": {"name": "ann", "logins": [{"apiKey": REDACTED}]},
         "pair": [{"jwt": REDACTED}],
     }
 
@@ -96,3 +102,47 @@ def test_pattern_pass_over_values_from_fields(field: str, others: dict[str, Any]
     payload = payload_of(hand_made(others, **{field: value}), cleaner(text_filter=redact_patterns))
     assert key not in str(payload["context"])
     assert key not in payload["message"]
+
+
+def builder() -> Callable[[Any], KafkaRecord | None]:
+    return LogRecordBuilder(Converter(cleaner(), uuid7, now), KafkaRecordBuilder(), cleaner(), frozenset()).build
+
+
+URL = f"postgresql://svc:{SECRET}@db/shop"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"body": f"cannot reach {URL}"},
+        {"body": {"url": URL}},
+        {"attributes": {"url": URL}},
+        {"attributes": {"a": "b", "url": URL, "n": 1.5}},
+        {"attributes": {URL: "b"}},
+        {"attributes": {"exception.stacktrace": f"Traceback: {URL}"}},
+        {"attributes": {"omni.other": URL, "omni.code": "A"}},
+        {"attributes": {"omni.correlation_id": URL + "x" * 300}},
+        {"attributes": {**AUDIT, "omni.audit.resource": URL}, "event_name": "omni.audit"},
+        {"attributes": AUDIT, "event_name": "omni.audit", "body": URL},
+        {"event_name": URL},
+        {"severity_text": URL},
+    ],
+    ids=str,
+)
+def test_userinfo_of_urls(fields: dict[str, Any]) -> None:
+    """The userinfo of a URL is in no part of a record, the first time and when its statement is known."""
+    build = builder()
+    for _ in range(4):
+        made = build(sdk_record(**{"timestamp": TIME, "body": "x", **fields}))
+        assert made is not None
+        assert b"[REDACTED]@db/shop" in made.value
+        assert SECRET.encode() not in made.value
+
+
+def test_a_url_where_none_was_before() -> None:
+    """A statement that is known keeps a URL's userinfo as secret as one that is new."""
+    build = builder()
+    for target in ("a", "b", "c", URL):
+        made = build(sdk_record(timestamp=TIME, body="x", attributes={"target": target}))
+        assert made is not None
+        assert SECRET.encode() not in made.value

@@ -119,6 +119,13 @@ def publication(category: Any = "application", fields: Any = APPLICATION, **othe
     return Publication(category, fields, **{"message": message, **empty, **others})
 
 
+BUILDER = builder()
+
+
+def made_by(using: PublicationBuilder, **others: Any) -> KafkaRecord:
+    return using.build(publication(**others))
+
+
 def built(category: Any = "application", fields: Any = APPLICATION, **others: Any) -> KafkaRecord:
     return builder().build(publication(category, fields, **others))
 
@@ -192,6 +199,24 @@ def test_what_is_sensitive_is_redacted_at_every_depth() -> None:
     payload = decode(built(context=context).value).payload
     assert payload["context"] == {"password": "[REDACTED]", "user": {"api_key": "[REDACTED]", "name": "bob"}}
     assert context["password"] == "p"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"context": {"target": "redis://:hunter2@cache"}},
+        {"context": {"deep": {"target": "redis://:hunter2@cache"}}},
+        {"context": {"omni.code": "redis://:hunter2@cache"}},
+        {"message": "no answer from redis://:hunter2@cache"},
+    ],
+)
+def test_the_userinfo_of_a_url_is_hidden(arguments: dict[str, Any]) -> None:
+    """A password in a URL is hidden in a context and in a message, also once the context's shape is known."""
+    for target in ("cache", "redis://:hunter2@cache"):
+        given = json.loads(json.dumps(arguments).replace("redis://:hunter2@cache", target))
+        value = made_by(BUILDER, **given).value
+        assert b"hunter2" not in value
+    assert b"redis://[REDACTED]@cache" in value
 
 
 def test_enums_and_uuids_are_text() -> None:

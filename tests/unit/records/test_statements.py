@@ -21,7 +21,8 @@ from otel_kafka_exporter.records.envelope_pb2 import Envelope
 from otel_kafka_exporter.records.kafka_record import KafkaRecord, KafkaRecordBuilder
 from otel_kafka_exporter.records.protobuf_encoding import encode_protobuf, write_protobuf
 from otel_kafka_exporter.records.publications import PARAMETERS, Publication, PublicationBuilder
-from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
+from otel_kafka_exporter.records.redaction import REDACTED
+from otel_kafka_exporter.records.secret_texts import redact_patterns
 from otel_kafka_exporter.records.statements import Converted, write_json
 from otel_kafka_exporter.records.values import Cleaner
 from tests.records import AUDIT, SECURITY, SPAN_ID, TIME, TRACE_ID, cleaner, hand_made, now, strict_json

@@ -23,12 +23,30 @@ NODES = 250_000
 _kinds = (
     *(any_text, st.text("ab\0\ud800é", max_size=3), st.integers(), st.floats(), st.booleans(), st.none()),
     *(st.sampled_from([2**64 - 1, 2**64, -(2**63), -(2**63) - 1]), st.just("x" * 64), st.binary(max_size=3)),
+    st.sampled_from(["a://b", "a://b:c@d", "token", b"token", Text("a://b@c"), "://", "@"]),
 )
 _scalar = st.one_of(*_kinds)
 _alike = st.one_of(*(st.lists(kind, max_size=9) for kind in _kinds), st.lists(_scalar, max_size=9))
 _names = st.one_of(
     any_key,
-    st.sampled_from(["a", "b", "token", "é", "a\0", "x" * 64, "n" * 200, "1", Text("a"), LoudText("password")]),
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            "token",
+            "é",
+            "a\0",
+            "x" * 64,
+            "n" * 200,
+            "1",
+            "name",
+            "value",
+            "key",
+            "a://b@c",
+            Text("a"),
+            LoudText("password"),
+        ]
+    ),
 )
 #: What is quick is what has no odd value in it; what is odd comes one at a time.
 structure = st.recursive(

@@ -10,7 +10,8 @@ import orjson
 import pytest
 from hypothesis import given
 
-from otel_kafka_exporter.records.redaction import REDACTED, redact_patterns
+from otel_kafka_exporter.records.redaction import REDACTED
+from otel_kafka_exporter.records.secret_texts import redact_patterns
 from tests.records import cleaner
 from tests.strategies import QUICK, SECRET, Login, value_with_secrets
 from tests.unit.records.texts import LoudText
@@ -110,3 +111,60 @@ def test_no_secret_comes_through(value: object) -> None:
     assert SECRET not in orjson.dumps(cleaner().clean(value)).decode()
     assert SECRET not in orjson.dumps(cleaner().clean_mapping({"a": value})).decode()
     assert base64.b64encode(SECRET.encode()) not in orjson.dumps(cleaner().clean(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [["authorization", SECRET]],
+        [("x-a", "1"), ("Authorization", SECRET)],
+        ((b"authorization", SECRET.encode()), (b"accept", b"*/*")),
+        {"headers": [[b"set-cookie", SECRET.encode()]]},
+        [[["x-api-key", SECRET]]],
+        {"authorization": SECRET}.items(),
+        [{"name": "DB_PASSWORD", "value": SECRET}],
+        {"env": [{"value": {"deep": SECRET}, "key": "dbPassword"}]},
+        [["password", [SECRET]]],
+    ],
+)
+def test_pairs(value: Any) -> None:
+    """A pair in a list hides by its first element, as a mapping does by its key, also where it is made of bytes."""
+    shown = orjson.dumps(cleaner().clean_mapping({"k": value})).decode()
+    assert REDACTED in shown
+    assert SECRET not in shown
+    assert base64.b64encode(SECRET.encode()).decode() not in shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [["user", "bob"]],
+        ["password", "email"],
+        [["password", "email", "user"]],
+        [{"name": "replicas", "value": "3"}],
+        [["session_id", "x"]],
+    ],
+)
+def test_what_is_no_pair_of_a_secret(value: Any) -> None:
+    """Lists of names, lists of more than two, and pairs of other keys stay as they are."""
+    assert cleaner().clean_mapping({"k": value}) == {"k": value}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"postgresql://svc:{SECRET}@db/shop",
+        ["a", f"https://{SECRET}@h"],
+        {"deep": [{"url": f"https://u:{SECRET}@h"}]},
+        {f"https://u:{SECRET}@h": 1},
+        [{f"https://u:{SECRET}@h"}],
+        ValueError(f"cannot reach redis://:{SECRET}@cache"),
+        LoudText(f"https://u:{SECRET}@h"),
+    ],
+)
+def test_userinfo_in_any_text(value: Any) -> None:
+    """The userinfo of a URL is hidden in every text and every key, at every depth, without a setting."""
+    for _ in range(2):
+        shown = orjson.dumps(cleaner().clean_mapping({"k": value})).decode()
+        assert f"{REDACTED}@" in shown
+        assert SECRET not in shown

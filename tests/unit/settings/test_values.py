@@ -9,6 +9,7 @@ import pytest
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.settings.settings import Settings, variable
+from otel_kafka_exporter.settings.values import properties, read_properties_file
 from tests.strategies import Rude
 from tests.unit.settings.loading import BOOTSTRAP, SECRET, load
 
@@ -241,3 +242,34 @@ def test_what_is_no_switch_is_not_asked_for_its_text(name: str) -> None:
     """A value whose text cannot be had, or whose making would end the process, is a wrong value like any other."""
     with pytest.raises(SettingsError, match=f"{name}: expected true or false"):
         load(**{name: Rude(SystemExit)})
+
+
+def test_a_properties_file_of_an_editor_of_windows(tmp_path: Path) -> None:
+    """A byte order mark is no part of the first name, and lines may end in CR and LF."""
+    path = tmp_path / "client.properties"
+    path.write_bytes("\ufeffacks=all\r\nlinger.ms=7\r\n".encode())
+    assert read_properties_file(path) == {"acks": "all", "linger.ms": "7"}
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x0c", "\x0b", "\x85", "\x1c"], ids=ascii)
+def test_only_ends_of_lines_end_a_line(odd: str, tmp_path: Path) -> None:
+    """A password keeps what some take for the end of a line."""
+    path = tmp_path / "client.properties"
+    path.write_text(f"sasl.password=hun{odd}ter2\nacks=all\n", encoding="utf-8")
+    assert read_properties_file(path) == {"sasl.password": f"hun{odd}ter2", "acks": "all"}
+
+
+@pytest.mark.parametrize("value", [None, ["a", "b"], ("a",), {"a"}])
+def test_a_property_has_one_value(value: Any) -> None:
+    """Nothing and lists are refused, and the error names the property."""
+    with pytest.raises(ValueError, match=r"one value for ssl\.ca\.location"):
+        properties({"ssl.ca.location": value})
+
+
+@pytest.mark.parametrize("value", [83, True])
+def test_a_password_is_a_text(value: Any) -> None:
+    """YAML makes 83 of 0123, and true of yes: a secret has to be in quotes, and the error does not show it."""
+    with pytest.raises(ValueError, match=r"a text for sasl\.password, in quotes") as caught:
+        properties({"sasl.password": value})
+    assert str(value) not in str(caught.value)
+    assert properties({"sasl.password": "0123", "linger.ms": 7}) == {"sasl.password": "0123", "linger.ms": 7}

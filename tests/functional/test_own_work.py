@@ -1,0 +1,151 @@
+"""What libraries log of the exporter's own work: it is no record, and it has no password in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor
+from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.functional.pipelines import TOPIC, arrived, settled
+from tests.waiting import until
+
+PASSWORD = "hunter2-5e1d"
+
+
+class Registry:
+    """A Schema Registry that fails until it is well, and then knows every schema.
+
+    Attributes:
+        requests: the header `Authorization` of each request.
+        is_well: whether it answers.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[str | None] = []
+        self.is_well = False
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Its address."""
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                registry.requests.append(self.headers["Authorization"])
+                known = {"subject": "s", "id": 7, "version": 1, "schema": "", "schemaType": "PROTOBUF"}
+                answer = json.dumps(known if registry.is_well else {"error_code": 50001, "message": "no"})
+                self.send_response(200 if registry.is_well else 500)
+                self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield f"127.0.0.1:{server.server_address[1]}"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+class Lines(logging.Handler):
+    """All that is logged, as an application's console would have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name}: {record.getMessage()}")
+
+
+@contextmanager
+def logging_to(exporter: KafkaLogExporter, *, direct: bool) -> Iterator[tuple[LoggerProvider, list[str]]]:
+    """Everything that any library logs goes to the exporter; the provider, and the lines."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(
+        KafkaLogRecordProcessor(exporter) if direct else BatchLogRecordProcessor(exporter, schedule_delay_millis=20)
+    )
+    root, console, handler = logging.getLogger(), Lines(), LoggingHandler(logger_provider=provider)
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    root.addHandler(console)
+    root.addHandler(handler)
+    try:
+        yield provider, console.lines
+    finally:
+        root.removeHandler(handler)
+        root.removeHandler(console)
+        root.setLevel(level)
+        provider.shutdown()
+
+
+def records_of_the_application(exporter: KafkaLogExporter) -> int:
+    """How many there were; what tells of our own work is counted as what it is."""
+    stats = exporter.stats()
+    return stats.accepted - stats.dropped.get("own_log_line", 0)
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["batch", "direct"])
+def test_a_registry_that_fails_is_no_reason_for_records(
+    direct: Any, embedded_kafka: EmbeddedKafka, outbox_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One application line stays one record however often a registry is asked, and its URL's password is nowhere."""
+    registry = Registry()
+    with registry.serving() as address:
+        settings: dict[str, Any] = {
+            "encoding": "protobuf",
+            "schema_registry_url": f"http://svc:{PASSWORD}%2F@{address}",
+            "delivery_wait": 0.1,
+        }
+        exporter = KafkaLogExporter(bootstrap_servers=embedded_kafka.bootstrap_servers, **settings)
+        with logging_to(exporter, direct=direct) as (provider, lines):
+            logging.getLogger("shop").warning("one")
+            until(lambda: len(registry.requests) >= 4)
+            until(lambda: len([line for line in lines if "HTTP Request: POST" in line]) >= 3)  # the client's own lines
+            provider.force_flush(100)
+            assert records_of_the_application(exporter) == 1
+            kept = b"".join(path.read_bytes() for path in outbox_dir.rglob("*") if path.is_file())
+            assert b"one" in kept
+            registry.is_well = True
+            until(lambda: settled(exporter))
+    assert arrived(embedded_kafka) == ["one"]
+    [message] = embedded_kafka.messages(TOPIC)
+    shown = "\n".join(lines).encode() + capfd.readouterr().err.encode() + kept + (message.value() or b"")
+    assert PASSWORD.encode() not in shown
+    assert set(registry.requests) == {"Basic " + base64.b64encode(f"svc:{PASSWORD}/".encode()).decode()}
+
+
+def test_what_a_callback_of_the_configuration_logs_is_no_record(embedded_kafka: EmbeddedKafka) -> None:
+    """A callback of librdkafka's works for the exporter: what it logs is heard, and makes no record."""
+
+    def statistics(_json: str) -> None:
+        logging.getLogger("statistics").warning("here they are")
+
+    properties = {"statistics.interval.ms": 5, "stats_cb": statistics}
+    exporter = KafkaLogExporter(bootstrap_servers=embedded_kafka.bootstrap_servers, producer_config=properties)
+    with logging_to(exporter, direct=False) as (provider, lines):
+        logging.getLogger("shop").warning("one")
+        until(lambda: any("here they are" in line for line in lines))
+        provider.force_flush()
+        assert records_of_the_application(exporter) == 1
+    assert arrived(embedded_kafka) == ["one"]
