@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
 from otel_kafka_exporter.outbox import decode_row
-from otel_kafka_exporter.process import breathe, monotonic, note
+from otel_kafka_exporter.process import monotonic, note
 
 from .entry import Entry
 from .lane import Lane
@@ -101,7 +101,6 @@ class Sending:
         while is_room:
             with self._state.lock:
                 is_room = self._send_waiting(lane, _CHUNK)
-            breathe()  # others would not get the lock by themselves
 
     def take_along(self, lane: Lane) -> bool:
         """Send some of what waits; whether too much is on its way for that. Expects the lock to be held.

@@ -12,9 +12,8 @@ import os
 import sys
 import threading
 import uuid
+from time import monotonic  # noqa: TID251 - the package, whose clock is another one, would import OpenTelemetry here
 from typing import Any
-
-from otel_kafka_exporter.process import monotonic
 
 DIRECTORY, SECONDS = "OTEL_KAFKA_DOCTOR_DIRECTORY", "OTEL_KAFKA_DOCTOR_SECONDS"
 LOGGER = "otel_kafka_doctor"
