@@ -139,7 +139,9 @@ class Recovery:
         until = monotonic() + seconds
         with self._adopting:
             topic = next((lane.topic for lane in state.lanes.values() if lane.topic), "")
-            cluster_id = self._producer.cluster_id(topic, _ASK_SECONDS)
+            # One that is away is not asked: this thread has to find out what is late meanwhile.
+            is_there = self._producer.warm or state.acknowledged
+            cluster_id = self._producer.cluster_id(topic, _ASK_SECONDS) if is_there else None
             if cluster_id is not None:
                 with state.lock:
                     outbox.reached(cluster_id)
