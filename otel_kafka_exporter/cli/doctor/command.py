@@ -167,7 +167,7 @@ class _Examination:
             if line != said:
                 click.echo(visible(line), err=True)
             said = line
-            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))
+            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))  # between two tries
             self.look()
 
     def is_ill(self, *, strict: bool) -> bool:
