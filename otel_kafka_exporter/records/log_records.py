@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -49,7 +50,10 @@ class LogRecordBuilder:
         if scope is not None and scope.name in self._own_scopes:
             return None
         if record.log_record.trace_id == OWN_TRACE_ID:
-            return None
+            # An event is no library's line: a signal handler, or a finalizer, audits in the middle of our work.
+            if _category(dict(record.log_record.attributes or {}), record.log_record.event_name) == "application":
+                return None
+            record = _without_trace(record)
         return self._kafka.build(self._converter.convert(record))  # type: ignore[arg-type]  # the two have the same parts
 
     def letter(self, record: SdkLogRecord) -> KafkaRecord:
@@ -91,6 +95,13 @@ class LogRecordBuilder:
             category=category,
             event_id=uid if isinstance(uid, str) else "",
         )
+
+
+def _without_trace(record: SdkLogRecord) -> SdkLogRecord:
+    found, log = copy.copy(record), copy.copy(record.log_record)
+    log.trace_id = log.span_id = 0
+    object.__setattr__(found, "log_record", log)  # one that is exported is frozen
+    return found
 
 
 def _category(attributes: dict[str, Any], event_name: object) -> Category:

@@ -11,13 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import UUID
 
 import pytest
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor
+from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, decode, emit_audit_event
+from otel_kafka_exporter.process import OWN_TRACE_ID, own_work
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived, settled
 from tests.waiting import until
@@ -149,3 +151,16 @@ def test_what_a_callback_of_the_configuration_logs_is_no_record(embedded_kafka: 
         provider.force_flush()
         assert records_of_the_application(exporter) == 1
     assert arrived(embedded_kafka) == ["one"]
+
+
+def test_an_event_in_the_middle_of_our_work_is_none_of_ours(embedded_kafka: EmbeddedKafka) -> None:
+    """A signal handler or a finalizer that audits there is the application: its event arrives, with no trace of ours."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(KafkaLogRecordProcessor(bootstrap_servers=embedded_kafka.bootstrap_servers))
+    with own_work():
+        emit_audit_event("order.delete", "bob", "order/17", "success", logger=provider.get_logger("shop"))
+    provider.shutdown()
+    [message] = embedded_kafka.messages("omninode.logging.audit.v1")
+    envelope = decode(message.value())
+    assert envelope.payload["actor"] == "bob"
+    assert UUID(envelope.correlation_id).int != OWN_TRACE_ID
