@@ -154,7 +154,7 @@ def test_what_a_callback_of_the_configuration_logs_is_no_record(embedded_kafka: 
 
 
 def test_an_event_in_the_middle_of_our_work_is_none_of_ours(embedded_kafka: EmbeddedKafka) -> None:
-    """A signal handler or a finalizer that audits there is the application: its event arrives, with no trace of ours."""
+    """A signal handler or a finalizer that audits is the application: its event arrives, with no trace of ours."""
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(KafkaLogRecordProcessor(bootstrap_servers=embedded_kafka.bootstrap_servers))
     with own_work():
