@@ -119,9 +119,10 @@ class Recovery:
         return lanes
 
     def may_be_framed(self, lanes: Collection[Lane]) -> bool:
-        """Whether something of these waits that is about to be sent."""
+        """Whether something of these waits that is about to be sent, or is on its way from the outbox."""
         with self._state.lock:
-            return any(self._sending.waits(lane) and self._producer.frame_is_near(lane.topic) for lane in lanes)
+            open_ = [lane for lane in lanes if self._sending.waits(lane) or lane.recent or lane.overdue]
+            return any(self._producer.frame_is_near(lane.topic) for lane in open_)
 
     def adopt(self, seconds: float = math.inf) -> bool:
         """Take over what processes that are dead have left in their outboxes, and see what else is there.
