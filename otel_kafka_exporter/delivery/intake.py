@@ -146,8 +146,8 @@ class Intake:
                 if reason:
                     self._refuse(record, reason, None)
                 else:
-                    entry, room = self._start(record, None)
-                    if not room and entry is not None:
+                    entry, room, _ = self._start_locked(self._state.lanes[record.category], record, None)
+                    if not room:
                         self.give_up(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
@@ -168,15 +168,19 @@ class Intake:
         lane = state.lanes[record.category]
         if state.busy:
             state.make_way()
+        lock = state.lock
         try:
             # Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
             # interrupted whoever has this one.
-            if not state.lock.acquire(timeout=_LOCK_SECONDS):
+            if not lock.acquire(timeout=_LOCK_SECONDS):
                 return self._defer(record, "", batch)
-            entry, room, is_crowded = self._start_locked(lane, record, batch)
-        finally:
-            if state.is_interrupted():  # not whether `acquire` has returned: Ctrl-C may have come in between
-                state.lock.release()
+            with lock:
+                lock.release()  # it is the block's from here on, which lets it go whatever comes
+                entry, room, is_crowded = self._start_locked(lane, record, batch)
+        except BaseException:  # Ctrl-C, between the two
+            if state.is_interrupted():
+                lock.release()
+            raise
         if is_crowded:
             self._producer.poll(0)
         return entry, room

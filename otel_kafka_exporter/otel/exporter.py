@@ -22,7 +22,6 @@ from otel_kafka_exporter.process import (
     Metrics,
     log,
     note,
-    own_work,
     warn,
 )
 from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
@@ -94,8 +93,7 @@ class KafkaLogExporter(LogRecordExporter):
             reason say why.
         """
         try:
-            with own_work():
-                delivered = self._delivery.deliver(batch, self._builder)
+            delivered = self._delivery.deliver(batch, self._builder)
         except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
             log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
             delivered = False

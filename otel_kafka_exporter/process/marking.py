@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach, get_current
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 _P = ParamSpec("_P")
@@ -29,11 +29,12 @@ _SPAN = NonRecordingSpan(SpanContext(OWN_TRACE_ID, span_id=1, is_remote=False, t
 @contextmanager
 def own_work() -> Iterator[None]:
     """What is logged meanwhile, on this thread, tells of our own work."""
-    token = attach(set_span_in_context(_SPAN))
-    try:
+    before = get_current()
+    try:  # around all of it: Ctrl-C may come at any moment
+        attach(set_span_in_context(_SPAN))
         yield
     finally:
-        detach(token)
+        attach(before)
 
 
 def as_own_work(function: Callable[_P, _R]) -> Callable[_P, _R]:
