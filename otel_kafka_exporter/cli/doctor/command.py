@@ -167,7 +167,8 @@ class _Examination:
             if line != said:
                 click.echo(visible(line), err=True)
             said = line
-            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))  # between two tries
+            # Between two tries: what it waits for is outside, and tells nobody.
+            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))
             self.look()
 
     def is_ill(self, *, strict: bool) -> bool:

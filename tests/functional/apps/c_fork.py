@@ -35,7 +35,7 @@ provider.force_flush()
 delivery = processor._exporter._delivery
 assert isinstance(delivery, Delivery)
 while not delivery._background._idle:
-    time.sleep(0.001)  # between two looks
+    time.sleep(0.001)  # between two looks: the thread says so in a variable only
 child = ctypes.PyDLL(None).fork()
 who = "parent" if child else "child"
 for number in range(20):
