@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+
+from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
 _SLICE_SECONDS = 0.05
 _KEPT = 100
+_STATISTICS_MS = 200
 _STATE = re.compile(r" \(after \d+ms in state .*\)$")
 _FINAL = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001 - public, in spite of their spelling
 _T = TypeVar("_T")
@@ -28,11 +33,14 @@ class RefusedError(Exception):
 
     Attributes:
         code: of `KafkaError`.
+        advertised: addresses ("host:port") that the cluster has already given, by its brokers' IDs. With any the
+            bootstrap address has answered, and sent the question there.
     """
 
-    def __init__(self, text: str, code: int) -> None:
+    def __init__(self, text: str, code: int, advertised: Mapping[int, str] | None = None) -> None:
         super().__init__(text)
         self.code = code
+        self.advertised = dict(advertised or {})
 
 
 class Admin:
@@ -50,6 +58,7 @@ class Admin:
     ) -> None:
         self._seconds = seconds
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT)
+        self._advertised: dict[int, str] = {}
         quiet = logging.getLogger("otel_kafka_exporter.cli.librdkafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
@@ -59,6 +68,8 @@ class Admin:
             "client.id": "otel-kafka",
             "reconnect.backoff.max.ms": 500,
             "log.connection.close": False,
+            "statistics.interval.ms": _STATISTICS_MS,
+            "stats_cb": partial(_learn, self._advertised),  # no cycle: the client goes with this object
             "error_cb": self._errors.append,
             **(config or {}),
         }
@@ -73,7 +84,8 @@ class Admin:
         found: list[ClusterMetadata | KafkaError] = []
 
         def ask() -> None:
-            # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves.
+            # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves;
+            # so does the first, where the client's own has been answered before it.
             try:
                 found.append(self._admin.list_topics(timeout=self._seconds))
             except KafkaException as error:
@@ -87,10 +99,14 @@ class Admin:
                 raise RefusedError(_STATE.sub("", final.str()), final.code())
         if not isinstance(found[0], KafkaError):
             return found[0]
+        # An error may come before the statistics that know of the addresses.
+        deadline = monotonic() + 2 * _STATISTICS_MS / 1000
+        while not self._advertised and monotonic() < deadline:
+            self._admin.poll(_SLICE_SECONDS)
         # That all brokers are down follows a line on each of them that says why.
         heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
         problem = heard[-1] if heard else found[0]
-        raise RefusedError(_STATE.sub("", problem.str()), problem.code())
+        raise RefusedError(_STATE.sub("", problem.str()), problem.code(), self._advertised)
 
     def answers(self, futures: Mapping[Any, Future[_T]]) -> dict[Any, _T | KafkaError]:
         """What became of questions that have a request_timeout."""
@@ -111,3 +127,8 @@ class Admin:
     def seconds(self) -> float:
         """How long an answer may take."""
         return self._seconds
+
+
+def _learn(advertised: dict[int, str], statistics: str) -> None:
+    brokers: Mapping[str, Mapping[str, Any]] = json.loads(statistics).get("brokers", {})
+    advertised.update((each["nodeid"], each["nodename"]) for each in brokers.values() if each["source"] == "learned")

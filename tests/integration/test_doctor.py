@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import trustme
 from confluent_kafka import Producer
 from confluent_kafka.admin._acl import AclOperation
 
+from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from tests.doctoring import Examined, examine
 from tests.functional.tails import tail
 from tests.rig.kafka import KafkaCluster
@@ -147,6 +149,19 @@ def test_an_advertised_address_that_cannot_be_reached(tmp_path: Path, advertised
         examine(cluster.bootstrap_servers).one_cause(
             "cluster.listeners", f"broker 1 says {advertised}", "advertised.listeners"
         )
+
+
+def test_addresses_that_were_given_before_the_question_are_known(tmp_path: Path) -> None:
+    """Where an answer to the client itself comes before ours, a question goes astray, and it is said where to."""
+    require_kafka()
+    cluster = KafkaCluster(tmp_path / "kafka")
+    cluster.nodes[0].advertised = "kafka-1.invalid:9092"
+    with cluster:
+        admin = Admin(cluster.bootstrap_servers, {}, 3.0)
+        # Who is asked is librdkafka's choice: the bootstrap address as long as it is connected.
+        with pytest.raises(RefusedError, match="resolve") as refused:
+            deque((admin.metadata() for _ in range(100)), maxlen=0)
+        assert refused.value.advertised == {1: "kafka-1.invalid:9092"}
 
 
 @pytest.fixture(scope="module")

@@ -63,12 +63,19 @@ def _answer(subject: Subject) -> Finding:
                 "Correct sasl.username and sasl.password, in producer_config_file best; a password with a comma cannot"
                 " stand in OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG. With SCRAM a user exists for one mechanism each.",
             )
+        if error.advertised:
+            subject.advertised = {parse_address(address): broker for broker, address in error.advertised.items()}
+            subject.refused = str(error)
+            return ok(f"a cluster that sends clients to {', '.join(error.advertised.values())}")
         return fail(
             f"no answer to a client: {error}",
             _WAITS,
             "The port answers, the client does not get through: look at the broker's log for this address.",
         )
     subject.metadata = metadata
+    subject.advertised = {
+        parse_address(f"{broker.host}:{broker.port}"): broker.id for broker in metadata.brokers.values()
+    }
     brokers = [f"{broker.host}:{broker.port}/{broker.id}" for broker in metadata.brokers.values()]
     who = f"logged in by {subject.mechanism}; " if subject.has_sasl else ""
     return ok(f"{who}cluster {metadata.cluster_id}, brokers: {len(brokers)}", brokers=brokers)
@@ -86,9 +93,7 @@ def _controller(subject: Subject) -> Finding:
 
 
 def _listeners(subject: Subject) -> Finding:
-    advertised = {
-        parse_address(f"{broker.host}:{broker.port}"): broker.id for broker in subject.metadata.brokers.values()
-    }
+    advertised = subject.advertised
 
     def ask(address: Address) -> str:
         problem = resolve(address)
@@ -100,6 +105,8 @@ def _listeners(subject: Subject) -> Finding:
 
     found = ask_each(list(advertised), subject.seconds, ask)
     problems = {address: problem for address, problem in found.items() if problem}
+    if not problems and subject.refused:
+        problems = dict.fromkeys(found, f"it can be reached, and answers no client ({subject.refused})")
     if not problems:
         return ok(
             f"every advertised address can be reached: {', '.join(map(str, found))}",
@@ -119,6 +126,6 @@ def _listeners(subject: Subject) -> Finding:
 CHECKS = (
     Check("sasl.mechanism", _mechanism, ("tls.client",)),
     Check("cluster.answer", _answer, ("sasl.mechanism",)),
-    Check("cluster.controller", _controller, ("cluster.answer",)),
     Check("cluster.listeners", _listeners, ("cluster.answer",)),
+    Check("cluster.controller", _controller, ("cluster.listeners",)),
 )

@@ -51,6 +51,8 @@ class Subject:
         bootstrap_servers: instead of the environment's; None as the environment says.
         child: what a command that was run said of itself.
         usable: the bootstrap addresses that have passed all checks so far.
+        advertised: the addresses that the cluster gives its brokers, with their IDs; by `cluster.answer`.
+        refused: why no broker has answered at such an address, though the bootstrap address had; by `cluster.answer`.
     """
 
     environ: Mapping[str, str]
@@ -60,6 +62,8 @@ class Subject:
     bootstrap_servers: str | None = None
     child: Child | None = None
     usable: list[Address] = field(default_factory=list)
+    advertised: dict[Address, int] = field(default_factory=dict)
+    refused: str = ""
     _settings: Settings | None = None
     _metadata: ClusterMetadata | None = None
     _topics: dict[Category, TopicFacts] | None = None
