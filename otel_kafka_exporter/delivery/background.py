@@ -83,6 +83,12 @@ class Background:
         """A caller serves reports; two at it would only take the interpreter from each other."""
         self._stands_back_until = monotonic() + _POLL_SECONDS
 
+    def come_back(self) -> None:
+        """That caller does so no longer."""
+        self._stands_back_until = 0.0
+        if self._state.with_client():
+            self._state.attention.set()
+
     def _start(self) -> None:
         with self._state.lock:
             now = monotonic()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -43,6 +44,8 @@ from .waiting import Waiting
 #: interpreter is given to one report at a time, so that the background thread alone would never catch up.
 _SELDOM, _LET_BE = 128, 512
 _OFTEN, _MANY = 8, 4096
+#: Records of a batch that are built, and then handed over under one lock.
+_CHUNK = 64
 
 
 class Delivery:
@@ -87,7 +90,7 @@ class Delivery:
         metrics.observe(self)
 
     def _new_state(self) -> DeliveryState:
-        return DeliveryState(self._make_outbox, self._durable, self._partition_of, self._producer.round)
+        return DeliveryState(self._make_outbox, self._durable, self._partition_of, self._producer.reports)
 
     def _after_fork(self) -> None:
         """A child starts from nothing: what its parent has in hand is its parent's."""
@@ -146,8 +149,8 @@ class Delivery:
         notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
-            frame_within = self._full_queue_wait if self._make_outbox is None else 0.0
-            entry = self._intake.take(source, builder, batch, self._full_queue_wait, frame_within)
+            room_by = monotonic() + self._full_queue_wait
+            entry = self._intake.take((source,), builder, batch, room_by, room_by if self._make_outbox is None else 0.0)
         finally:
             self._background.notice()
         if self._sync and entry is not None:
@@ -211,15 +214,16 @@ class Delivery:
         deadline = started + self._delivery_wait
         batch, entry = Batch(), None
         try:
-            for source in sources:
-                left = deadline - monotonic()
-                entry = self._intake.take(source, builder, batch, left, left) or entry
-                if batch.taken == 1:
-                    self._background.notice()
+            self._background.stand_back()
+            rest_of_them = iter(sources)
+            while batch.taken < len(sources) and (chunk := tuple(islice(rest_of_them, _CHUNK))):
+                entry = self._intake.take(chunk, builder, batch, deadline, deadline) or entry
+                self._background.notice()
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
             self._waiting.wait(batch, deadline)
         finally:
+            self._background.come_back()
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
                 with self._state.lock:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from confluent_kafka import KafkaError, Message
 
+from otel_kafka_exporter.kafka import Reports
 from otel_kafka_exporter.outbox import Place
 from otel_kafka_exporter.process import DeliveryOutcome
 from otel_kafka_exporter.records import KafkaRecord
@@ -58,10 +57,11 @@ class Entry:
         trial: whether its delivery tells that a topic is open that was closed.
         batch: whose caller waits for it.
         client: the number of the client that it was given to.
+        reports: collects its reports.
     """
 
     __slots__ = (
-        "alone", "batch", "client", "group", "number", "on_report", "partition", "place", "record", "settled", "since",
+        "alone", "batch", "client", "group", "number", "partition", "place", "record", "reports", "settled", "since",
         "state", "trial",
     )  # fmt: skip
 
@@ -72,14 +72,14 @@ class Entry:
         since: float,
         place: Place | None,
         batch: Batch | None,
-        on_report: Callable[[Entry, KafkaError | None, Message], None],
+        reports: Reports[Entry],
     ) -> None:
         self.record = record
         self.number = number
         self.since = since
         self.place = place
         self.batch = batch
-        self.on_report = on_report
+        self.reports = reports
         self.state = State.AT_HAND
         self.settled = False
         self.partition = -1
@@ -90,4 +90,4 @@ class Entry:
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """What librdkafka calls with the delivery report."""
-        self.on_report(self, error, message)
+        self.reports.add(self, error, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from otel_kafka_exporter.errors import ConversionError
@@ -63,54 +64,79 @@ class Intake:
         self.deferred: deque[tuple[KafkaRecord, str]] = deque()
 
     def take(
-        self, source: Source, builder: Builder[Source], batch: Batch | None, room_within: float, frame_within: float
+        self, sources: Iterable[Source], builder: Builder[Source], batch: Batch | None, room_by: float, frame_by: float
     ) -> Entry | None:
-        """Take one record; its entry, unless it is at rest at once, or somewhere in between.
+        """Take records in their order; the last one's entry, unless that is at rest at once, or somewhere in between.
 
         Args:
-            source: what it is made of.
-            builder: makes it.
-            batch: is told of its outcome.
-            room_within: seconds to wait for room in the local queue.
-            frame_within: seconds to wait for the first answer of a Schema Registry, where that is outstanding.
+            sources: what they are made of. All are built before the first is handed over, so they should be few.
+            builder: makes them.
+            batch: is told of their outcomes.
+            room_by: until when room in the local queue is waited for, by the monotonic clock.
+            frame_by: until when the first answer of a Schema Registry is waited for, where that is outstanding.
         """
-        entry, room = self.offer(source, builder, batch, frame_within)
-        if entry is not None and not room:
-            self._wait_for_room(entry, room_within)
+        entry = None
+        records: list[KafkaRecord] = []
+        for source in sources:
+            record, reason = self._build(source, builder)
+            if record is not None and not reason:
+                records.append(record)
+                continue
+            entry = self._hand_over(records, batch, room_by, frame_by) or entry  # what was before it stays so
+            records = []
+            self._turn_away(record, reason, batch)
+        return self._hand_over(records, batch, room_by, frame_by) or entry
+
+    def _hand_over(
+        self, records: Sequence[KafkaRecord], batch: Batch | None, room_by: float, frame_by: float
+    ) -> Entry | None:
+        if frame_by:
+            for record in records:
+                self._producer.await_frame(record, frame_by)
+        entry, at = None, 0
+        while at < len(records):
+            at, entry, room = self._start(records, at, batch)
+            if entry is not None and not room:
+                self._wait_for_room(entry, room_by)
         return entry
 
-    def offer(
-        self, source: Source, builder: Builder[Source], batch: Batch | None, frame_within: float = 0.0
-    ) -> tuple[Entry | None, bool]:
-        """As `take`, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
+    def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
+        """As `take` of one, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
         record, reason = self._build(source, builder)
-        if record is None:
-            self._gone(reason, batch)
+        if record is None or reason:
+            self._turn_away(record, reason, batch)
             return None, True
-        if frame_within > 0:
-            self._producer.await_frame(record, frame_within)
-        if self._producer.is_inside() or self._state.is_interrupted():
-            return self._defer(record, reason, batch)
-        entry, room = None, True
-        if reason:
-            self._refuse(record, reason, batch)
-            tell()
-        else:
-            entry, room = self._start(record, batch)
-            if entry is None:
-                return None, True  # others have the lock
-        if self.deferred:
-            self.start_deferred()
+        _, entry, room = self._start((record,), 0, batch)
         return entry, room
 
-    def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> tuple[None, bool]:
+    def _turn_away(self, letter: KafkaRecord | None, reason: str, batch: Batch | None) -> None:
+        """What cannot be built is a dead letter, or nothing."""
+        if letter is None:
+            self._gone(reason, batch)
+        elif self._must_defer():
+            self._defer(letter, reason, batch)
+        else:
+            self._refuse(letter, reason, batch)
+            tell()
+            if self.deferred:
+                self.start_deferred()
+
+    def _must_defer(self) -> bool:
+        """Whether this is a signal handler or a finalizer, and its own thread is in the middle of something."""
+        return self._producer.is_inside() or self._state.is_interrupted()
+
+    def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> None:
         """A record is taken as soon as that can be done."""
         self.deferred.append((record, reason))
         if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
             batch.take()
             batch.settle(DeliveryOutcome.DROPPED)
         receipts.postponed(record.event_id)
-        return None, True
+
+    def _defer_all(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, None, bool]:
+        for record in records[at:]:
+            self._defer(record, "", batch)
+        return len(records), None, True
 
     def _build(self, source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
         """The record, or the dead letter and why it is one, or nothing and why."""
@@ -146,8 +172,8 @@ class Intake:
                 if reason:
                     self._refuse(record, reason, None)
                 else:
-                    entry, room, _ = self._start_locked(self._state.lanes[record.category], record, None)
-                    if not room:
+                    _, entry, room, _ = self._start_locked((record,), 0, None)
+                    if entry is not None and not room:
                         self.give_up(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
@@ -163,9 +189,15 @@ class Intake:
                 state.broken_off(lane, entry, "interrupted")
                 raise
 
-    def _start(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry | None, bool]:
+    def _start(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, Entry | None, bool]:
+        """Take records from there on under one lock, as far as there is room.
+
+        Returns:
+            Which one is next, the entry of the one before it, unless others have the lock, and whether that had room.
+        """
         state = self._state
-        lane = state.lanes[record.category]
+        if self._must_defer():
+            return self._defer_all(records, at, batch)
         if state.busy:
             state.make_way()
         lock = state.lock
@@ -173,43 +205,52 @@ class Intake:
             # Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
             # interrupted whoever has this one.
             if not lock.acquire(timeout=_LOCK_SECONDS):
-                return self._defer(record, "", batch)
+                return self._defer_all(records, at, batch)
             with lock:
                 lock.release()  # it is the block's from here on, which lets it go whatever comes
-                entry, room, is_crowded = self._start_locked(lane, record, batch)
+                at, entry, room, is_crowded = self._start_locked(records, at, batch)
         except BaseException:  # Ctrl-C, between the two
             if state.is_interrupted():
                 lock.release()
             raise
         if is_crowded:
             self._producer.poll(0)
-        return entry, room
+        if self.deferred:
+            self.start_deferred()
+        return at, entry, room
 
-    def _start_locked(self, lane: Lane, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool, bool]:
+    def _start_locked(
+        self, records: Sequence[KafkaRecord], at: int, batch: Batch | None
+    ) -> tuple[int, Entry | None, bool, bool]:
         """Also whether too much is on its way. Expects the lock to be held."""
         state = self._state
-        room, is_crowded = True, False
+        entry, room, is_crowded = None, True, False
         state.busy = True
-        entry = state.outside(record, batch)
         try:
-            state.ledger.truncated += record.cuts
-            row = encode_row(record, "", time.time_ns()) if lane.durable else None
-            if state.closed:
-                state.keep(lane, entry, SHUTDOWN, row=row)
-            elif state.keeps_all() or lane.diverts(record.key):
-                room = self._divert(lane, entry, row)
-                is_crowded = self._sending.take_along(lane)
-            else:
-                state.enter(lane, entry, row)
-                room = self._sending.send(lane, entry)
-        except Exception as fault:  # noqa: BLE001 - as in `_build`
-            self._fault(lane, entry, fault)
-        except BaseException:  # Ctrl-C
-            state.broken_off(lane, entry, "interrupted")
-            raise
+            while room and at < len(records):
+                record = records[at]
+                lane = state.lanes[record.category]
+                entry = state.outside(record, batch)
+                at += 1
+                try:
+                    state.ledger.truncated += record.cuts
+                    row = encode_row(record, "", time.time_ns()) if lane.durable else None
+                    if state.closed:
+                        state.keep(lane, entry, SHUTDOWN, row=row)
+                    elif state.keeps_all() or lane.diverts(record.key):
+                        room = self._divert(lane, entry, row)
+                        is_crowded = self._sending.take_along(lane)
+                    else:
+                        state.enter(lane, entry, row)
+                        room = self._sending.send(lane, entry)
+                except Exception as fault:  # noqa: BLE001 - as in `_build`
+                    self._fault(lane, entry, fault)
+                except BaseException:  # Ctrl-C
+                    state.broken_off(lane, entry, "interrupted")
+                    raise
         finally:
             state.busy = False
-        return entry, room, is_crowded
+        return at, entry, room, is_crowded
 
     def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
         """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""
@@ -247,9 +288,8 @@ class Intake:
         state.enter(lane, entry, None)
         return self._sending.send(lane, entry)
 
-    def _wait_for_room(self, entry: Entry, seconds: float) -> None:
+    def _wait_for_room(self, entry: Entry, deadline: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
-        deadline = monotonic() + seconds
         settled = False
         try:
             while not settled and monotonic() < deadline:

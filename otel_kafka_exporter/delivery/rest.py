@@ -65,8 +65,9 @@ class RestState:
         counts, old, new = self.ledger.counts, COUNTED_AS[before], COUNTED_AS[after]
         # No call from here on, at which Ctrl-C could come in between.
         entry.state = after
-        counts[old] -= 1
-        counts[new] += 1
+        if old is not new:
+            counts[old] -= 1
+            counts[new] += 1
 
     def keep(
         self, lane: Lane, entry: Entry, reason: str, *, row: bytes | None = None, front: Front | None = None

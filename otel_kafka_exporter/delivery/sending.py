@@ -166,8 +166,7 @@ class Sending:
             if found.open and found.again[0].group != found.group:
                 return False
             entry = found.again.popleft()
-            if entry.client != self._producer.client_number:
-                entry = self._state.successor(entry)
+            entry = self._state.successor(entry)
             again = found.again
             entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
             entry.since = monotonic()

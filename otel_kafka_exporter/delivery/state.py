@@ -8,12 +8,13 @@ those that came back.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection
 
 from confluent_kafka import KafkaError, Message
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.kafka import NO_SCHEMA_ID, EnoughServedError, Round, verdict
+from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
 from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
 from otel_kafka_exporter.process import DeliveryOutcome, Disposition, monotonic, note, sleep
 from otel_kafka_exporter.records import Category, KafkaRecord
@@ -24,6 +25,10 @@ from .lane import Lane
 from .rest import RestState
 from .steps import WITH_CLIENT, Event, State
 
+Report = tuple[Entry, "KafkaError | None", Message]
+
+#: How many reports are acted upon under one lock.
+_REPORTS_AT_ONCE = 64
 #: How many times a thread makes way for another one before it waits for the lock like any other.
 _TURNS = 50
 
@@ -35,7 +40,7 @@ class DeliveryState(RestState):
         make_outbox: makes where records are kept, given what is to be told of losses; None when they are not kept.
         durable: the categories whose records are in the outbox before they are on their way.
         partition_of: tells a key's partition, given how many there are; None where nothing does.
-        serving: says when a round of reports has lasted long enough.
+        reports: where the client's callbacks collect them.
     """
 
     def __init__(
@@ -43,10 +48,11 @@ class DeliveryState(RestState):
         make_outbox: Callable[[OnLoss], Outbox] | None,
         durable: Collection[Category],
         partition_of: Callable[[bytes, int], int] | None = None,
-        serving: Round | None = None,
+        reports: Reports[Entry] | None = None,
     ) -> None:
         super().__init__(make_outbox, durable, partition_of)
-        self._serving = serving or Round()
+        self._reports = reports or Reports()
+        self._reports.settle = self.settle_reports
         #: Why nothing at all is acknowledged at present; empty when something is.
         self.away = ""
         #: Whether no more records are taken.
@@ -107,10 +113,10 @@ class DeliveryState(RestState):
 
     def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
         self._number += 1
-        return Entry(record, self._number, monotonic(), place, batch, self._reported)
+        return Entry(record, self._number, monotonic(), place, batch, self._reports)
 
     def successor(self, entry: Entry) -> Entry:
-        """An entry that is at hand, for another client: a report that its former one has yet is none of its own."""
+        """An entry that is to be sent once more: a report on the former try that is yet to come is none of its own."""
         another = self._entry(entry.record, entry.place, entry.batch)
         another.number = entry.number
         another.state = entry.state
@@ -207,49 +213,66 @@ class DeliveryState(RestState):
         if lane.probed:
             lane.probed.discard(lane.partition(entry))
 
-    def _reported(self, entry: Entry, error: KafkaError | None, message: Message) -> None:
-        """librdkafka reports on an entry, in whichever thread serves its reports. Takes the lock itself."""
-        if self.busy:
-            self.make_way()
-        with self.lock:
-            if entry.state not in WITH_CLIENT:
-                return  # it was given up, with its client
-            lane = self.lanes[entry.record.category]
-            try:
-                self._report(lane, entry, error, message)
-            except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same
-                if entry.state in WITH_CLIENT:
-                    self._report(lane, entry, error, message)
-                lane.recount()
-                raise
-        if self.answered > self._serving.ends_at:
-            raise EnoughServedError
+    def settle_reports(self) -> None:
+        """Act on the reports that were collected: some under one lock. Takes it itself.
 
-    def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message) -> None:
+        Called by whoever has served them, in whichever thread; of two at the same time each takes its part.
+        """
+        collected = self._reports.collected
+        while collected:
+            if self.busy:
+                self.make_way()
+            with self.lock:
+                self._settle_some(collected, monotonic())
+
+    def _settle_some(self, collected: deque[Report], now: float) -> None:
+        for _ in range(_REPORTS_AT_ONCE):
+            if not collected:
+                return
+            # It is among them until it has been acted upon: Ctrl-C may come in between, and what it is about has left
+            # librdkafka then.
+            entry, error, message = collected[0]
+            if entry.state in WITH_CLIENT:  # else it was given up, with its client
+                lane = self.lanes[entry.record.category]
+                try:
+                    self._report(lane, entry, error, message, now)
+                except Exception as fault:  # noqa: BLE001 - a fault of ours costs no other report
+                    note("exporter_fault", "a delivery report is lost by a fault of the exporter's: %r", fault)
+                except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same
+                    if entry.state in WITH_CLIENT:
+                        self._report(lane, entry, error, message, now)
+                    lane.recount()
+                    raise
+            collected.popleft()
+
+    def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message, now: float) -> None:
+        self.answered = now
         if error is None:
-            self._delivered(lane, entry, message)
+            self.acknowledged = now
+            self._delivered(lane, entry, message.partition() or 0, now)
+            if receipts.waiting:
+                receipts.delivered(
+                    receipts.Receipt(
+                        entry.record.event_id,
+                        entry.record.topic,
+                        message.partition() or 0,
+                        message.offset() or 0,
+                        message.timestamp()[1],
+                    )
+                )
         else:
-            self.answered = monotonic()
             self.returned(lane, entry, error.code())
 
-    def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
-        self.acknowledged = self.answered = lane.acknowledged[message.partition() or 0] = monotonic()
+    def _delivered(self, lane: Lane, entry: Entry, partition: int, now: float) -> None:
+        lane.acknowledged[partition] = now
         self._leave_client(lane, entry)
-        self._leave_outbox(entry)
+        if entry.place is not None:
+            self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)
-        self._settle(entry, DeliveryOutcome.DELIVERED)
+        if not entry.settled:
+            self._settle(entry, DeliveryOutcome.DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
-        if receipts.waiting:
-            receipts.delivered(
-                receipts.Receipt(
-                    entry.record.event_id,
-                    entry.record.topic,
-                    message.partition() or 0,
-                    message.offset() or 0,
-                    message.timestamp()[1],
-                )
-            )
 
     def _acknowledges(self, lane: Lane, entry: Entry) -> None:
         """What was in the way is there no longer: a partition, a topic or all of the cluster takes records again."""

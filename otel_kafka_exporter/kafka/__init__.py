@@ -6,8 +6,9 @@ Held here: the client is made and renewed per process, never called in a forked 
 
 from .errors import NO_SCHEMA_ID, verdict
 from .partitions import partitioner
-from .producer import EnoughServedError, KafkaProducer, NoSchemaIdError, OnReport, Round
+from .producer import KafkaProducer, NoSchemaIdError, OnReport
 from .producer_config import check_with_librdkafka, librdkafka_config
+from .reports import EnoughServedError, Reports
 
 __all__ = [
     "NO_SCHEMA_ID",
@@ -15,7 +16,7 @@ __all__ = [
     "KafkaProducer",
     "NoSchemaIdError",
     "OnReport",
-    "Round",
+    "Reports",
     "check_with_librdkafka",
     "librdkafka_config",
     "partitioner",

@@ -14,6 +14,8 @@ from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.process import Flag, OsThread, RLock, get_ident, librdkafka_log
 
+from .reports import Reports
+
 
 class Client:
     """A librdkafka producer that a thread of its own closes when it is given up and nobody is in a call to it.
@@ -26,16 +28,18 @@ class Client:
     Args:
         config: librdkafka's configuration.
         logger: has the method `log`, which is given librdkafka's log lines.
+        reports: where its callbacks collect reports, which are acted upon when a call to it is over.
 
     Raises:
         Exception: of many types, for whatever librdkafka cannot make a producer of.
     """
 
-    def __init__(self, config: dict[str, Any], logger: object) -> None:
+    def __init__(self, config: dict[str, Any], logger: object, reports: Reports[Any]) -> None:
         self.producer = Producer(config, logger=logger)
         # With one reference too many it is not destroyed by chance: that, too, would wait, be it for threads that are
         # not there in a forked child, or at the interpreter's end while the close is under way.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.producer))
+        self._reports = reports
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._inside: list[int] = []  # the threads that are in a call to it
         self._given_up = False
@@ -66,6 +70,8 @@ class Client:
                 is_last = self._given_up and not self._inside
             if is_last:
                 self._unused.set()
+            if not before and self._reports.collected:
+                self._reports.settle()
 
     def is_inside(self) -> bool:
         """Whether this thread is in a call to it, be it in a callback or a signal handler within that.
@@ -103,6 +109,7 @@ class Client:
         except Exception as error:  # noqa: BLE001 - as above
             librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)
         ctypes.pythonapi.Py_DecRef(ctypes.py_object(self.producer))
+        self._reports.settle()
 
 
 def purge(producer: Producer) -> None:

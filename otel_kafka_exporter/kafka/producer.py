@@ -7,7 +7,6 @@ a record at once, and everything else arrives in the delivery report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, mo
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
+from .reports import EnoughServedError, Reports
 from .secret_properties import secrets_of, without
 
 OnReport = Callable[["KafkaError | None", Message], None]
@@ -34,31 +34,6 @@ _CLIENTS_TRIED = 2
 _CLOSE_SECONDS = 0.5
 #: librdkafka's own `batch.size`.
 _BATCH_BYTES = 1_000_000
-
-
-#: How long a round of reports lasts at least, if there are so many.
-_LEAST_ROUND = 0.02
-
-
-class EnoughServedError(Exception):
-    """A report's callback raises it to end a round of reports; librdkafka keeps the rest for the next one.
-
-    One call to the client would serve all that are there, be they a hundred thousand, and each of them waits for the
-    interpreter beside threads that compute.
-    """
-
-
-class Round:
-    """A round of reports.
-
-    Attributes:
-        ends_at: when it has lasted long enough, by the monotonic clock; of whichever thread began one last.
-    """
-
-    __slots__ = ("ends_at",)
-
-    def __init__(self) -> None:
-        self.ends_at = math.inf
 
 
 class Frames(Protocol):
@@ -94,8 +69,8 @@ class KafkaProducer:
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._closed = False
         self._caught_up = 0.0  # when the latest round began that served all that there was
-        #: The present round of reports.
-        self.round = Round()
+        #: Those of this process.
+        self.reports: Reports[Any] = Reports()
         # Closed from the making of a client, which resolves a broker's name, to its first answers.
         self._fork_gate = ForkGate()
         #: Counts the clients of this process: who gives one up says which one it means.
@@ -121,27 +96,26 @@ class KafkaProducer:
             RuntimeError: the producer is closed, or cannot be made.
             NoSchemaIdError: the record is to be framed, and the frame is not known.
         """
-        value = record.value
+        topic, key, value, headers, milliseconds = record[:5]
         if lacks_frame(record):
-            frame = None if self._frames is None else self._frames.frame(record.topic)
+            frame = None if self._frames is None else self._frames.frame(topic)
             if frame is None:
-                raise NoSchemaIdError(f"no schema ID is known for the topic {record.topic}")
+                raise NoSchemaIdError(f"no schema ID is known for the topic {topic}")
             value = frame + value
-        self._current().producer.produce(
-            record.topic,
-            value,
-            record.key,
-            partition,
-            on_report,
-            None,
-            record.milliseconds,
-            record.headers,
-        )
+        client = self._client
+        if client is None or self._closed:
+            client = self._current()
+        client.producer.produce(topic, value, key, partition, on_report, None, milliseconds, headers)
 
-    def await_frame(self, record: KafkaRecord, seconds: float) -> None:
-        """Wait for the answer by which a record can be framed, if it has to be, at most for so long."""
-        if self._frames is not None and lacks_frame(record):
-            self._frames.wait(record.topic, seconds)
+    def await_frame(self, record: KafkaRecord, deadline: float) -> None:
+        """Wait for the answer by which a record can be framed, if it has to be.
+
+        Args:
+            record: it.
+            deadline: until when, by the monotonic clock.
+        """
+        if self._frames is not None and lacks_frame(record) and (left := deadline - monotonic()) > 0:
+            self._frames.wait(record.topic, left)
 
     def frame_is_near(self, topic: str) -> bool:
         """Whether a topic's frame is known, or its first answer may still come."""
@@ -186,8 +160,7 @@ class KafkaProducer:
             client, number = self._client, self.client_number
         if client is None or client.is_inside():
             return False
-        begun = monotonic()
-        self.round.ends_at = begun + max(seconds, _LEAST_ROUND)
+        begun = self.reports.begin_round(seconds)
         try:
             with client.used() as producer:
                 serve(producer)
@@ -282,7 +255,7 @@ class KafkaProducer:
 
     def _serve(self, producer: Producer) -> None:
         """Let librdkafka's errors and log lines out: they come with poll() only."""
-        self.round.ends_at = monotonic() + _LEAST_ROUND
+        self.reports.begin_round(0.0)
         try:
             producer.poll(0)
         except EnoughServedError:
@@ -321,16 +294,13 @@ class KafkaProducer:
             self._client = None
 
     def _current(self) -> Client:
-        client = self._client
-        if client is not None and not self._closed:
-            return client
         with self._lock:
             if self._closed:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
                 self._fork_gate.close()
                 try:
-                    self._client = Client({**self._config, "error_cb": self._on_error}, self)
+                    self._client = Client({**self._config, "error_cb": self._on_error}, self, self.reports)
                 except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
                     self._fork_gate.open()
                     self.last_error = without(str(error), self._secrets)
@@ -348,6 +318,7 @@ class KafkaProducer:
 
     def _after_fork(self) -> None:
         self._lock = RLock()
+        self.reports = Reports()
         self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.warm = False

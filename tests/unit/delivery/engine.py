@@ -33,8 +33,9 @@ from otel_kafka_exporter.kafka import (
     KafkaProducer,
     NoSchemaIdError,
     OnReport,
-    Round,
+    Reports,
     partitioner,
+    reports,
 )
 from otel_kafka_exporter.outbox import WAITING, Front, OnLoss, Outbox, Place, Stream, decode_row
 from otel_kafka_exporter.process import chance, telemetry
@@ -213,7 +214,7 @@ class FakeKafka:
 
     def begin(self) -> None:
         """A new process has no client yet."""
-        self.round = Round()
+        self.collected: Reports[Entry] = Reports()
         self.client_number = 0
         self.last_error = ""
         self.warm = True
@@ -342,7 +343,7 @@ class FakeKafka:
             return False
         if not self.reports:
             self._clock.now += seconds
-        self.round.ends_at = -math.inf if self.hasty else self._clock.now + max(seconds, 0.02)
+        self.collected.ends_at = -math.inf if self.hasty else self._clock.now + max(seconds, 0.02)
         self._report(self.reports)
         return True
 
@@ -363,6 +364,7 @@ class FakeKafka:
             pass
         finally:
             self._inside = was_inside
+        self.collected.settle()
 
     def report_stale(self) -> None:
         """The thread that closes a client that was given up serves what reports it still had."""
@@ -371,7 +373,7 @@ class FakeKafka:
     def is_inside(self) -> bool:
         return self._inside
 
-    def await_frame(self, _record: KafkaRecord, _seconds: float) -> None: ...
+    def await_frame(self, _record: KafkaRecord, _deadline: float) -> None: ...
 
     def frame_is_near(self, topic: str) -> bool:
         return self.at_once.get(topic) != NO_SCHEMA_ID
@@ -544,7 +546,10 @@ class Engine:
 
         producer = cast("KafkaProducer", kafka)
         self.state = WatchedState(
-            None if directory is None else make_outbox, durable, partition_of if knows_partitions else None, kafka.round
+            None if directory is None else make_outbox,
+            durable,
+            partition_of if knows_partitions else None,
+            kafka.collected,
         )
         self.state.entries = []
         self.state.taken = taken
@@ -581,7 +586,7 @@ class Engine:
 def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
     """Have the engine live by this clock, keep its bounds small and its lines to this test; to be undone."""
     patches = pytest.MonkeyPatch()
-    for module in (batch_limit, intake, lane, lateness, recovery, rest, retreat, sending, state):
+    for module in (batch_limit, intake, lane, lateness, recovery, reports, rest, retreat, sending, state):
         for name, value in (("monotonic", clock.monotonic), ("time", clock)):
             if hasattr(module, name):
                 patches.setattr(module, name, value)

@@ -38,7 +38,7 @@ class Process:
 
     def hand_over(self, category: Category, *keys: bytes | None, size: int = 0) -> None:
         for key in keys:
-            self.engine.intake.take(Handed(self.handed, category, key, size), Build(), None, 0.0, 0.0)
+            self.engine.intake.take((Handed(self.handed, category, key, size),), Build(), None, 0.0, 0.0)
             self.handed += 1
 
     def runs(self, steps: int, batch: int = 10) -> None:

@@ -50,6 +50,7 @@ categories = st.sampled_from(CATEGORIES)
 KEYS = (None, b"k0", b"k1", b"k3", b"k5", b"k8", b"k10")
 keys = st.sampled_from(KEYS)
 sizes = st.sampled_from([0, 0, 0, 0, 10_000, 30_000])
+right_or_wrong = st.sampled_from([False] * 7 + [True])
 few = st.integers(1, 3)
 #: Kafka's codes, by what they ask for.
 CODES = {
@@ -168,27 +169,27 @@ class EngineBesideModel(RuleBasedStateMachine):
     def done(self, handed: Handed) -> None:
         self.ended[handed.number] = self.kafka.tick()
 
-    def take(self, handed: Handed, batch: Batch | None = None, room_within: float = 0.0) -> None:
+    def take(self, *handed: Handed, batch: Batch | None = None, room_within: float = 0.0) -> None:
         before = len(self.engine.intake.deferred)
-        self.engine.intake.take(handed, Build(), batch, room_within, 0.0)
-        if len(self.engine.intake.deferred) > before:
-            self.deferred.append(handed.number)
-        else:
-            self.done(handed)
+        self.engine.intake.take(handed, Build(), batch, self.clock.now + room_within, 0.0)
+        deferred = len(self.engine.intake.deferred) - before
+        for each in handed[: len(handed) - deferred]:
+            self.done(each)
+        self.deferred += [each.number for each in handed[len(handed) - deferred :]]
 
     @rule(category=categories, key=keys, size=sizes, room_within=st.sampled_from([0.0, 0.05]))
     def hand_over(self, category: Category, key: bytes | None, size: int, room_within: float) -> None:
-        self.take(self.make(category, key, size), None, room_within)
+        self.take(self.make(category, key, size), room_within=room_within)
 
-    @rule(category=categories, of=st.lists(keys, min_size=1, max_size=8), size=sizes)
-    def hand_over_a_batch(self, category: Category, of: list[bytes | None], size: int) -> None:
+    @rule(of=st.lists(st.tuples(categories, keys, right_or_wrong), min_size=1, max_size=8), size=sizes)
+    def hand_over_a_batch(self, of: list[tuple[Category, bytes | None, bool]], size: int) -> None:
         batch = Batch()
-        numbers = []
-        for key in of:
-            handed = self.make(category, key, size)
-            numbers.append(handed.number)
-            self.take(handed, batch, 0.05)
-        self.batches.append((batch, numbers))
+        handed = [self.make(category, key, size, is_wrong=is_wrong) for category, key, is_wrong in of]
+        self.take(*handed, batch=batch, room_within=0.05)
+        self.batches.append((batch, [each.number for each in handed]))
+
+    def hand_over_some(self, category: Category, of: list[bytes | None], size: int) -> None:
+        self.hand_over_a_batch([(category, key, False) for key in of], size)
 
     @rule(category=categories, key=keys)
     def hand_over_a_wrong_one(self, category: Category, key: bytes | None) -> None:
@@ -257,7 +258,7 @@ class EngineBesideModel(RuleBasedStateMachine):
             "works": lambda: self.brokers_work(3),
             "fail": lambda: self.the_client_fails(swallows=self.kafka.swallows, reached=self.kafka.reached),
             "log": lambda: self.take(self.make(category, key, 0)),
-            "logs": lambda: self.hand_over_a_batch(category, [key, None, key], 0),
+            "logs": lambda: self.hand_over_some(category, [key, None, key], 0),
         }
         self.engine.lock.let_in(actions[what], after)
 
@@ -349,10 +350,10 @@ class EngineBesideModel(RuleBasedStateMachine):
         self, category: Category, of: list[bytes | None], code: int, *, breaks: bool, is_full: bool
     ) -> None:
         self.kafka.silent = set(TARGETS)
-        self.hand_over_a_batch(category, of, 0)
+        self.hand_over_some(category, of, 0)
         if is_full:  # newer ones wait already when these are late
             self.the_queue_is_full(5.0)
-            self.hand_over_a_batch(category, of, 0)
+            self.hand_over_some(category, of, 0)
         self.it_runs(LATE, 0)
         if self.engine.outbox is not None:
             self.engine.outbox.broken = breaks
@@ -363,9 +364,9 @@ class EngineBesideModel(RuleBasedStateMachine):
     @rule(category=categories, key=keys, then=categories)
     def the_outbox_fills(self, category: Category, key: bytes | None, then: Category) -> None:
         self.kafka.silent = set(TARGETS)
-        self.hand_over_a_batch(category, [key], 30_000)
+        self.hand_over_some(category, [key], 30_000)
         self.it_runs(LATE, 0)
-        self.hand_over_a_batch(then, [key] * 4, 30_000)
+        self.hand_over_some(then, [key] * 4, 30_000)
 
     @rule()
     def all_is_well_for_a_while(self) -> None:
