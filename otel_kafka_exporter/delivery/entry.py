@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError, Message
 
-from otel_kafka_exporter.kafka import Reports
+from otel_kafka_exporter.kafka import EnoughServedError, Reports
 from otel_kafka_exporter.outbox import Place
-from otel_kafka_exporter.process import DeliveryOutcome
+from otel_kafka_exporter.process import DeliveryOutcome, monotonic
 from otel_kafka_exporter.records import KafkaRecord
 
 from .steps import State
@@ -89,5 +89,12 @@ class Entry:
         self.trial = False
 
     def report(self, error: KafkaError | None, message: Message) -> None:
-        """What librdkafka calls with the delivery report."""
-        self.reports.add(self, error, message)
+        """What librdkafka calls with the delivery report.
+
+        Raises:
+            EnoughServedError: the round has lasted long enough; this report is among those of it.
+        """
+        reports = self.reports
+        reports.collected.append((self, error, message))
+        if monotonic() > reports.ends_at:
+            raise EnoughServedError

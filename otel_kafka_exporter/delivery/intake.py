@@ -237,11 +237,12 @@ class Intake:
                     row = encode_row(record, "", time.time_ns()) if lane.durable else None
                     if state.closed:
                         state.keep(lane, entry, SHUTDOWN, row=row)
-                    elif state.keeps_all() or lane.diverts(record.key):
-                        room = self._divert(lane, entry, row)
-                        is_crowded = self._sending.take_along(lane)
+                    elif state.away or state.holds_up or not lane.is_clear():
+                        room, is_crowded = self._start_in_trouble(lane, entry, row)
                     else:
-                        state.enter(lane, entry, row)
+                        if row is not None:
+                            state.write_ahead(lane, entry, row)
+                        state.depart(lane, entry)
                         room = self._sending.send(lane, entry)
                 except Exception as fault:  # noqa: BLE001 - as in `_build`
                     self._fault(lane, entry, fault)
@@ -251,6 +252,16 @@ class Intake:
         finally:
             state.busy = False
         return at, entry, room, is_crowded
+
+    def _start_in_trouble(self, lane: Lane, entry: Entry, row: bytes | None) -> tuple[bool, bool]:
+        """Take a record where something may be in its way; as `_start_locked`."""
+        state = self._state
+        if state.keeps_all() or lane.diverts(entry.record.key):
+            return self._divert(lane, entry, row), self._sending.take_along(lane)
+        if row is not None:
+            state.write_ahead(lane, entry, row)
+        state.enter(lane, entry)
+        return self._sending.send(lane, entry), False
 
     def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
         """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""
@@ -285,7 +296,7 @@ class Intake:
             return True
         # With an outbox that takes nothing, librdkafka's queue is better than that. Without one, this record tells
         # whether the partition is back.
-        state.enter(lane, entry, None)
+        state.enter(lane, entry)
         return self._sending.send(lane, entry)
 
     def _wait_for_room(self, entry: Entry, deadline: float) -> None:

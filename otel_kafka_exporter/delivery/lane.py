@@ -24,13 +24,16 @@ class Backlog:
     Those that are on their way again are not among them: librdkafka keeps the order of what it is given. Keys share 256
     counters, so that its size does not grow with their number; that a key waits behind a stranger now and then costs
     nothing but the detour. Counted by segment as well, because the outbox evicts whole segments.
+
+    Attributes:
+        of_segment: how many records of each counter wait in each segment; empty when nothing waits.
     """
 
-    __slots__ = ("_counts", "_of_segment")
+    __slots__ = ("_counts", "of_segment")
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
-        self._of_segment: dict[Segment, Counter[int]] = {}
+        self.of_segment: dict[Segment, Counter[int]] = {}
 
     def holds(self, key: bytes | None) -> bool:
         """Whether a record with this key has to wait."""
@@ -40,12 +43,12 @@ class Backlog:
         """A record with this key waits at that place from now on."""
         bucket = hash(key) % _BUCKETS
         self._counts[bucket] += 1
-        self._of_segment.setdefault(place.segment, Counter())[bucket] += 1
+        self.of_segment.setdefault(place.segment, Counter())[bucket] += 1
 
     def remove(self, place: Place, key: bytes | None) -> None:
         """It no longer does. Adopted records were never added: nothing is promised about their order."""
         bucket = hash(key) % _BUCKETS
-        counts = self._of_segment.get(place.segment)
+        counts = self.of_segment.get(place.segment)
         if counts is None:
             return
         if not place.segment.waiting:
@@ -56,12 +59,12 @@ class Backlog:
 
     def forget_empty(self) -> None:
         """Forget what waited in segments that are gone, or in which nothing waits any more."""
-        for segment in tuple(self._of_segment):
+        for segment in tuple(self.of_segment):
             if segment.closed or not segment.waiting:
                 self._forget(segment)
 
     def _forget(self, segment: Segment) -> None:
-        for bucket, records in self._of_segment.pop(segment).items():
+        for bucket, records in self.of_segment.pop(segment).items():
             self._counts[bucket] -= records
 
 
@@ -223,6 +226,10 @@ class Lane:
         return [*self.overdue.values(), *self.recent.values()]
 
     # Whether to send
+
+    def is_clear(self) -> bool:
+        """Whether nothing is in the way of any record."""
+        return not (self.blocked or self.partitions or self.backlog.of_segment)
 
     def diverts(self, key: bytes | None) -> bool:
         """Whether a new record must not be sent at once."""

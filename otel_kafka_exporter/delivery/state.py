@@ -102,10 +102,10 @@ class DeliveryState(RestState):
     def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
         """An entry for a record that is handed over, and counts as in flight from here on."""
         entry = self._entry(record, None, batch)
-        ledger, counts = self.ledger, self.ledger.counts
+        ledger = self.ledger
         # As in `_step`.
         ledger.accepted += 1
-        counts["in_flight"] += 1
+        ledger.counts["in_flight"] += 1
         if batch is not None:
             batch.taken += 1
             batch.open += 1
@@ -125,14 +125,17 @@ class DeliveryState(RestState):
         another.group = entry.group
         return another
 
-    def enter(self, lane: Lane, entry: Entry, row: bytes | None) -> None:
-        """A new entry is given to librdkafka next; with a row, it is in the outbox first."""
-        if row is not None and self.outbox is not None:
+    def write_ahead(self, lane: Lane, entry: Entry, row: bytes) -> None:
+        """A new entry is in the outbox before it is given to librdkafka."""
+        if self.outbox is not None:
             try:
                 entry.place = self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
                 note(error.reason, "records are sent without being kept in the outbox first: %s", error)
+
+    def enter(self, lane: Lane, entry: Entry) -> None:
+        """A new entry is given to librdkafka next, although something is wrong with its lane."""
         self.depart(lane, entry)
         if self.outbox is None and entry.batch is not None and lane.partitions and not entry.settled:
             found = lane.partitions.get(lane.partition(entry))
@@ -247,32 +250,27 @@ class DeliveryState(RestState):
 
     def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message, now: float) -> None:
         self.answered = now
-        if error is None:
-            self.acknowledged = now
-            self._delivered(lane, entry, message.partition() or 0, now)
-            if receipts.waiting:
-                receipts.delivered(
-                    receipts.Receipt(
-                        entry.record.event_id,
-                        entry.record.topic,
-                        message.partition() or 0,
-                        message.offset() or 0,
-                        message.timestamp()[1],
-                    )
-                )
-        else:
+        if error is not None:
             self.returned(lane, entry, error.code())
-
-    def _delivered(self, lane: Lane, entry: Entry, partition: int, now: float) -> None:
-        lane.acknowledged[partition] = now
+            return
+        self.acknowledged = lane.acknowledged[message.partition() or 0] = now
         self._leave_client(lane, entry)
         if entry.place is not None:
             self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)
-        if not entry.settled:
-            self._settle(entry, DeliveryOutcome.DELIVERED)
+        self._settle(entry, DeliveryOutcome.DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
+        if receipts.waiting:
+            receipts.delivered(
+                receipts.Receipt(
+                    entry.record.event_id,
+                    entry.record.topic,
+                    message.partition() or 0,
+                    message.offset() or 0,
+                    message.timestamp()[1],
+                )
+            )
 
     def _acknowledges(self, lane: Lane, entry: Entry) -> None:
         """What was in the way is there no longer: a partition, a topic or all of the cluster takes records again."""

@@ -33,8 +33,8 @@ class Reports(Generic[_About]):
 
     Attributes:
         collected: what each is about, the error and the message; in the order in which they came.
-        ends_at: when the present round has lasted long enough, by the monotonic clock; of whichever thread began one
-            last.
+        ends_at: when the present round has lasted long enough, by the monotonic clock, so that a callback ends it; of
+            whichever thread began one last.
         settle: acts upon what was collected. Called with no call to the client under way in the same thread.
     """
 
@@ -50,13 +50,3 @@ class Reports(Generic[_About]):
         now = monotonic()
         self.ends_at = now + max(seconds, LEAST_ROUND)
         return now
-
-    def add(self, about: _About, error: KafkaError | None, message: Message) -> None:
-        """A report.
-
-        Raises:
-            EnoughServedError: the round has lasted long enough; this report is among those of it.
-        """
-        self.collected.append((about, error, message))
-        if monotonic() > self.ends_at:
-            raise EnoughServedError

@@ -15,7 +15,18 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from hypothesis import register_random
 
-from otel_kafka_exporter.delivery import batch_limit, intake, lane, lateness, recovery, rest, retreat, sending, state
+from otel_kafka_exporter.delivery import (
+    batch_limit,
+    entry,
+    intake,
+    lane,
+    lateness,
+    recovery,
+    rest,
+    retreat,
+    sending,
+    state,
+)
 from otel_kafka_exporter.delivery.background import Background
 from otel_kafka_exporter.delivery.entry import Batch, Entry
 from otel_kafka_exporter.delivery.intake import Intake
@@ -586,7 +597,7 @@ class Engine:
 def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
     """Have the engine live by this clock, keep its bounds small and its lines to this test; to be undone."""
     patches = pytest.MonkeyPatch()
-    for module in (batch_limit, intake, lane, lateness, recovery, reports, rest, retreat, sending, state):
+    for module in (batch_limit, entry, intake, lane, lateness, recovery, reports, rest, retreat, sending, state):
         for name, value in (("monotonic", clock.monotonic), ("time", clock)):
             if hasattr(module, name):
                 patches.setattr(module, name, value)
