@@ -89,8 +89,11 @@ def with_fields(record: SdkLogRecord) -> SdkLogRecord:
     try:
         log = record.log_record
         body = log.body
-        # Copied, because a look into the SDK's own mapping costs seven times as much.
-        attributes: Any = {} if log.attributes is None else log.attributes.copy()  # type: ignore[attr-defined]
+        attributes: Any = log.attributes
+        if type(attributes) is BoundedAttributes:
+            attributes = attributes._dict  # noqa: SLF001 - a look through the mapping itself costs seven times as much
+        elif attributes is None:
+            attributes = {}
         kind = type(body)
         if names.CATEGORY in attributes:
             return record  # all has been said; its context may come from a request
