@@ -19,6 +19,9 @@ from .waiting import exit_code
 _PACKAGE = str(Path(otel_kafka_exporter.__file__).parent)
 #: After which bytecodes CPython 3.10 to 3.14 looks for signals: at the end of a call, at the begin of a function, and
 #: on the way back in a loop.
+#: Until then the begin of a function is an event of another kind; a generator that goes on is one, too.
+_BEGINS_AS_CALL = (3, 11) <= sys.version_info < (3, 12)
+_RESUME = dis.opmap.get("RESUME", 0)
 _LOOKING = ("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
 
 
@@ -77,7 +80,12 @@ def _interrupt(
         if not frame.f_code.co_filename.startswith(_PACKAGE):
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "call" and _BEGINS_AS_CALL and frame.f_lasti <= frame.f_code.co_code.index(_RESUME):
+            left -= counts("RESUME")
+            if left == 0:
+                left = -1
+                strike()
+        elif event == "opcode":
             left -= latest is frame and counts(name)
             if left == 0:
                 left = -1

@@ -168,13 +168,20 @@ class Intake:
     def start_deferred(self) -> None:
         with self._state.lock:  # while one is in neither place, nobody counts
             while self.deferred:
-                record, reason = self.deferred.popleft()
-                if reason:
-                    self._refuse(record, reason, None)
-                else:
-                    _, entry, room, _ = self._start_locked((record,), 0, None)
-                    if entry is not None and not room:
-                        self.give_up(entry)
+                accepted = self._state.ledger.accepted
+                record, reason = self.deferred[0]
+                del self.deferred[0]
+                try:
+                    if reason:
+                        self._refuse(record, reason, None)
+                    else:
+                        _, entry, room, _ = self._start_locked((record,), 0, None)
+                        if entry is not None and not room:
+                            self.give_up(entry)
+                except BaseException:  # Ctrl-C
+                    if self._state.ledger.accepted == accepted:
+                        self.deferred.appendleft((record, reason))
+                    raise
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         state = self._state

@@ -17,6 +17,7 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection
 
 from confluent_kafka import KafkaError
@@ -32,6 +33,7 @@ from .lateness import Lateness
 from .retreat import SHUTDOWN, Retreat
 from .sending import Sending
 from .state import DeliveryState
+from .steps import AT_HAND
 
 #: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
@@ -307,6 +309,8 @@ class Recovery:
         if company:
             found.too_large = sum(len(entry.record.value) for entry in company)
         for entry, code in sorted(found.failed, key=lambda failure: failure[0].number):
+            if entry.state not in AT_HAND:
+                continue  # a dead letter, and Ctrl-C came behind that
             if not entry.alone:
                 again.append(entry)
             elif code == KafkaError.INVALID_TIMESTAMP and entry.record.milliseconds:
@@ -317,12 +321,12 @@ class Recovery:
                 reason = verdict(code).reason
                 self._state.dead_letter(lane, entry, reason)
                 note(reason, "a record for %s was refused for good: %s; %s", *_refusal(entry.record, reason))
-        found.failed.clear()
         middle = (len(again) + 1) // 2
         for half in (again[middle:], again[:middle]):
             for entry in half:
                 entry.group = half[0].number
-            found.again.extendleft(reversed(half))
+        # As in `Retreat.put_back`.
+        found.failed, found.again = deque(), deque((*again, *found.again))
 
     def _block(self, lane: Lane, reason: str) -> None:
         """A topic is closed. Expects the lock to be held."""

@@ -98,9 +98,9 @@ class Retreat:
             if found is None:
                 return
             failed = [*found.failed, *((entry, KafkaError._PURGE_QUEUE) for entry in found.again)]
-            found.failed.clear()
-            found.failed.extend(sorted(failed, key=lambda failure: failure[0].number))
-            found.again.clear()
+            failed.sort(key=lambda failure: failure[0].number)
+            # In one step, with no call in it at which Ctrl-C could come: nothing is in neither of the two.
+            found.failed, found.again = deque(failed), deque()
             front = self._front(lane, found)
             # Those that librdkafka still has keep their places before newer ones.
             theirs = [each for each in lane.with_client() if front and lane.partition(each) == number]

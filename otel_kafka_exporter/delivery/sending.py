@@ -6,11 +6,12 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
 from otel_kafka_exporter.outbox import decode_row
-from otel_kafka_exporter.process import monotonic, note
+from otel_kafka_exporter.process import note
 
 from .entry import Entry
 from .lane import Lane
 from .state import DeliveryState
+from .steps import AT_HAND, WITH_CLIENT
 
 #: Records of the outbox that are on their way at the same time, and how many are sent under one lock.
 _WINDOW = 5_000
@@ -165,15 +166,23 @@ class Sending:
                 return False
             if found.open and found.again[0].group != found.group:
                 return False
-            entry = found.again.popleft()
-            entry = self._state.successor(entry)
-            again = found.again
-            entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
-            entry.since = monotonic()
-            found.group = entry.group
-            self._state.depart(lane, entry)
-            if not self.send(lane, entry):
-                found.again.appendleft(entry)
+            again, entry = found.again, found.again[0]
+            del again[0]
+            try:
+                entry = self._state.successor(entry)
+                entry.alone = bool(entry.group) and not found.open and not (again and again[0].group == entry.group)
+                found.group = entry.group
+                self._state.depart(lane, entry)
+                is_room = self.send(lane, entry)
+            except BaseException:  # Ctrl-C, in a thread of the application's that waits
+                if entry.state in WITH_CLIENT and not entry.client:
+                    self._state.no_room(lane, entry)  # librdkafka may have it or not: rather twice than not at all
+                if entry.state in AT_HAND:
+                    again.appendleft(entry)
+                lane.recount()
+                raise
+            if not is_room:
+                again.appendleft(entry)
                 return False
         return True
 

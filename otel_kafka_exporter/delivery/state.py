@@ -342,7 +342,7 @@ class DeliveryState(RestState):
     def broken_off(self, lane: Lane, entry: Entry, reason: str) -> None:
         """Ctrl-C, or an error that nobody foresaw, came while a record was handed over: it may have got nowhere."""
         lane.recount()
-        if entry.state is State.SENT and not entry.client:
+        if entry.state in WITH_CLIENT and not entry.client:
             # librdkafka may have it or not: it is sent again rather than lost. If there is a report, it is too late.
             self._leave_client(lane, entry)
             self._step(entry, Event.RETURNED)

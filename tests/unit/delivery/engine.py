@@ -477,8 +477,10 @@ class WatchedState(DeliveryState):
         return entry
 
     def successor(self, entry: Entry) -> Entry:
-        self.entries.remove(entry)
-        return super().successor(entry)
+        another = super().successor(entry)
+        if entry in self.entries:  # else Ctrl-C came in between
+            self.entries.remove(entry)
+        return another
 
     def _step(self, entry: Entry, event: Event) -> None:
         self.taken.add((entry.state, event))

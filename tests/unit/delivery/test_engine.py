@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.records import Category
+from tests.interrupting import interrupt_at_signal_point
 from tests.outboxes import SEGMENT_BYTES
 
 from .engine import PARTITIONS, Build, Clock, Engine, FakeKafka, Handed, at
@@ -266,3 +267,39 @@ def test_nothing_is_sent_beside_the_last_one_that_goes_again_alone(process: Call
     one.runs(5)
     assert one.arrived() == [1, 2]
     assert one.counts() == (3, 2, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("what", "has_outbox"),
+    [
+        ("refused", True),
+        ("refused", False),
+        ("late and refused", True),
+        ("late and refused", False),
+        ("to be sent again", True),
+    ],
+)
+def test_ctrl_c_within_a_decision_loses_no_record(
+    what: str, process: Callable[..., Process], *, has_outbox: bool
+) -> None:
+    """Wherever Python raises it, each record is delivered or a dead letter in the end, and counted once."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=has_outbox)
+        one.hand_over("audit", *[b"k0"] * 5)
+        if what == "late and refused":
+            one.clock.sleep(2.5)
+            one.engine.recovery.step()
+        one.refuse(5, KafkaError.INVALID_RECORD)
+        if what == "to be sent again":
+            one.engine.recovery.step()
+            one.refuse(3, KafkaError.NETWORK_EXCEPTION)
+            one.clock.sleep(1.0)
+        interrupted = interrupt_at_signal_point(number, one.engine.recovery.step)
+        one.runs(60, batch=1)
+        accepted, delivered, spooled, letters, open_ = one.counts()
+        assert (accepted, spooled, open_) == (5, 0, 0), number
+        assert delivered + letters == 5, number
+        assert set(one.arrived()) == set(range(5)), number
+    assert number > 50
