@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, monotonic, note, pause, tell
+from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, is_interruption, monotonic, note, pause, tell
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
@@ -153,6 +153,8 @@ class Intake:
                 error_of_ours: Exception = fault
         except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
             error_of_ours = fault
+        if is_interruption(error_of_ours):
+            raise error_of_ours
         note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
         return None, _FAULT
 
@@ -190,11 +192,8 @@ class Intake:
             entry = state.outside(letter, batch)
             try:
                 state.dead_letter(lane, entry, reason)
-            except Exception as fault:  # noqa: BLE001 - as in `_build`
-                self._fault(lane, entry, fault)
-            except BaseException:  # Ctrl-C
-                state.broken_off(lane, entry, "interrupted")
-                raise
+            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+                self._break_off(lane, entry, fault)
 
     def _start(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, Entry | None, bool]:
         """Take records from there on under one lock, as far as there is room.
@@ -251,11 +250,8 @@ class Intake:
                             state.write_ahead(lane, entry, row)
                         state.depart(lane, entry)
                         room = self._sending.send(lane, entry)
-                except Exception as fault:  # noqa: BLE001 - as in `_build`
-                    self._fault(lane, entry, fault)
-                except BaseException:  # Ctrl-C
-                    state.broken_off(lane, entry, "interrupted")
-                    raise
+                except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+                    self._break_off(lane, entry, fault)
         finally:
             state.busy = False
         return at, entry, room, is_crowded
@@ -270,8 +266,14 @@ class Intake:
         state.enter(lane, entry)
         return self._sending.send(lane, entry), False
 
-    def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
-        """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""
+    def _break_off(self, lane: Lane, entry: Entry, fault: BaseException) -> None:
+        """A fault of ours costs its own record, and none unseen; an interruption is passed on.
+
+        Expects the lock to be held.
+        """
+        if not isinstance(fault, Exception) or is_interruption(fault):
+            self._state.broken_off(lane, entry, "interrupted")
+            raise fault
         note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", fault)
         self._state.broken_off(lane, entry, _FAULT)
 

@@ -195,6 +195,10 @@ class Recovery:
                 for each in lane.partitions.values()
                 for entry, code in each.failed
             )
+            if not fatal and self._producer.was_broken_off():
+                state.settle_reports()
+                open_ = (entry for lane in state.lanes.values() for entry in lane.with_client())
+                fatal = self._producer.lacks_reports(number, sum(entry.client == number for entry in open_))
         if fatal:
             self._producer.renew(number)
         with state.lock:

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
 from otel_kafka_exporter.outbox import decode_row
-from otel_kafka_exporter.process import note
+from otel_kafka_exporter.process import is_interruption, note
 
 from .entry import Entry
 from .lane import Lane
@@ -47,20 +47,28 @@ class Sending:
         except BufferError:
             state.no_room(lane, entry)
             return False
-        except KafkaException as error:
-            self._refused(lane, entry, number, error.args[0].code())
-        except NoSchemaIdError:
-            self._refused(lane, entry, number, NO_SCHEMA_ID)
-        except RuntimeError:  # there is no client: closed or given up meanwhile, or it cannot be made
-            self._refused(lane, entry, number, KafkaError._DESTROY)
-        except (TypeError, ValueError) as error:
-            note("unsendable", "a record for %s is nothing that can be sent: %s", entry.record.topic, error)
-            self._refused(lane, entry, number, KafkaError._INVALID_ARG)
-        except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
-            note("producer_fault", "the Kafka producer failed, with %s: %s", type(error).__name__, error)
-            # Alone, and by a new client by now: then it is the record after all.
-            self._refused(lane, entry, number, KafkaError._INVALID_ARG if entry.alone else KafkaError._FATAL)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self._refused(lane, entry, number, self._code_of(error, entry))
         return True
+
+    @staticmethod
+    def _code_of(error: Exception, entry: Entry) -> int:
+        """What Kafka would say of a record that was refused at once."""
+        if isinstance(error, KafkaException):
+            return int(error.args[0].code())
+        if isinstance(error, NoSchemaIdError):
+            return NO_SCHEMA_ID
+        if isinstance(error, RuntimeError):  # there is no client: closed or given up meanwhile, or it cannot be made
+            return KafkaError._DESTROY
+        if isinstance(error, (TypeError, ValueError)):
+            note("unsendable", "a record for %s is nothing that can be sent: %s", entry.record.topic, error)
+            return KafkaError._INVALID_ARG
+        # No memory, or a fault of the client: another one may do better.
+        note("producer_fault", "the Kafka producer failed, with %s: %s", type(error).__name__, error)
+        # Alone, and by a new client by now: then it is the record after all.
+        return KafkaError._INVALID_ARG if entry.alone else KafkaError._FATAL
 
     def _refused(self, lane: Lane, entry: Entry, client_number: int, code: int) -> None:
         entry.client = client_number

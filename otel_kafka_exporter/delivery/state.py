@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
 from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, Disposition, monotonic, note, sleep
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, monotonic, note, sleep
 from otel_kafka_exporter.records import Category, KafkaRecord
 
 from . import receipts
@@ -239,13 +239,15 @@ class DeliveryState(RestState):
                 lane = self.lanes[entry.record.category]
                 try:
                     self._report(lane, entry, error, message, now)
-                except Exception as fault:  # noqa: BLE001 - a fault of ours costs no other report
-                    note("exporter_fault", "a delivery report is lost by a fault of the exporter's: %r", fault)
-                except BaseException:  # Ctrl-C, in a thread of the application's: it has its outcome all the same
-                    if entry.state in WITH_CLIENT:
-                        self._report(lane, entry, error, message, now)
-                    lane.recount()
-                    raise
+                except BaseException as fault:
+                    if isinstance(fault, Exception) and not is_interruption(fault):
+                        # It costs no other report.
+                        note("exporter_fault", "a delivery report is lost by a fault of the exporter's: %r", fault)
+                    else:  # in a thread of the application's: it has its outcome all the same
+                        if entry.state in WITH_CLIENT:
+                            self._report(lane, entry, error, message, now)
+                        lane.recount()
+                        raise
             collected.popleft()
 
     def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message, now: float) -> None:

@@ -14,7 +14,7 @@ from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.process import Flag, OsThread, RLock, get_ident, librdkafka_log
 
-from .reports import Reports
+from .reports import EnoughServedError, Reports
 
 
 class Client:
@@ -43,6 +43,8 @@ class Client:
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._inside: list[int] = []  # the threads that are in a call to it
         self._given_up = False
+        #: Whether a call to it has ended by an exception, perhaps a signal handler's.
+        self.was_broken_off = False
         self._unused = Flag()
         self._thread = OsThread(self._close)
         with suppress(RuntimeError):  # the interpreter is about to end
@@ -60,9 +62,14 @@ class Client:
         try:  # around all of it: Ctrl-C may come at any moment
             with self._lock:
                 if self._given_up and not self._inside:
-                    raise RuntimeError("the client was given up")
+                    raise RuntimeError("the client was given up")  # noqa: TRY301 - the `try` is for Ctrl-C
                 self._inside.append(ident)
             yield self.producer
+        except EnoughServedError:
+            raise
+        except BaseException:
+            self.was_broken_off = True
+            raise
         finally:
             with self._lock:
                 if self._inside.count(ident) > before:

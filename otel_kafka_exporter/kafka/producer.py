@@ -16,7 +16,15 @@ import confluent_kafka.admin  # noqa: F401
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, monotonic, note_librdkafka, warn
+from otel_kafka_exporter.process import (
+    ForkGate,
+    RLock,
+    after_fork_in_child,
+    is_interruption,
+    monotonic,
+    note_librdkafka,
+    warn,
+)
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
@@ -172,7 +180,11 @@ class KafkaProducer:
                 raise interruption from error
             self._failed(number, error)
             return False
-        except Exception as error:  # noqa: BLE001 - a fatal error comes as KafkaException, RuntimeError or SystemError
+        except Exception as error:
+            # A fatal error comes as KafkaException or RuntimeError. Our callbacks raise nothing: anything else is a
+            # signal handler's, and has lost its traceback on its way through the client, by which it could be told.
+            if is_interruption(error) or not isinstance(error, (KafkaException, RuntimeError)):
+                raise
             self._failed(number, error)
             return False
         self._caught_up = begun
@@ -182,6 +194,25 @@ class KafkaProducer:
         if self.client_number == number and not self._closed:
             warn("producer_fatal", "the Kafka producer failed and is made anew: %s", error)
         self.renew(number)
+
+    def was_broken_off(self) -> bool:
+        """Whether a call to the present client has ended by an exception: a report may have been lost.
+
+        As it is where a signal handler raises in the moment in which the report's callback begins.
+        """
+        client = self._client
+        return client is not None and client.was_broken_off
+
+    def lacks_reports(self, number: int, open_: int) -> bool:
+        """Whether that client has fewer records than are open, so that reports were lost.
+
+        Args:
+            number: the client.
+            open_: how many of its records have had no report. No more are produced meanwhile.
+        """
+        client = self._client
+        # The client's count includes reports that are yet to be served.
+        return client is not None and self.client_number == number and len(client.producer) < open_
 
     def purge(self, number: int) -> None:
         """Take back every record of that client that has no report yet; their reports say so."""
@@ -209,7 +240,9 @@ class KafkaProducer:
                     for _ in range(_ANSWERS_UNTIL_WARM):
                         self._ask(producer, topic, max(0.01, deadline - monotonic()))
                     self._serve(producer)
-            except Exception as error:  # noqa: BLE001 - a fatal error comes in many types; there are two tries
+            except Exception as error:  # a fatal error comes in many types; there are two tries
+                if is_interruption(error):
+                    raise
                 if client is None:  # it could not be made
                     return False
                 if not _is_fatal(error):
@@ -260,7 +293,9 @@ class KafkaProducer:
             producer.poll(0)
         except EnoughServedError:
             pass
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # as above
+            if is_interruption(error):
+                raise
             self.last_error = str(error)
 
     def renew(self, number: int) -> None:

@@ -20,6 +20,7 @@ from otel_kafka_exporter.process import (
     QUIET_LOGGER,
     DeliveryStats,
     Metrics,
+    is_interruption,
     log,
     note,
     warn,
@@ -94,7 +95,9 @@ class KafkaLogExporter(LogRecordExporter):
         """
         try:
             delivered = self._delivery.deliver(batch, self._builder)
-        except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
+        except Exception as error:  # OpenTelemetry's worker and the application's log call are no place for it
+            if is_interruption(error):
+                raise
             log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
             delivered = False
         return LogRecordExportResult.SUCCESS if delivered else LogRecordExportResult.FAILURE

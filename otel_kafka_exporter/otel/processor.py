@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
-from otel_kafka_exporter.process import DeliveryStats, log
+from otel_kafka_exporter.process import DeliveryStats, is_interruption, log
 from otel_kafka_exporter.settings import SettingsArguments
 
 from .exporter import KafkaLogExporter
@@ -51,7 +51,9 @@ class KafkaLogRecordProcessor(LogRecordProcessor):
         """Take a record. Never raises."""
         try:
             self._exporter.hand_over(log_record)
-        except Exception as error:  # noqa: BLE001 - the application's log call is no place for it
+        except Exception as error:  # the application's log call is no place for it
+            if is_interruption(error):
+                raise
             log.exception("a log record was lost by a fault of the exporter's: %s", error, extra={"kind": type(error)})
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

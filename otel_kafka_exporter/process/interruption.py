@@ -6,14 +6,13 @@ from types import FrameType
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether a conversion lets an exception pass: Ctrl-C, and what ends the program from a signal handler.
+    """Whether an exception is to pass through all of ours: Ctrl-C, and whatever a signal handler raises.
 
-    That is `sys.exit()`, as on SIGTERM, in a function that was called with the frame that it interrupted.
+    Such as `sys.exit()` on SIGTERM, or a time limit of Celery's or of a test's: raised in a function that was called
+    with the frame that it interrupted.
     """
     if isinstance(error, KeyboardInterrupt):
         return True
-    if not isinstance(error, SystemExit):
-        return False
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         interrupted, step = step.tb_frame, step.tb_next

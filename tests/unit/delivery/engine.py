@@ -384,6 +384,9 @@ class FakeKafka:
     def is_inside(self) -> bool:
         return self._inside
 
+    def was_broken_off(self) -> bool:
+        return False
+
     def await_frame(self, _record: KafkaRecord, _deadline: float) -> None: ...
 
     def frame_is_near(self, topic: str) -> bool:
