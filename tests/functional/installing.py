@@ -1,0 +1,37 @@
+"""Virtual environments as users have them: empty, and then with what one line of a page installs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .pasting import SECONDS, without_packages
+
+Install = Callable[[str], Path]
+
+
+def shell(line: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell without this Python's own packages."""
+    return subprocess.run(
+        ["bash", "-euc", line],
+        cwd=directory,
+        env=without_packages({**os.environ, **variables}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def virtual_environment(directory: Path) -> Path:
+    """Make an empty virtual environment; its directory of programs."""
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True, timeout=SECONDS)
+    return directory / "bin"
+
+
+def first_on_path(directory: Path) -> dict[str, str]:
+    """The variable by which a shell finds the programs of a directory first."""
+    return {"PATH": f"{directory}{os.pathsep}{os.environ['PATH']}"}
