@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from otel_kafka_exporter import __version__
 from tests.functional.installing import Install, first_on_path, shell, virtual_environment
 from tests.unit.test_docs import ROOT
 
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an empty virtual environment from which pip reaches a registry; the tests that need one are skipped without."""
+    """The programs of an empty virtual environment from which pip reaches a registry: without one, tests are skipped."""
     programs = virtual_environment(tmp_path_factory.mktemp("empty") / "environment")
     download = "pip download --quiet --no-deps --dest downloaded packaging"
     reached = shell(download, programs.parent, **first_on_path(programs))
@@ -31,19 +33,21 @@ def wheel(empty: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
+def install(wheel: Path, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
     """Makes an environment of an install line as it stands on a page, once for each, and gives its programs' directory.
 
-    `otel-kafka-exporter` is this repository's wheel in it, whatever a registry has by that name.
+    `otel-kafka-exporter` is this repository's wheel in it, which pip finds beside what its registry has.
     """
     made: dict[str, Path] = {}
+    find_links = " ".join(filter(None, [os.environ.get("PIP_FIND_LINKS"), str(wheel.parent)]))
 
     def installed(line: str) -> Path:
         if line not in made:
             directory = tmp_path_factory.mktemp("installed")
-            programs = virtual_environment(directory / "environment")
-            (directory / "constraints.txt").write_text(f"otel-kafka-exporter @ {wheel.as_uri()}\n")
-            variables = first_on_path(programs) | {"PIP_CONSTRAINT": str(directory / "constraints.txt")}
+            programs = virtual_environment(directory / "environment", empty / "pip")
+            (directory / "constraints.txt").write_text(f"otel-kafka-exporter=={__version__}\n")
+            places = {"PIP_CONSTRAINT": str(directory / "constraints.txt"), "PIP_FIND_LINKS": find_links}
+            variables = first_on_path(programs) | places
             done = shell(line, directory, **variables)
             assert done.returncode == 0, done.stderr
             made[line] = programs

@@ -18,7 +18,7 @@ def shell(line: str, directory: Path, **variables: str) -> subprocess.CompletedP
     return subprocess.run(
         ["bash", "-euc", line],
         cwd=directory,
-        env=without_packages({**os.environ, **variables}),
+        env={**without_packages(dict(os.environ)), **variables},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -26,10 +26,20 @@ def shell(line: str, directory: Path, **variables: str) -> subprocess.CompletedP
     )
 
 
-def virtual_environment(directory: Path) -> Path:
-    """Make an empty virtual environment; its directory of programs."""
-    subprocess.run([sys.executable, "-m", "venv", directory], check=True, timeout=SECONDS)
-    return directory / "bin"
+def virtual_environment(directory: Path, pip: Path | None = None) -> Path:
+    """Make an empty virtual environment; its directory of programs.
+
+    Args:
+        directory: where.
+        pip: another environment's pip, to be used here as well: installing one anew takes seconds.
+    """
+    without = [] if pip is None else ["--without-pip"]
+    subprocess.run([sys.executable, "-m", "venv", *without, directory], check=True, timeout=SECONDS)
+    programs = directory / "bin"
+    if pip is not None:
+        (programs / "pip").write_text(f'#!/bin/sh\nexec {pip} --python {programs / "python"} "$@"\n')
+        (programs / "pip").chmod(0o755)
+    return programs
 
 
 def first_on_path(directory: Path) -> dict[str, str]:

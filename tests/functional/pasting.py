@@ -58,7 +58,7 @@ def paste(script: str, directory: Path, **variables: str) -> subprocess.Complete
         ["bash", "-euo", "pipefail"],
         input=script,
         cwd=directory,
-        env=without_packages(environment(**variables)),
+        env={**without_packages(environment()), **variables},
         capture_output=True,
         text=True,
         timeout=SECONDS,
