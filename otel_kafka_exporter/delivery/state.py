@@ -127,6 +127,8 @@ class DeliveryState(RestState):
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
                 note(error.reason, "records are sent without being kept in the outbox first: %s", error)
+            else:
+                self._tell_spooled(entry)
         self.depart(lane, entry)
         if self.outbox is None and entry.batch is not None and lane.partitions and not entry.settled:
             found = lane.partitions.get(lane.partition(entry))
@@ -189,6 +191,7 @@ class DeliveryState(RestState):
             except OutboxError as error:
                 note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
                 return
+            self._tell_spooled(entry)
         self._step(entry, Event.OVERDUE)
         self._settle(entry, DeliveryOutcome.SPOOLED)
 

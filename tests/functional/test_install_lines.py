@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from otel_kafka_exporter import decode
+from otel_kafka_exporter import __version__, decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT, blocks
 from tests.waiting import until
 from tests.ways_in.running import envelopes, environment
 
-from .installing import Install, first_on_path, shell
+from .installing import Install, first_on_path, shell, virtual_environment
 from .pasting import as_script, blocks_in_order, paste, section, without_packages
 from .pipelines import TOPIC
 from .test_servers import free_port
@@ -172,3 +172,34 @@ def test_the_declarative_file(install: Install, embedded_kafka: EmbeddedKafka, t
     [envelope] = envelopes(embedded_kafka.bootstrap_servers, TOPIC, 1)
     assert (envelope.source, envelope.payload["message"]) == ("shop", "order placed")
     assert envelope.payload["instance_id"]
+
+
+INSTALLS = re.findall(r"`((?:uv )?pip install [^`]+)`", section(ROOT / "README.md", "Install"))
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with what is here, committed."""
+    directory = tmp_path_factory.mktemp("repository")
+    for part in ("otel_kafka_exporter", "examples", "proto"):
+        shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, directory)
+    identity = "-c user.name=tests -c user.email=tests@localhost"
+    done = shell(f"git init --quiet && git add . && git {identity} commit --quiet --message all", directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("line", INSTALLS)
+def test_from_a_clone_and_from_a_repository(line: str, empty: Path, repository: Path, tmp_path: Path) -> None:
+    """pip and uv install from both; the extras can be had afterwards by their names alone."""
+    (tmp_path / "otel-kafka-exporter").symlink_to(repository)
+    programs = virtual_environment(tmp_path / "environment", empty / "pip")
+    variables = {**first_on_path(programs), "VIRTUAL_ENV": str(programs.parent)}
+    uv = "pip install --quiet uv\n" if line.startswith("uv ") else ""
+    later = line.split("install ")[0] + 'install "otel-kafka-exporter[cli]"'
+    script = f"{uv}{line.replace('REPOSITORY', repository.as_uri())}\n{later}\notel-kafka --version\n"
+    done = paste(script, tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    assert f"otel-kafka {__version__}" in done.stdout

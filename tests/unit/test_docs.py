@@ -39,8 +39,8 @@ def test_the_documented_envelope_is_one() -> None:
     assert decode(example.encode())._asdict() == json.loads(example)
 
 
-def test_the_yaml_of_the_readme_is_valid() -> None:
-    """The declarative file in the README parses and names our exporter."""
-    [text] = blocks(ROOT / "README.md", "yaml")
+def test_the_declarative_file_is_valid() -> None:
+    """The declarative file in the documentation parses and names our exporter."""
+    [text] = blocks(ROOT / "docs" / "ways-in.md", "yaml")
     [processor] = yaml.safe_load(text)["logger_provider"]["processors"]
     assert "onex_kafka" in processor["batch"]["exporter"]
