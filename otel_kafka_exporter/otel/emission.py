@@ -94,11 +94,7 @@ class _Emission:
         """Emit it to somebody who waits for it within the block."""
         try:
             using = self._logger()
-            if not may_reach_kafka(using):
-                raise NoPipelineError(
-                    "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one"
-                    " whose provider has other exporters only. Add one to it, or do not wait."
-                )
+            _expect_to_reach_kafka(using)
             notice_fork()  # which forgets whom the parent's threads wait for
             with expected(self._event_id, waiter):
                 try:
@@ -138,6 +134,14 @@ class _Emission:
             severity_text=severity.name,
             body=message if message is None or type(message) is str else _cleaner.clean(message),
             event_name=event_name,
+        )
+
+
+def _expect_to_reach_kafka(logger: Logger) -> None:
+    if not may_reach_kafka(logger):
+        raise NoPipelineError(
+            "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
+            " provider has other exporters only. Add one to it, or do not wait."
         )
 
 

@@ -14,7 +14,7 @@ from tests.unit.test_docs import ROOT
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an empty virtual environment from which pip reaches a registry: without one, tests are skipped."""
+    """The programs of an empty virtual environment from which pip reaches a registry; without one, skip."""
     programs = virtual_environment(tmp_path_factory.mktemp("empty") / "environment")
     download = "pip download --quiet --no-deps --dest downloaded packaging"
     reached = shell(download, programs.parent, **first_on_path(programs))

@@ -21,13 +21,14 @@ import pytest
 from otel_kafka_exporter import OnexEnvelopeV1, decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT
+from tests.waiting import until
 from tests.ways_in.running import environment, run
 
 from .installing import Install, first_on_path
 from .pasting import Block, blocks_in_order, section, without_packages
 from .pipelines import TOPIC
 from .test_install_lines import INSTRUMENTED
-from .test_servers import LIMIT, answers, free_port, until
+from .test_servers import LIMIT, answers, free_port
 
 PAGE = ROOT / "docs" / "frameworks.md"
 AUDIT = "omninode.logging.audit.v1"
@@ -120,7 +121,7 @@ def test_a_web_service(
 def number_of(line: OnexEnvelopeV1) -> int:
     """Which order a line is about: its message says so, or a field of structlog's."""
     said = re.search(r"\d+", str(line.payload["message"]))
-    return int(said[0]) if said else int(line.payload["context"]["order"])  # type: ignore[index]
+    return int(said[0]) if said else int(line.payload["context"]["order"])
 
 
 def test_a_script_that_cron_starts(install: Install, embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
@@ -165,7 +166,9 @@ for number in range(3):
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert instrumented(program, embedded_kafka, tmp_path) == -signal.SIGKILL
-    assert [each.payload["message"] for each in found(embedded_kafka, TOPIC)] == [f"order {n} was read" for n in range(3)]
+    assert [each.payload["message"] for each in found(embedded_kafka, TOPIC)] == [
+        f"order {n} was read" for n in range(3)
+    ]
     assert [each.payload["resource"] for each in found(embedded_kafka, AUDIT)] == [f"order/{n}" for n in range(3)]
 
 

@@ -96,7 +96,9 @@ def test_a_service(
     programs = install(line)
     own = str(free_port())
     serve = f"{serve} --port {own}"
-    request = request.replace("curl ", "curl --silent --show-error --fail --retry 60 --retry-connrefused --retry-delay 1 ")
+    request = request.replace(
+        "curl ", "curl --silent --show-error --fail --retry 60 --retry-connrefused --retry-delay 1 "
+    )
     servers = {"KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers}
     values = {**without_packages(environment()), **servers, **variables, **first_on_path(programs)}
     with subprocess.Popen(["bash", "-c", f"exec {serve}"], cwd=tmp_path, env=values, start_new_session=True) as server:
@@ -122,7 +124,7 @@ def test_the_consumer_says_who_did_what_once_each(
     run(["python app.py"], tmp_path, programs)
     [message] = embedded_kafka.messages(AUDIT)
     again = Producer({"bootstrap.servers": embedded_kafka.bootstrap_servers})
-    again.produce(AUDIT, message.value(), message.key(), message.partition(), headers=message.headers())
+    again.produce(AUDIT, message.value(), message.key(), message.partition() or 0, headers=message.headers())
     assert again.flush(10) == 0
     run(["python app.py"], tmp_path, programs)
     command = command.replace("localhost:9092", embedded_kafka.bootstrap_servers)
@@ -198,7 +200,7 @@ def test_from_a_clone_and_from_a_repository(line: str, empty: Path, repository: 
     programs = virtual_environment(tmp_path / "environment", empty / "pip")
     variables = {**first_on_path(programs), "VIRTUAL_ENV": str(programs.parent)}
     uv = "pip install --quiet uv\n" if line.startswith("uv ") else ""
-    later = line.split("install ")[0] + 'install "otel-kafka-exporter[cli]"'
+    later = line.split("install ", maxsplit=1)[0] + 'install "otel-kafka-exporter[cli]"'
     script = f"{uv}{line.replace('REPOSITORY', repository.as_uri())}\n{later}\notel-kafka --version\n"
     done = paste(script, tmp_path, **variables)
     assert done.returncode == 0, done.stderr

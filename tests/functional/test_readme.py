@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT
@@ -16,7 +18,8 @@ AUDIT = "omninode.logging.audit.v1"
 SECURITY = "omninode.logging.security.v1"
 
 
-def test_pasted_from_top_to_bottom(embedded_kafka: EmbeddedKafka, tmp_path: Path, empty: Path) -> None:
+@pytest.mark.usefixtures("empty")
+def test_pasted_from_top_to_bottom(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Every block works after those before it: lines and events arrive, secrets do not, and the tests pass."""
     (tmp_path / "otel-kafka-exporter").symlink_to(ROOT)
     script = as_script(blocks_in_order(README.read_text(encoding="utf-8")), embedded_kafka.bootstrap_servers)

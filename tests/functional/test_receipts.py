@@ -55,7 +55,9 @@ def late(logger: Logger, wait: float) -> DeliveryTimeout:
     ],
 )
 def test_who_gets_no_receipt_is_told_whether_the_event_is_on_disk(
-    embedded_kafka: EmbeddedKafka, settings: dict[str, Any], spooled: bool  # noqa: FBT001 - a case
+    embedded_kafka: EmbeddedKafka,
+    settings: dict[str, Any],
+    spooled: bool,  # noqa: FBT001 - a case
 ) -> None:
     """While Kafka is away, `spooled` is whether the outbox has the event, and the text says so."""
     with direct(embedded_kafka, shutdown_timeout=0.5, **settings) as (provider, processor):
@@ -127,7 +129,7 @@ def test_the_pages_programs_print_their_receipts(embedded_kafka: EmbeddedKafka, 
 def awaiting(kafka: EmbeddedKafka, task: Callable[[Logger], Awaitable[None]], **settings: Any) -> None:
     """Run a task beside the direct processor."""
     with direct(kafka, **settings) as (provider, _):
-        asyncio.run(asyncio.wait_for(task(provider.get_logger("shop")), 60))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(task(provider.get_logger("shop")), 60))
 
 
 def test_an_event_loop_goes_on_meanwhile(embedded_kafka: EmbeddedKafka) -> None:

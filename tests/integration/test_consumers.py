@@ -54,7 +54,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def published(kafka: KafkaCluster) -> Callable[..., tuple[str, list[OnexEnvelopeV1]]]:
-    """Publish, in Protobuf unless told otherwise; gives the prefix of the topics, and the envelopes of both as Python reads them."""
+    """Publish, in Protobuf unless told otherwise; gives the topics' prefix, and the envelopes as Python reads them."""
 
     def publish(**settings: Any) -> tuple[str, list[OnexEnvelopeV1]]:
         prefix = f"t{uuid.uuid4().hex[:12]}."
