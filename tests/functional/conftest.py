@@ -34,7 +34,7 @@ def wheel(empty: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def install(wheel: Path, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Makes an environment of an install line as it stands on a page, once for each, and gives its programs' directory.
+    """Makes an environment of install lines as they stand on a page, once for each, and gives its programs' directory.
 
     `otel-kafka-exporter` is this repository's wheel in it, which pip finds beside what its registry has.
     """
@@ -46,10 +46,8 @@ def install(wheel: Path, empty: Path, tmp_path_factory: pytest.TempPathFactory) 
             directory = tmp_path_factory.mktemp("installed")
             programs = virtual_environment(directory / "environment", empty / "pip")
             (directory / "constraints.txt").write_text(f"otel-kafka-exporter=={__version__}\n")
-            # Compiling what is never imported takes as long as the rest.
-            quick = {"PIP_NO_COMPILE": "1"}
             places = {"PIP_CONSTRAINT": str(directory / "constraints.txt"), "PIP_FIND_LINKS": find_links}
-            variables = first_on_path(programs) | places | quick
+            variables = first_on_path(programs) | places
             done = shell(line, directory, **variables)
             assert done.returncode == 0, done.stderr
             made[line] = programs

@@ -24,7 +24,7 @@ from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment, run
 
-from .installing import Install, first_on_path
+from .installing import Install, first_on_path, shell
 from .pasting import Block, blocks_in_order, section, without_packages
 from .pipelines import TOPIC
 from .test_install_lines import INSTRUMENTED
@@ -100,7 +100,11 @@ def test_a_web_service(
         for block in blocks_in_order(section(PAGE, "FastAPI" if "FastAPI" in title else title))
         if block.text.startswith("opentelemetry-instrument ")
     ]
-    variables = values(embedded_kafka, install(install_lines(title)), outbox_dir)
+    programs = install(install_lines("FastAPI" if "FastAPI" in title else title))
+    if title == "FastAPI with structlog":  # in the same environment, as the page says
+        added = shell(install_lines(title), tmp_path, **first_on_path(programs))
+        assert added.returncode == 0, added.stderr
+    variables = values(embedded_kafka, programs, outbox_dir)
     with serving(command, tmp_path, variables) as (process, port):
         for number in range(1, REQUESTS + 1):
             ask(port, number)
@@ -207,3 +211,12 @@ def test_levels_and_filters(
     assert instrumented(before.replace("FILTER", BASIC + block) + LOGS, embedded_kafka, tmp_path, **variables) == 0
     ours = [each.payload for each in found(embedded_kafka, TOPIC) if each.payload["logger"] in ("httpx", "shop")]
     assert [each["message"] for each in ours] == messages
+
+
+def test_bootstrap_names_the_frameworks_instrumentation(install: Install, tmp_path: Path) -> None:
+    """OpenTelemetry's own command prints what makes spans for what is installed."""
+    [bootstrap] = [block.text for block in blocks_in_order(section(PAGE, "Trace IDs"))]
+    prints, _ = bootstrap.splitlines()
+    done = shell(prints, tmp_path, **first_on_path(install(install_lines("FastAPI"))))
+    assert done.returncode == 0, done.stderr
+    assert "opentelemetry-instrumentation-fastapi==" in done.stdout

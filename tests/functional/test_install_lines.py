@@ -18,7 +18,7 @@ from tests.unit.test_docs import ROOT, blocks
 from tests.waiting import until
 from tests.ways_in.running import envelopes, environment
 
-from .installing import Install, first_on_path, shell, virtual_environment
+from .installing import QUICK, Install, first_on_path, shell, virtual_environment
 from .pasting import as_script, blocks_in_order, paste, section, without_packages
 from .pipelines import TOPIC
 from .test_servers import free_port
@@ -176,7 +176,8 @@ def test_the_declarative_file(install: Install, embedded_kafka: EmbeddedKafka, t
     assert envelope.payload["instance_id"]
 
 
-INSTALLS = re.findall(r"`((?:uv )?pip install [^`]+)`", section(ROOT / "README.md", "Install"))
+#: Without the first, which the README itself is pasted with.
+_, *INSTALLS = re.findall(r"`((?:uv )?pip install [^`]+)`", section(ROOT / "README.md", "Install"))
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +199,7 @@ def test_from_a_clone_and_from_a_repository(line: str, empty: Path, repository: 
     """pip and uv install from both; the extras can be had afterwards by their names alone."""
     (tmp_path / "otel-kafka-exporter").symlink_to(repository)
     programs = virtual_environment(tmp_path / "environment", empty / "pip")
-    variables = {**first_on_path(programs), "VIRTUAL_ENV": str(programs.parent)}
+    variables = {**QUICK, **first_on_path(programs), "VIRTUAL_ENV": str(programs.parent)}
     uv = "pip install --quiet uv\n" if line.startswith("uv ") else ""
     later = line.split("install ", maxsplit=1)[0] + 'install "otel-kafka-exporter[cli]"'
     script = f"{uv}{line.replace('REPOSITORY', repository.as_uri())}\n{later}\notel-kafka --version\n"

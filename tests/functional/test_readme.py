@@ -10,6 +10,7 @@ from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT
 
+from .installing import QUICK
 from .pasting import as_script, blocks_in_order, paste
 from .pipelines import TOPIC
 
@@ -23,7 +24,7 @@ def test_pasted_from_top_to_bottom(embedded_kafka: EmbeddedKafka, tmp_path: Path
     """Every block works after those before it: lines and events arrive, secrets do not, and the tests pass."""
     (tmp_path / "otel-kafka-exporter").symlink_to(ROOT)
     script = as_script(blocks_in_order(README.read_text(encoding="utf-8")), embedded_kafka.bootstrap_servers)
-    done = paste(script, tmp_path)
+    done = paste(script, tmp_path, **QUICK)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING otel_kafka_exporter" not in done.stderr
     assert "order placed  order=17  password=[REDACTED]" in done.stdout  # by `otel-kafka tail`

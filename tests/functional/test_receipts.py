@@ -14,6 +14,7 @@ from opentelemetry._logs import Logger
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from typing_extensions import assert_type
 
 from otel_kafka_exporter import (
     DeliveryError,
@@ -141,7 +142,7 @@ def test_an_event_loop_goes_on_meanwhile(embedded_kafka: EmbeddedKafka) -> None:
         while not receipts.waiting:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.001)
         embedded_kafka.up()
-        receipt = await task
+        receipt = assert_type(await task, Receipt)
         [message] = embedded_kafka.messages(AUDIT_TOPIC)
         assert receipt.event_id == decode(message.value()).event_id
         assert (message.partition(), message.offset()) == (receipt.partition, receipt.offset)

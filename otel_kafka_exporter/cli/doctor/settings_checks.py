@@ -80,7 +80,9 @@ def _several(subject: Subject) -> Finding:
             contradictions.append(f"{variable(name)} takes precedence over {original}, which says something else")
     given = [name for name in sources({}, subject.environ).values() if name.startswith("OTEL_EXPORTER_KAFKA_")]
     if subject.environ.get(_CONFIG_FILE, "").strip() and given:
-        contradictions.append(f"{_CONFIG_FILE} is set beside {', '.join(sorted(given))}, and takes precedence over them")
+        contradictions.append(
+            f"{_CONFIG_FILE} is set beside {', '.join(sorted(given))}, and takes precedence over them"
+        )
     if contradictions:
         return warn(
             "; ".join(contradictions),
