@@ -30,6 +30,8 @@ from .pipelines import TOPIC
 from .test_install_lines import INSTRUMENTED
 from .test_servers import LIMIT, answers, free_port
 
+pytestmark = pytest.mark.timeout(400)  # pip may be slow
+
 PAGE = ROOT / "docs" / "frameworks.md"
 AUDIT = "omninode.logging.audit.v1"
 REQUESTS = 20

@@ -23,6 +23,8 @@ from .pasting import as_script, blocks_in_order, paste, section, without_package
 from .pipelines import TOPIC
 from .test_servers import free_port
 
+pytestmark = pytest.mark.timeout(400)  # pip may be slow
+
 EXAMPLES = ROOT / "examples"
 WAYS = ROOT / "docs" / "ways-in.md"
 AUDIT = "omninode.logging.audit.v1"

@@ -14,6 +14,8 @@ from .installing import QUICK
 from .pasting import as_script, blocks_in_order, paste
 from .pipelines import TOPIC
 
+pytestmark = pytest.mark.timeout(400)  # pip may be slow
+
 README = ROOT / "README.md"
 AUDIT = "omninode.logging.audit.v1"
 SECURITY = "omninode.logging.security.v1"
