@@ -72,6 +72,8 @@ async def await_event(event: Event, wait: float) -> Receipt:
 class _Emission:
     """An event on its way to a logger, with the time and the ID that it has from the start."""
 
+    __slots__ = ("_event", "_event_id", "_fault", "_now")
+
     def __init__(self, event: Event) -> None:
         self._event = event
         self._now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
