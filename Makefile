@@ -4,7 +4,7 @@
 VENV = .venv
 DEV = $(VENV)/dev/bin
 
-.PHONY: demo test test-quick test-lowest test-all soak check proto bench readme picture surface clean
+.PHONY: demo test test-quick test-lowest test-all soak check proto bench readme surface clean
 
 demo: $(VENV)/demo/made
 	$(VENV)/demo/bin/otel-kafka demo $(ARGS)
@@ -58,10 +58,6 @@ bench: $(VENV)/dev/made
 # Rewrites the settings table of the README from the settings module.
 readme: $(VENV)/dev/made
 	$(DEV)/python scripts/settings_table.py README.md
-
-# Draws the README's picture from a real run of the demo.
-picture: $(VENV)/dev/made
-	$(DEV)/python scripts/demo_picture.py docs/images/demo.svg
 
 # Writes down the public surface, which a test compares.
 surface: $(VENV)/dev/made
