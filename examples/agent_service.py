@@ -1,6 +1,6 @@
 """A service that runs agents for its users: an audit trail of each run, and a security event for each key that is used.
 
-pip install "otel-kafka-exporter" fastapi uvicorn
+pip install "otel-kafka-exporter" fastapi uvicorn python-multipart
 export KAFKA_BOOTSTRAP_SERVERS=localhost:9092 OTEL_SERVICE_NAME=agents
 uvicorn agent_service:app
 

@@ -12,7 +12,14 @@ from .errors import (
     OutboxError,
     SettingsError,
 )
-from .otel import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event, emit_security_event
+from .otel import (
+    KafkaLogExporter,
+    KafkaLogRecordProcessor,
+    aemit_audit_event,
+    aemit_security_event,
+    emit_audit_event,
+    emit_security_event,
+)
 from .process import DeliveryOutcome, DeliveryStats
 from .publisher import (
     KafkaError,
@@ -59,6 +66,8 @@ __all__ = [
     "SecurityEventType",
     "SettingsError",
     "__version__",
+    "aemit_audit_event",
+    "aemit_security_event",
     "decode",
     "emit_audit_event",
     "emit_security_event",

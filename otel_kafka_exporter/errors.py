@@ -58,7 +58,18 @@ class OutboxError(OtelKafkaError):
 
 
 class DeliveryTimeout(OtelKafkaError, TimeoutError):  # noqa: N818 - the name is what users know from TimeoutError
-    """No broker has acknowledged an event in the time that its caller gave; it is still accounted for."""
+    """No broker has acknowledged an event in the time that its caller gave; it is still accounted for.
+
+    Attributes:
+        event_id: the event's.
+        spooled: whether it is in the outbox, and so survives this process and is delivered later. Otherwise it is in
+            memory, on its way, and may be delivered yet; or OpenTelemetry's batch processor still holds it.
+    """
+
+    def __init__(self, event_id: str, problem: str, *, spooled: bool) -> None:
+        super().__init__(f"event {event_id}: expected the broker's acknowledgement{problem}")
+        self.event_id = event_id
+        self.spooled = spooled
 
 
 class DeliveryError(OtelKafkaError):

@@ -1,5 +1,6 @@
 """`logging.LoggerAdapter`: what the adapter has becomes context.
 
+pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging
 opentelemetry-instrument python logger_adapter.py
 """
 

@@ -1,5 +1,6 @@
 """structlog through `logging`, rendered by a `ProcessorFormatter` on the handler that prints.
 
+pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging structlog
 opentelemetry-instrument python structlog_formatter.py
 """
 

@@ -2,6 +2,7 @@
 
 Whoever can have a text logged could write one; so audit events are emitted, or are attributes.
 
+pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging structlog
 opentelemetry-instrument python structlog_json.py
 """
 

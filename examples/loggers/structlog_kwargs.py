@@ -1,5 +1,6 @@
 """structlog through `logging`, its fields as `extra`: the set-up that works everywhere.
 
+pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging structlog
 opentelemetry-instrument python structlog_kwargs.py
 """
 

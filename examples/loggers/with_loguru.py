@@ -1,5 +1,6 @@
 """loguru: what is bound becomes context, and `omni.*` counts.
 
+pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging loguru
 opentelemetry-instrument python with_loguru.py
 """
 

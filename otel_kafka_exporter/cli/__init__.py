@@ -24,5 +24,5 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name not in _OF_THE_EXTRA:
             raise
-        print(f'{error.name} is not installed: pip install "otel-kafka-exporter[demo]"', file=sys.stderr)  # noqa: T201 - this is a command
+        print(f'{error.name} is not installed: pip install "otel-kafka-exporter[cli]"', file=sys.stderr)  # noqa: T201 - this is a command
         return 1

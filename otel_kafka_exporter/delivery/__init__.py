@@ -9,7 +9,7 @@ from .delivery import Delivery
 from .entry import Batch, Entry
 from .letters import is_cut
 from .no_delivery import NoDelivery
-from .receipts import Receipt, expected
+from .receipts import Receipt, TaskWaiter, ThreadWaiter, expected, receipt_of
 
 __all__ = [
     "Batch",
@@ -17,7 +17,10 @@ __all__ = [
     "Entry",
     "NoDelivery",
     "Receipt",
+    "TaskWaiter",
+    "ThreadWaiter",
     "expected",
     "is_cut",
+    "receipt_of",
     "receipts",
 ]

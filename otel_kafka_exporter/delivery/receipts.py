@@ -6,10 +6,11 @@ waiter and delivery need nothing but that ID in common.
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
 
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
 from otel_kafka_exporter.process import DeliveryOutcome, Flag, call_in_child
@@ -37,23 +38,55 @@ class Receipt(NamedTuple):
 Result = Receipt | DeliveryError | DeliveryTimeout
 
 
-class _Waiter:
-    __slots__ = ("outcome", "settled")
+class Waiter:
+    """Waits for one event, from before it is emitted.
 
-    def __init__(self) -> None:
-        self.settled = Flag()
-        self.outcome: Result | None = None
+    Attributes:
+        spooled: whether the event is in an outbox.
+    """
 
-    def settle(self, outcome: Result) -> None:
-        self.outcome = outcome
-        self.settled.set()
-
-
-class Waiter(Protocol):
-    """Waits for an event."""
+    spooled = False
 
     def settle(self, outcome: Result) -> None:
         """Called in whichever thread serves the broker's report, once."""
+        raise NotImplementedError
+
+
+class ThreadWaiter(Waiter):
+    """A thread that waits, and does nothing else."""
+
+    def __init__(self) -> None:
+        self._settled = Flag()
+        self._outcome: Result | None = None
+
+    def settle(self, outcome: Result) -> None:
+        self._outcome = outcome
+        self._settled.set()
+
+    def outcome(self, seconds: float) -> Result | None:
+        """What has become of the event; None when nothing has in time."""
+        return self._outcome if self._settled.wait(seconds) else None
+
+
+class TaskWaiter(Waiter):
+    """A task that awaits, while others of its event loop go on."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Result] = self._loop.create_future()
+
+    def settle(self, outcome: Result) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody awaits anything any more
+            self._loop.call_soon_threadsafe(self._resolve, outcome)
+
+    def _resolve(self, outcome: Result) -> None:
+        if not self._future.done():
+            self._future.set_result(outcome)
+
+    async def outcome(self, seconds: float) -> Result | None:
+        """As a thread's."""
+        await asyncio.wait([self._future], timeout=max(0.0, seconds))
+        return self._future.result() if self._future.done() else None
 
 
 #: By event ID. Delivery looks here only when it is not empty.
@@ -82,35 +115,11 @@ def is_pipeline_open() -> bool:
     return bool(_pipelines)
 
 
-class _Expectation:
-    """A wait for one event, to begin before it is emitted."""
-
-    def __init__(self, event_id: str) -> None:
-        self._event_id = event_id
-        self._waiter = _Waiter()
-        waiting[event_id] = self._waiter
-
-    def result(self, seconds: float) -> Receipt:
-        """The receipt.
-
-        Raises:
-            DeliveryTimeout: there is none in time; the event is still accounted for.
-            DeliveryError: there will be none.
-        """
-        if not self._waiter.settled.wait(seconds):
-            raise DeliveryTimeout(
-                f"event {self._event_id}: expected the broker's acknowledgement within {seconds:g} s, got none yet."
-                " It is still accounted for, and delivered later if it was spooled."
-            )
-        outcome = self._waiter.outcome
-        if isinstance(outcome, Receipt):
-            return outcome
-        assert outcome is not None  # noqa: S101 - set before the event is
-        raise outcome
+_AnyWaiter = TypeVar("_AnyWaiter", bound=Waiter)
 
 
 @contextmanager
-def expected(event_id: str) -> Iterator[_Expectation]:
+def expected(event_id: str, waiter: _AnyWaiter) -> Iterator[_AnyWaiter]:
     """Wait for an event that is emitted within.
 
     Raises:
@@ -122,10 +131,38 @@ def expected(event_id: str) -> Iterator[_Expectation]:
             f" {'one that is shut down. Emit before that' if _was_open else 'none. Add one to the LoggerProvider'},"
             " or do not wait."
         )
+    waiting[event_id] = waiter
     try:
-        yield _Expectation(event_id)
+        yield waiter
     finally:
         forget(event_id)
+
+
+def receipt_of(event_id: str, waiter: Waiter, outcome: Result | None, seconds: float) -> Receipt:
+    """The receipt.
+
+    Raises:
+        DeliveryTimeout: there is none in time; the event is still accounted for.
+        DeliveryError: there will be none.
+    """
+    if isinstance(outcome, Receipt):
+        return outcome
+    if outcome is not None:
+        raise outcome
+    where = (
+        "It is in the outbox, and is delivered later"
+        if waiter.spooled
+        else "It is not on disk: it is on its way yet, and counted whatever becomes of it"
+    )
+    problem = f" within {seconds:g} s, got none yet. {where}."
+    raise DeliveryTimeout(event_id, problem, spooled=waiter.spooled)
+
+
+def spooled(event_id: str, *, still: bool = True) -> None:
+    """An exporter has the event in its outbox; or no longer, without having delivered it."""
+    waiter = waiting.get(event_id)
+    if waiter is not None:
+        waiter.spooled = still
 
 
 def delivered(receipt: Receipt) -> None:
@@ -151,11 +188,8 @@ def forget(event_id: str) -> None:
 def postponed(event_id: str) -> None:
     """The event will be delivered when the call goes on that its own thread was interrupted in: waiting is in vain."""
     if event_id in waiting:
-        error = DeliveryTimeout(
-            f"event {event_id}: expected the broker's acknowledgement, got none: it was emitted within a log call of"
-            " the same thread, and is delivered after that."
-        )
-        _settle(event_id, error)
+        problem = ", got none: it was emitted within a log call of the same thread, and is delivered after that."
+        _settle(event_id, DeliveryTimeout(event_id, problem, spooled=False))
 
 
 def _settle(event_id: str, outcome: Result) -> None:

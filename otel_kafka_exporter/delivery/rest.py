@@ -123,6 +123,7 @@ class RestState:
             lane.cursor = None if front else lane.cursor
         if entry.place is not None:
             lane.backlog.add(entry.place, entry.record.key)
+        self._tell_spooled(entry)
         self._step(entry, Event.KEPT)
         self._settle(entry, DeliveryOutcome.SPOOLED)
         self.attention.set()
@@ -142,6 +143,8 @@ class RestState:
     def drop(self, entry: Entry, reason: str) -> None:
         """An entry that is at hand is gone, for this reason."""
         self._leave_outbox(entry)
+        if entry.place is not None:
+            self._tell_spooled(entry, still=False)
         before = entry.state
         dropped = self.ledger.dropped[reason] + 1
         # As in `_step`.
@@ -158,6 +161,11 @@ class RestState:
                 self.outbox.sync(entry.place)
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
+
+    @staticmethod
+    def _tell_spooled(entry: Entry, *, still: bool = True) -> None:
+        if receipts.waiting:
+            receipts.spooled(entry.record.event_id, still=still)
 
     def _tell_waiter(self, event_id: str, outcome: DeliveryOutcome, reason: str) -> None:
         if event_id and receipts.waiting:

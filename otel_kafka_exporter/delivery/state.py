@@ -133,6 +133,8 @@ class DeliveryState(RestState):
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
                 note(error.reason, "records are sent without being kept in the outbox first: %s", error)
+            else:
+                self._tell_spooled(entry)
 
     def enter(self, lane: Lane, entry: Entry) -> None:
         """A new entry is given to librdkafka next, although something is wrong with its lane."""
@@ -198,6 +200,7 @@ class DeliveryState(RestState):
             except OutboxError as error:
                 note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
                 return
+            self._tell_spooled(entry)
         self._step(entry, Event.OVERDUE)
         self._settle(entry, DeliveryOutcome.SPOOLED)
 

@@ -5,7 +5,7 @@ Held here: nothing raises into the application's log calls or its telemetry's se
 """
 
 from .emission import SCOPE, context_attributes
-from .events import emit_audit_event, emit_security_event
+from .events import aemit_audit_event, aemit_security_event, emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
 from .pipeline import (
     cleaner_of,
@@ -24,6 +24,8 @@ __all__ = [
     "SCOPE",
     "KafkaLogExporter",
     "KafkaLogRecordProcessor",
+    "aemit_audit_event",
+    "aemit_security_event",
     "cleaner_of",
     "context_attributes",
     "delivery_of",

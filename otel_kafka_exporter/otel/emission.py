@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
 
-from otel_kafka_exporter.delivery import Receipt, expected
+from otel_kafka_exporter.delivery import Receipt, TaskWaiter, ThreadWaiter, expected, receipt_of
+from otel_kafka_exporter.delivery.receipts import Result, Waiter
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError, OtelKafkaError
 from otel_kafka_exporter.process import DeliveryOutcome, is_interruption, log, notice_fork, warn
 from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, unwrapped, uuid7
@@ -24,22 +26,14 @@ _FAILED = "emit_failed"
 
 # Here a context is only made fit for the SDK, whose own cleaning raises on a mapping that contains itself. Redaction is
 # the exporter's, by its settings.
+_AnyWaiter = TypeVar("_AnyWaiter", bound=Waiter)
 _cleaner = Cleaner(is_sensitive=lambda _key: False)
 
 
-def emit_event(
-    category: str,
-    event_name: str,
-    fields: dict[str, Any],
-    context: Mapping[str, Any] | None,
-    message: str | None,
-    severity: SeverityNumber,
-    logger: Logger | None,
-    wait: float | None,
-) -> Receipt | None:
-    """Emit an event, and wait for it where seconds are given. Raises as the public functions do.
+class Event(NamedTuple):
+    """What is to be emitted.
 
-    Args:
+    Attributes:
         category: which of the two it is.
         event_name: as OpenTelemetry has it.
         fields: attributes that decide; None is left out.
@@ -47,64 +41,110 @@ def emit_event(
         message: as there.
         severity: how severe it is.
         logger: as there.
-        wait: as there.
     """
-    now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
-    event_id = uuid7(now // 1_000_000)
 
-    def emit() -> None:
+    category: str
+    event_name: str
+    fields: dict[str, Any]
+    context: Mapping[str, Any] | None
+    message: str | None
+    severity: SeverityNumber
+    logger: Logger | None
+
+
+def emit_event(event: Event, wait: float | None) -> Receipt | None:
+    """Emit an event, and wait for it where seconds are given. Raises as the public functions do."""
+    emission = _Emission(event)
+    if wait is None:
+        emission.emit()
+        return None
+    with emission.expected_by(ThreadWaiter()) as waiter:
+        return emission.receipt(waiter, waiter.outcome(wait), wait)
+
+
+async def await_event(event: Event, wait: float) -> Receipt:
+    """Emit an event, and await its receipt. Raises as the public functions do."""
+    emission = _Emission(event)
+    with emission.expected_by(TaskWaiter()) as waiter:
+        return emission.receipt(waiter, await waiter.outcome(wait), wait)
+
+
+class _Emission:
+    """An event on its way to a logger, with the time and the ID that it has from the start."""
+
+    __slots__ = ("_event", "_event_id", "_fault", "_now")
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self._now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
+        self._event_id = uuid7(self._now // 1_000_000)
+        self._fault: BaseException | None = None
+
+    def emit(self) -> None:
+        """Emit it. What tells of the application's work does not end it: nothing is raised."""
+        try:
+            using = self._logger()
+            if _goes_nowhere(using):
+                _warn_of_no_pipeline()
+            else:
+                using.emit(self._record())
+        except BaseException as error:  # noqa: BLE001 - what is interrupted is raised on
+            _warn_of_fault(error)
+
+    @contextmanager
+    def expected_by(self, waiter: _AnyWaiter) -> Iterator[_AnyWaiter]:
+        """Emit it to somebody who waits for it within the block."""
+        try:
+            using = self._logger()
+            _expect_to_reach_kafka(using)
+            notice_fork()  # which forgets whom the parent's threads wait for
+            with expected(self._event_id, waiter):
+                try:
+                    using.emit(self._record())
+                except BaseException as error:  # noqa: BLE001 - as above; a processor behind ours, perhaps, which has the event then
+                    _warn_of_fault(error)
+                    self._fault = error
+                yield waiter
+        except OtelKafkaError:
+            raise
+        except Exception as error:
+            _warn_of_fault(error)
+            raise DeliveryError(self._event_id, DeliveryOutcome.DROPPED, _FAILED) from error
+
+    def receipt(self, waiter: Waiter, outcome: Result | None, seconds: float) -> Receipt:
+        """Its receipt, or what there is instead."""
+        try:
+            return receipt_of(self._event_id, waiter, outcome, seconds)
+        except DeliveryTimeout:
+            if self._fault is None:
+                raise
+            raise DeliveryError(self._event_id, DeliveryOutcome.DROPPED, _FAILED) from self._fault
+
+    def _logger(self) -> Logger:
+        return get_logger(SCOPE) if self._event.logger is None else self._event.logger
+
+    def _record(self) -> WholeLogRecord:
+        category, event_name, fields, context, message, severity, _ = self._event
         decisive = {
             name: value if type(value) is str else plain(value) for name, value in fields.items() if value is not None
         }
-        using.emit(
-            WholeLogRecord(
-                {**decisive, names.CATEGORY: category, names.RECORD_UID: event_id},
-                {} if context is None else context_attributes(context),
-                timestamp=now,
-                severity_number=severity,
-                severity_text=severity.name,
-                body=message if message is None or type(message) is str else _cleaner.clean(message),
-                event_name=event_name,
-            )
+        return WholeLogRecord(
+            {**decisive, names.CATEGORY: category, names.RECORD_UID: self._event_id},
+            {} if context is None else context_attributes(context),
+            timestamp=self._now,
+            severity_number=severity,
+            severity_text=severity.name,
+            body=message if message is None or type(message) is str else _cleaner.clean(message),
+            event_name=event_name,
         )
 
-    try:
-        using = get_logger(SCOPE) if logger is None else logger
-        if wait is not None:
-            return _delivered(using, emit, event_id, wait)
-        if _goes_nowhere(using):
-            _warn_of_no_pipeline()
-        else:
-            emit()
-    except OtelKafkaError:
-        raise  # by a wait
-    except BaseException as error:  # what tells of the application's work does not end it
-        _warn_of_fault(error)
-        if wait is not None:
-            raise DeliveryError(event_id, DeliveryOutcome.DROPPED, _FAILED) from error
-    return None
 
-
-def _delivered(logger: Logger, emit: Callable[[], None], event_id: str, seconds: float) -> Receipt:
+def _expect_to_reach_kafka(logger: Logger) -> None:
     if not may_reach_kafka(logger):
         raise NoPipelineError(
             "wait: expected a logger whose provider has a KafkaLogExporter or KafkaLogRecordProcessor, got one whose"
             " provider has other exporters only. Add one to it, or do not wait."
         )
-    notice_fork()  # which forgets whom the parent's threads wait for
-    with expected(event_id) as expectation:
-        fault: BaseException | None = None
-        try:
-            emit()
-        except BaseException as error:  # noqa: BLE001 - as above; a processor behind ours, perhaps, which has the event then
-            _warn_of_fault(error)
-            fault = error
-        try:
-            return expectation.result(seconds)
-        except DeliveryTimeout:
-            if fault is None:
-                raise
-            raise DeliveryError(event_id, DeliveryOutcome.DROPPED, _FAILED) from fault
 
 
 def _warn_of_fault(error: BaseException) -> None:

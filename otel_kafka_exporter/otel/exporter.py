@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, ServiceInstanceIdResourceDetector
 
 from otel_kafka_exporter.delivery import Delivery, NoDelivery, receipts
 from otel_kafka_exporter.errors import SettingsError
@@ -76,6 +77,7 @@ class KafkaLogExporter(LogRecordExporter):
                 _now,
                 namespace=settings.namespace,
                 tenant_id=settings.tenant_id,
+                instance_id=_instance_id(),
                 resource_context=settings.resource_context,
                 on_cut=_note_cut,
             ),
@@ -123,6 +125,14 @@ class KafkaLogExporter(LogRecordExporter):
 
 def _now() -> int:
     return time.time_ns()  # looked up each time, so that tests which set the clock set this one
+
+
+def _instance_id() -> str:
+    """The process's `service.instance.id`, as the SDK makes it for `Resource.create`.
+
+    A resource that the declarative file has made, or a constructor, has none.
+    """
+    return str(ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID])
 
 
 def _note_cut(cuts: int) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider, SeverityNumber
 
-from otel_kafka_exporter.delivery import Receipt, receipts
+from otel_kafka_exporter.delivery import Receipt, TaskWaiter, expected, receipts
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.otel import SCOPE, cleaner_of, context_attributes, may_reach_kafka, record_builder_of
 from otel_kafka_exporter.process import DeliveryStats, warn
@@ -34,22 +32,6 @@ _FIELDS = {
         names.SECURITY_DECISION,
     ),
 }
-
-
-class _Waiter:
-    """A task that awaits the broker's acknowledgement of an event."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[bool] = self._loop.create_future()
-
-    def settle(self, outcome: receipts.Result) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody awaits anything any more
-            self._loop.call_soon_threadsafe(self._resolve, isinstance(outcome, Receipt))
-
-    def _resolve(self, published: bool) -> None:  # noqa: FBT001 - a call-back's one argument
-        if not self.future.done():
-            self.future.set_result(published)
 
 
 class OtelRoute:
@@ -86,15 +68,9 @@ class OtelRoute:
         if not (receipts.is_pipeline_open() and may_reach_kafka(self._provider)):
             self._emit(publication, envelope)
             return True
-        waiter = _Waiter()
-        receipts.waiting[envelope.event_id] = waiter
-        try:
+        with expected(envelope.event_id, TaskWaiter()) as waiter:
             self._emit(publication, envelope)
-            return await asyncio.wait_for(waiter.future, self._publish_timeout)
-        except asyncio.TimeoutError:
-            return False
-        finally:
-            receipts.forget(envelope.event_id)
+            return isinstance(await waiter.outcome(self._publish_timeout), Receipt)
 
     def hand_over(self, publication: Publication) -> bool:
         """Emit."""

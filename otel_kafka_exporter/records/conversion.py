@@ -82,6 +82,7 @@ class Converter:
         now: the time in Unix nanoseconds, by which a record's own is judged; asked when one is later than all before.
         namespace: the first part of the event type.
         tenant_id: whose records these are when neither record nor resource says.
+        instance_id: of which instance they are when the resource does not say.
         resource_context: names of resource attributes that are copied into each context.
         on_cut: is told how many values of a record the SDK's limits have cut or dropped, where they have.
     """
@@ -94,6 +95,7 @@ class Converter:
         *,
         namespace: str = "omninode",
         tenant_id: str = "default",
+        instance_id: str = "",
         resource_context: tuple[str, ...] = (),
         on_cut: Callable[[int], None] = lambda _cuts: None,
     ) -> None:
@@ -101,6 +103,7 @@ class Converter:
         self._new_event_id = new_event_id
         self._times = Times(now)
         self._tenant_id = tenant_id
+        self._instance_id = instance_id
         self._resource_context = resource_context
         self._on_cut = on_cut
         no_facts = ResourceFacts(_NO_RESOURCE_YET, "", "", "", {})
@@ -211,7 +214,7 @@ class Converter:
     def _known_of(self, resource: object) -> _Known:
         known = self._resources.get(id(resource))
         if known is None:
-            known = (facts_of(resource, self._cleaner, self._tenant_id, self._resource_context), {})
+            known = (facts_of(resource, self._cleaner, self._tenant_id, self._instance_id, self._resource_context), {})
             if len(self._resources) >= _CACHED_RESOURCES:
                 self._resources.clear()
             self._resources[id(resource)] = known

@@ -17,7 +17,7 @@ class ResourceFacts(NamedTuple):
     Attributes:
         resource: the resource.
         service_name: whose records these are.
-        instance_id: of which instance; empty when it does not say.
+        instance_id: of which instance.
         tenant_id: of which tenant.
         context: what each context begins with.
     """
@@ -29,19 +29,22 @@ class ResourceFacts(NamedTuple):
     context: dict[str, Any]
 
 
-def facts_of(resource: Any, cleaner: Cleaner, tenant_id: str, to_context: tuple[str, ...]) -> ResourceFacts:
+def facts_of(
+    resource: Any, cleaner: Cleaner, tenant_id: str, instance_id: str, to_context: tuple[str, ...]
+) -> ResourceFacts:
     """What a resource says.
 
     Args:
         resource: OpenTelemetry's; None says nothing.
         cleaner: makes the context fit for JSON and redacts it.
         tenant_id: for a resource that names none.
+        instance_id: for a resource that names none.
         to_context: names of attributes that are copied into each context.
     """
     attributes = {} if resource is None else copied(resource.attributes)
     context = {name: attributes[name] for name in to_context if name in attributes}
     service_name = take_id(attributes, "service.name", MAX_SERVICE_NAME_LENGTH)
-    instance_id = take_id(attributes, "service.instance.id")
+    own_instance_id = take_id(attributes, "service.instance.id")
     own_tenant_id = take_id(attributes, names.TENANT_ID, MAX_TENANT_ID_LENGTH)
     # What was given and did not count is still there.
     for name in ("service.name", "service.instance.id", names.TENANT_ID):
@@ -50,7 +53,7 @@ def facts_of(resource: Any, cleaner: Cleaner, tenant_id: str, to_context: tuple[
     return ResourceFacts(
         resource,
         service_name or UNKNOWN_SERVICE,
-        instance_id or "",
+        own_instance_id or instance_id,
         own_tenant_id or tenant_id,
         cleaner.clean_mapping(context),
     )

@@ -75,7 +75,7 @@ class Settings:
     schema_registry_url: str | None = _setting(
         None,
         registry_url,
-        "Address of a Confluent-compatible Schema Registry, for values with its frame: `http://host:port`. Asks for"
+        "Address of a Confluent-compatible Schema Registry, for values with its frame: `http://host:port`. Requires"
         " `encoding=protobuf` and the extra `schemaregistry`.",
         shown="none",
         secret=True,
@@ -126,7 +126,7 @@ class Settings:
         None,
         properties_file,
         "A file of librdkafka properties, `key=value` a line, for secrets and for values with commas;"
-        " `producer_config` goes before it.",
+        " `producer_config` takes precedence over it.",
         shown="none",
     )
     delivery_wait: float = _setting(
@@ -138,7 +138,7 @@ class Settings:
     max_record_bytes: int = _setting(
         1_000_000,
         whole_number(16_384, 999_000_000),
-        "Bytes of a record's key, headers and value. Larger ones are cut, and say so.",
+        "Bytes of a record's key, headers and value. Larger ones are truncated and marked.",
     )
     full_queue_wait: float = _setting(
         0.05,
@@ -177,7 +177,7 @@ class Settings:
         None,
         whole_number(64 * 1024, 1 << 40),
         "How many of them dead letters take at most, the oldest of which give way then. A single one takes an eighth of"
-        " that at most, and is cut beyond.",
+        " that at most, and is truncated beyond.",
         shown="a quarter of `outbox_max_bytes`",
     )
     outbox_dead_letters_max_age: float = _setting(

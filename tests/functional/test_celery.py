@@ -16,11 +16,12 @@ import pytest
 
 from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.unit.test_docs import ROOT, blocks
+from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment
 
 from .greenlets import needs_gevent
+from .pasting import blocks_in_order, section
 from .pipelines import TOPIC
 
 AUDIT = "omninode.logging.audit.v1"
@@ -28,7 +29,7 @@ PAGE = ROOT / "docs" / "frameworks.md"
 COMMANDS = dict(
     re.findall(r"^\| (\w+) \| `(opentelemetry-instrument celery [^`]+)` \|$", PAGE.read_text(), re.MULTILINE)
 )
-TASKS, SET_UP = blocks(PAGE, "python")[3:5]
+TASKS, SET_UP = (block.text for block in blocks_in_order(section(PAGE, "Celery")))
 NUMBERS = range(10)
 LIMIT = 60  # seconds; far more than anything here takes
 

@@ -155,7 +155,7 @@ def test_settings_that_are_wrong(variables: dict[str, str], status: str, words: 
 def test_two_configurations_in_one_environment(kafka: str, tmp_path: Path) -> None:
     """Contradicting variables, and a declarative file beside variables, are warnings that say which one counts."""
     found = examine(kafka, KAFKA_BOOTSTRAP_SERVERS="elsewhere:9092")
-    assert f"{SERVERS} goes before KAFKA_BOOTSTRAP_SERVERS" in found.check("settings.several")["text"]
+    assert f"{SERVERS} takes precedence over KAFKA_BOOTSTRAP_SERVERS" in found.check("settings.several")["text"]
     file = tmp_path / "otel.yaml"
     file.write_text("logger_provider:\n  processors: [batch: {exporter: {console: }}]\n")
     found = examine(kafka, OTEL_CONFIG_FILE=str(file), OTEL_LOGS_EXPORTER="onex_kafka")

@@ -19,10 +19,11 @@ import pytest
 
 from otel_kafka_exporter import OnexEnvelopeV1, decode
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.unit.test_docs import ROOT, blocks
+from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import INSTRUMENT, app, environment, run
 
+from .pasting import blocks_in_order, section
 from .pipelines import TOPIC
 
 AUDIT = "omninode.logging.audit.v1"
@@ -36,7 +37,9 @@ LIMIT = 60  # seconds; far more than anything here takes
 #: What a command needs besides its own name's module.
 NEEDS = {"uvicorn_worker.UvicornWorker": "uvicorn_worker", "gevent": "gevent", "fastapi": "fastapi_cli"}
 
-ASGI, WSGI, HYPERCORN, _, _, LIFESPAN, HANDLER = blocks(PAGE, "python")
+ASGI, WSGI, HYPERCORN = (block.text for block in blocks_in_order(section(PAGE, "Servers")))
+[LIFESPAN] = (block.text for block in blocks_in_order(section(PAGE, "Set-up in code, behind the batch processor")))
+[HANDLER] = (block.text for block in blocks_in_order(section(PAGE, "Programs without a server")))
 
 
 class Server:

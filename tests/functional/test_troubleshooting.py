@@ -16,6 +16,7 @@ from otel_kafka_exporter import LoggingEventPublisher, LoggingEventPublisherCont
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
 from tests.waiting import exit_code
+from tests.ways_in.running import INSTRUMENT, run
 
 
 async def publish(publisher: LoggingEventPublisher, message: str, *, wait: bool = True) -> bool:
@@ -110,3 +111,90 @@ def test_what_waits_in_the_outbox_is_not_held_in_memory() -> None:
     )
     grown, dropped = done.stdout.split(maxsplit=1)
     assert (int(grown) < 3_000, dropped.strip()) == (True, "{}"), done
+
+
+SHOP = """
+import logging
+logging.basicConfig(level=logging.INFO)
+log = logging.getLogger("shop")
+"""
+AUDIT_FIELDS = (
+    '"omni.audit.action": "a", "omni.audit.actor": "b", "omni.audit.resource": "c", "omni.audit.outcome": "success"'
+)
+TWICE = """
+from opentelemetry._logs import get_logger_provider
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+logging.getLogger().addHandler(LoggingHandler(logger_provider=get_logger_provider()))
+"""
+
+
+ANOTHER_PROVIDER = """
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
+set_logger_provider(LoggerProvider())
+"""
+DISABLING = """
+import logging.config
+logging.config.dictConfig({"version": 1})
+log.warning("silent")
+logging.getLogger("made later").warning("here")
+"""
+LOGS = {"OTEL_LOGS_EXPORTER": "onex_kafka"}
+
+
+def run_instrumented(program: str, kafka: EmbeddedKafka, **variables: str) -> subprocess.CompletedProcess[str]:
+    servers = {"OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, **LOGS}
+    return run(INSTRUMENT, sys.executable, "-c", program, **servers, **variables)
+
+
+@pytest.mark.parametrize(
+    ("program", "variables", "messages"),
+    [
+        (f"{SHOP}log.info('here')", {}, ["here"]),
+        (f"{SHOP}log.info('here')", {"OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION": "false"}, []),
+        ("import logging; logging.getLogger('shop').info('below the level')", {}, []),
+        (f"{SHOP}{DISABLING}", {}, ["here"]),
+        (f"{SHOP}{TWICE}log.info('here')", {}, ["here", "here"]),
+        (f"{SHOP}log.info('no category', extra={{{AUDIT_FIELDS}}})", {}, ["no category"]),
+        (f"{SHOP}log.info('password=hunter2')", {}, ["password=hunter2"]),
+        (
+            f"{SHOP}log.info('password=hunter2')",
+            {"OTEL_EXPORTER_KAFKA_REDACT_PATTERNS": "true"},
+            ["password=[REDACTED]"],
+        ),
+    ],
+)
+def test_symptoms_are_as_described(
+    program: str, variables: dict[str, str], messages: list[str], embedded_kafka: EmbeddedKafka
+) -> None:
+    """What the page says is the cause has that effect."""
+    done = run_instrumented(program, embedded_kafka, **variables)
+    assert done.returncode == 0, done.stderr
+    assert arrived(embedded_kafka) == messages
+
+
+@pytest.mark.parametrize(
+    ("variables", "program", "message"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "", "Requested component 'otlp_proto_grpc' not found"),
+        ({"OTEL_LOGS_EXPORTER": "onex_kafak"}, "", "Requested component 'onex_kafak' not found"),
+        (
+            {"OTEL_SDK_DISABLED": "true"},
+            "from otel_kafka_exporter import emit_audit_event\nemit_audit_event('a', 'b', 'c', 'success')",
+            "audit and security events go nowhere: OpenTelemetry has no LoggerProvider, or it is disabled",
+        ),
+        (
+            {},
+            f"{SHOP}{ANOTHER_PROVIDER}",
+            "Overriding of current LoggerProvider is not allowed",
+        ),
+        ({"OTEL_PYTHON_LOG_HANDLER_LEVEL": "loud"}, "", "Invalid log level 'LOUD' for OTEL_PYTHON_LOG_HANDLER_LEVEL"),
+    ],
+)
+def test_messages_are_as_quoted(
+    variables: dict[str, str], program: str, message: str, embedded_kafka: EmbeddedKafka
+) -> None:
+    """What the page quotes is what is said."""
+    servers = {"OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers}
+    done = run(INSTRUMENT, sys.executable, "-c", program, **{**LOGS, **servers, **variables})
+    assert message.lower() in done.stderr.lower()

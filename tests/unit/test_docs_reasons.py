@@ -121,9 +121,8 @@ class Source:
     def _element(self, value: ast.expr, at: int, within: Function | None) -> Iterator[Step]:
         if isinstance(value, ast.Tuple):
             yield value.elts[at], within
-        elif isinstance(value, ast.Call) and called(value) == "popleft":
-            assert isinstance(value.func, ast.Attribute)
-            queue = name_of(value.func.value)
+        elif isinstance(value, ast.Subscript):
+            queue = name_of(value.value)
             for call, where in self.calls:
                 into = call.func.value if isinstance(call.func, ast.Attribute) else call.func
                 if called(call) == "append" and name_of(into) == queue:
@@ -250,7 +249,7 @@ def test_drops_are_counted_in_no_other_way() -> None:
         "NEW = 'new'\nclass C:\n    def f(self, x): self.dropped[x or ''] += 1\n    def g(self): self.f(NEW)",
         "class C:\n    why: str\nC('new')\ndef f(s, c): s.dropped[c.why] += 1",
         "def g(): return 1, 'new'\ndef f(s):\n    _, why = g()\n    s.dropped[why] += 1",
-        "def g(q): q.later.append((1, 'new'))\ndef f(s, q):\n    _, why = q.later.popleft()\n    s.dropped[why] += 1",
+        "def g(q): q.later.append((1, 'new'))\ndef f(s, q):\n    _, why = q.later[0]\n    s.dropped[why] += 1",
     ],
 )
 def test_a_new_reason_is_found(way: str) -> None:

@@ -91,6 +91,7 @@ def declarative_without_arguments(bootstrap_servers: str, prefix: str, tmp_path:
     instrumented("declarative", **declarative_file(tmp_path, "null"), **settings(bootstrap_servers, prefix))
     [envelope] = envelopes(bootstrap_servers, application_topic(prefix), 1)
     assert (envelope.source, envelope.payload.get("message")) == ("shop", "hello from a file")
+    assert uuid.UUID(str(envelope.payload["instance_id"])).version == 4  # as with the environment
 
 
 def declarative_with_arguments(bootstrap_servers: str, prefix: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// Reads the topics of encoding=protobuf and prints each envelope as the JSON form has it, one a line.
+// Reads topics of both encodings and prints each envelope as the JSON form has it, one a line.
 //
 // Nothing of the Python package is in here: the types are made of proto/ alone, see ../README.md.
 //
@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,11 +58,11 @@ func run(ctx context.Context, brokers, topics string, records int) error {
 			return fmt.Errorf("after %d records: %w", read, err)
 		}
 		for _, record := range fetches.Records() {
-			envelope, err := decode(record)
+			envelope, err := decode(record.Value)
 			if err != nil {
 				return fmt.Errorf("%s/%d@%d: %w", record.Topic, record.Partition, record.Offset, err)
 			}
-			if err := out.Encode(document(envelope)); err != nil {
+			if err := out.Encode(envelope); err != nil {
 				return err
 			}
 			read++
@@ -70,10 +71,16 @@ func run(ctx context.Context, brokers, topics string, records int) error {
 	return nil
 }
 
-// decode takes off the frame of a Schema Registry, where there is one: 0, the schema's ID in four bytes, and the index
-// of the message in the schema, which is 0 for the first one.
-func decode(record *kgo.Record) (*loggingv1.Envelope, error) {
-	value := record.Value
+// decode reads JSON as it is, which begins with a brace: no envelope in Protobuf does. Of Protobuf it takes off the frame
+// of a Schema Registry, where there is one: 0, the schema's ID in four bytes, and the index of the message in the schema,
+// which is 0 for the first one.
+func decode(value []byte) (map[string]any, error) {
+	if len(value) > 0 && value[0] == '{' {
+		found := map[string]any{}
+		numbers := json.NewDecoder(bytes.NewReader(value))
+		numbers.UseNumber() // integers keep their digits
+		return found, numbers.Decode(&found)
+	}
 	if len(value) >= 6 && value[0] == 0 {
 		if value[5] != 0 {
 			return nil, errors.New("expected the schema's first message")
@@ -81,7 +88,10 @@ func decode(record *kgo.Record) (*loggingv1.Envelope, error) {
 		value = value[6:]
 	}
 	envelope := &loggingv1.Envelope{}
-	return envelope, proto.Unmarshal(value, envelope)
+	if err := proto.Unmarshal(value, envelope); err != nil {
+		return nil, err
+	}
+	return document(envelope), nil
 }
 
 func document(e *loggingv1.Envelope) map[string]any {

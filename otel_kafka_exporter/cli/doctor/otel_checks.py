@@ -116,7 +116,7 @@ def _exporter(subject: Subject) -> Finding:
 
 
 def _by_file(environ: Mapping[str, str], file: str) -> Finding:
-    """What OTEL_CONFIG_FILE says, which goes before the environment."""
+    """What OTEL_CONFIG_FILE says, which takes precedence over the environment."""
     if not version("opentelemetry-configuration"):
         return fail(
             f"OTEL_CONFIG_FILE={file}, and opentelemetry-configuration is not installed",

@@ -77,10 +77,12 @@ def _several(subject: Subject) -> Finding:
     for name, original in ORIGINAL_VARIABLES.items():
         ours, theirs = (subject.environ.get(each, "").strip() for each in (variable(name), original))
         if ours and theirs and ours != theirs:
-            contradictions.append(f"{variable(name)} goes before {original}, which says something else")
+            contradictions.append(f"{variable(name)} takes precedence over {original}, which says something else")
     given = [name for name in sources({}, subject.environ).values() if name.startswith("OTEL_EXPORTER_KAFKA_")]
     if subject.environ.get(_CONFIG_FILE, "").strip() and given:
-        contradictions.append(f"{_CONFIG_FILE} is set beside {', '.join(sorted(given))}, and what it says goes before")
+        contradictions.append(
+            f"{_CONFIG_FILE} is set beside {', '.join(sorted(given))}, and takes precedence over them"
+        )
     if contradictions:
         return warn(
             "; ".join(contradictions),

@@ -61,6 +61,16 @@ def test_logger(name: Any, logger: str, context: dict[str, Any]) -> None:
     assert (payload["logger"], payload["context"]) == (logger, context)
 
 
+@pytest.mark.parametrize(
+    ("given", "instance"),
+    [({}, "own"), ({"service.instance.id": "shop-1"}, "shop-1"), ({"service.instance.id": " "}, "own")],
+)
+def test_instance_id(given: dict[str, Any], instance: str) -> None:
+    """The instance is the resource's, or the exporter's own where a resource does not say."""
+    record = hand_made(resource=Resource(given))
+    assert payload_of(record, instance_id="own")["instance_id"] == instance
+
+
 def test_resource_context() -> None:
     """Resource attributes that the setting names are copied, redacted; a record's own attribute goes before them."""
     resource = Resource(
