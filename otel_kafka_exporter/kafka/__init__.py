@@ -6,8 +6,9 @@ Held here: the client is made and renewed per process, never called in a forked 
 
 from .errors import NO_SCHEMA_ID, verdict
 from .partitions import partitioner
-from .producer import EnoughServedError, KafkaProducer, NoSchemaIdError, OnReport, Round
+from .producer import KafkaProducer, NoSchemaIdError, Round
 from .producer_config import check_with_librdkafka, librdkafka_config
+from .reports import EnoughServedError, OnReport
 
 __all__ = [
     "NO_SCHEMA_ID",
