@@ -156,7 +156,7 @@ class Client:
 
     def give_up(self) -> None:
         """Take back what is on its way, and have it closed. Whoever is in a call to it gets out of it first."""
-        self._early.forget()
+        self._early.give_up()
         if self.is_inside():
             self._given_up = True  # the thread that closes it takes back what is on its way
             return

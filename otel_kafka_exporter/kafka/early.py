@@ -17,6 +17,9 @@ from .reports import EnoughServedError, OnReport
 
 #: librdkafka's own bounds and time, where a configuration says nothing.
 _RECORDS, _KBYTES, _TIMEOUT_MS = 100_000, 1_048_576, 300_000
+#: How long a client is waited for at least. confluent-kafka gives its making up after ten seconds, unless a callback for
+#: tokens takes longer than that.
+_LEAST_SECONDS = 60.0
 
 
 class _Early(NamedTuple):
@@ -27,7 +30,7 @@ class _Early(NamedTuple):
 
 
 class EarlyRecords:
-    """Records that wait for a client, in their order, for at most as long as librdkafka would try to deliver them.
+    """Records that wait for a client, in their order, for about as long as librdkafka would try to deliver them.
 
     Args:
         config: librdkafka's configuration.
@@ -37,6 +40,7 @@ class EarlyRecords:
         self._most_records = int(config.get("queue.buffering.max.messages", _RECORDS)) or _RECORDS
         self._most_bytes = 1024 * int(config.get("queue.buffering.max.kbytes", _KBYTES))
         self._seconds = int(config.get("message.timeout.ms", _TIMEOUT_MS)) / 1000 or math.inf
+        self._seconds = max(self._seconds, _LEAST_SECONDS)
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._records: deque[_Early] = deque()
         self._bytes = 0
@@ -85,6 +89,8 @@ class EarlyRecords:
             return False
         except KafkaException as error:
             _report(early.on_report, error.args[0])
+        except (TypeError, ValueError) as error:
+            _report(early.on_report, KafkaError(KafkaError._INVALID_ARG, str(error)))
         except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
             _report(early.on_report, KafkaError(KafkaError._FATAL, str(error)))
         return True
@@ -102,11 +108,10 @@ class EarlyRecords:
         self._is_gone = True
         self._return(KafkaError._DESTROY)
 
-    def forget(self) -> None:
-        """Their client is given up: whoever did that has them back without reports. Take no more."""
-        with self._lock:
-            self._is_gone = True
-            self._records.clear()
+    def give_up(self) -> None:
+        """Their client is given up: report on all that they are taken back, and take no more."""
+        self._is_gone = True
+        self.purge()
 
     def _return(self, code: int, before: float = math.inf) -> None:
         """Report on those that have waited since before then."""

@@ -319,7 +319,8 @@ class KafkaProducer:
         client = self._client
         if client is not None:
             client.give_up()
-            client.wait_closed(_CLOSE_SECONDS)
+            if client.is_settled:
+                client.wait_closed(_CLOSE_SECONDS)
         with self._lock:
             self._client = None
 
