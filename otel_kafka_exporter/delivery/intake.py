@@ -103,6 +103,20 @@ class Intake:
             self.start_deferred()
         return entry, room
 
+    def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
+        """As `offer`, where others wait for room: `try_again` or `give_up` is due."""
+        record, reason = self._build(source, builder)
+        if record is None:
+            self._gone(reason, batch)
+        elif reason:
+            self._refuse(record, reason, batch)
+            tell()
+        else:
+            with self._state.lock:
+                self._state.ledger.truncated += record.cuts
+                return self._state.outside(record, batch)
+        return None
+
     def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> tuple[None, bool]:
         """A record is taken as soon as that can be done."""
         self.deferred.append((record, reason))

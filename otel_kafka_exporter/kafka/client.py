@@ -100,7 +100,7 @@ class Client:
         """Wait until it is made, at most for so long; whether it is. What has waited for too long is reported."""
         if self._is_open:
             return True
-        if not self._thread.is_alive() and not self._given_up:
+        if seconds > 0 and not self._thread.is_alive() and not self._given_up:
             self._make()  # unless that was tried
             self._hand_on()
         if not self._settled.wait(seconds):

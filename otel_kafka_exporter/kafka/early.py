@@ -17,8 +17,8 @@ from .reports import EnoughServedError, OnReport
 
 #: librdkafka's own bounds and time, where a configuration says nothing.
 _RECORDS, _KBYTES, _TIMEOUT_MS = 100_000, 1_048_576, 300_000
-#: How long a client is waited for at least. confluent-kafka gives its making up after ten seconds, unless a callback for
-#: tokens takes longer than that.
+#: How long a client is waited for at least. confluent-kafka gives its making up after ten seconds, unless a callback
+#: for tokens takes longer than that.
 _LEAST_SECONDS = 60.0
 
 

@@ -5,6 +5,7 @@ Each test decides when that is, so that what happens before it is seen, and not 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -19,13 +20,19 @@ import pytest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
-from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, LoggingEventPublisher
+from otel_kafka_exporter import (
+    KafkaLogExporter,
+    KafkaLogRecordProcessor,
+    LoggingEventPublisher,
+    LoggingEventPublisherContext,
+)
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.token_front import TokenFront
 from tests.unit.test_docs import ROOT
 from tests.waiting import exit_code, until
 
 from .pipelines import arrived, delivery_of, records
+from .publishers import log
 
 AUDIT = "omninode.logging.audit.v1"
 
@@ -274,6 +281,56 @@ def test_an_export_ends_in_time(front: tuple[EmbeddedKafka, TokenFront], token: 
     until(lambda: exporter.stats().delivered == 1)
     assert arrived(kafka) == ["early"]
     exporter.shutdown()
+
+
+@pytest.mark.parametrize("is_abandoned_by", ["stop", "close", "context"])
+def test_a_start_that_timed_out_leaves_no_connection(
+    front: tuple[EmbeddedKafka, TokenFront], token: Token, is_abandoned_by: str
+) -> None:
+    """A start that nobody waits for any more, and a stop: when the start comes about after all, it is closed."""
+    _, way = front
+    settings: dict[str, Any] = {"producer_config": {**way.properties, "oauth_cb": token}, "start_timeout": 30.0}
+
+    async def main() -> None:
+        if is_abandoned_by == "context":
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(
+                    LoggingEventPublisherContext(way.bootstrap_servers, **settings).__aenter__(), 0.1
+                )
+            return
+        publisher = LoggingEventPublisher(way.bootstrap_servers, **settings)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(publisher.start(), 0.1)
+        if is_abandoned_by == "stop":
+            await publisher.stop()
+        else:
+            publisher.close()
+
+    asyncio.run(main())
+    until(lambda: token.asked)
+    token.give()
+    until(lambda: way.tokens, what="a connection")
+    until(lambda: not way.connections, what="its end")
+
+
+def test_a_start_after_a_stop_that_came_too_early(front: tuple[EmbeddedKafka, TokenFront], token: Token) -> None:
+    """A start that comes after a stop has its own connection, while the one before it is still being made."""
+    kafka, way = front
+
+    async def main() -> None:
+        properties = {**way.properties, "oauth_cb": token}
+        publisher = LoggingEventPublisher(way.bootstrap_servers, producer_config=properties, start_timeout=30.0)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(publisher.start(), 0.1)
+        await publisher.stop()
+        token.give()
+        await publisher.start()
+        assert await log(publisher, "one")
+        await publisher.stop()
+
+    asyncio.run(main())
+    assert arrived(kafka) == ["one"]
+    until(lambda: not way.connections, what="the end of both")
 
 
 CHILD = """
