@@ -30,7 +30,6 @@ class TokenFront:
         bootstrap_servers: where it listens.
         properties: a client's, beside its `oauth_cb`.
         tokens: those that it was given.
-        connections: those that are open.
     """
 
     properties: ClassVar = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "OAUTHBEARER"}
@@ -44,7 +43,6 @@ class TokenFront:
         self._theirs = host.encode() + struct.pack(">i", int(port))
         self._ours = LOOPBACK.encode() + struct.pack(">i", own_port)
         self.tokens: list[bytes] = []
-        self.connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = [self._listening]
         self._versions_asked: dict[tuple[socket.socket, int], int] = {}
@@ -73,7 +71,6 @@ class TokenFront:
                 broker = socket.create_connection(self._target, timeout=5)
                 broker.settimeout(None)
                 self._open += [client, broker]
-                self.connections.add(client)
                 self._run(self._requests, client, broker)
                 self._run(self._answers, client, broker)
 
@@ -91,7 +88,6 @@ class TokenFront:
                 if api == _API_VERSIONS:
                     self._versions_asked[client, number] = version
                 _send(broker, frame)
-        self.connections.discard(client)
         with contextlib.suppress(OSError):
             broker.shutdown(socket.SHUT_RDWR)
 
