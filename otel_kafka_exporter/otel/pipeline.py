@@ -155,6 +155,9 @@ def delivery_of(
             ages=ages,
         )
 
+    if not settings.outbox and "outbox" not in settings.given:
+        line = "there is no outbox on this operating system, and records that cannot be delivered are dropped"
+        warn("no_outbox_here", f"{line}; outbox=false says that this is meant")
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
     if problem and settings.outbox_required:
         raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
