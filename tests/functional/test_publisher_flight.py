@@ -14,10 +14,10 @@ import anyio
 import pytest
 import uvloop
 
-from otel_kafka_exporter import LoggingEventPublisher
+from otel_kafka_exporter import LoggingEventPublisher, decode
 from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.functional.pipelines import arrived
+from tests.functional.pipelines import TOPIC, arrived
 from tests.waiting import exit_code
 
 from .publishers import audit, log, publishing
@@ -123,6 +123,24 @@ def test_nothing_overtakes_what_waits_for_room(embedded_kafka: EmbeddedKafka, *,
     asyncio.run(main())
     assert arrived(embedded_kafka) == called
     assert len(called) == 400 if wait else len(called) > 200
+
+
+def test_what_changes_after_the_call(embedded_kafka: EmbeddedKafka) -> None:
+    """An event that waits for room has the context of its call, whatever others make of it meanwhile."""
+
+    async def main() -> None:
+        context = {"items": [0]}
+        async with publishing(embedded_kafka, queue_max_records=1, publish_timeout=30.0) as publisher:
+            embedded_kafka.down()
+            tasks = [asyncio.ensure_future(log(publisher, str(n), context=context)) for n in range(5)]
+            await asyncio.sleep(0)
+            context["items"].append(1)
+            embedded_kafka.up()
+            assert all(await asyncio.gather(*tasks))
+
+    asyncio.run(main())
+    contexts = [decode(message.value()).payload["context"] for message in embedded_kafka.messages(TOPIC)]
+    assert contexts == [{"items": [0]}] * 5
 
 
 @pytest.mark.parametrize("outbox", [False, True])
