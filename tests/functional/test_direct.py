@@ -131,9 +131,7 @@ def test_an_exporter_and_settings_contradict_each_other() -> None:
 def test_children_of_multiprocessing_lose_nothing(method: str, embedded_kafka: EmbeddedKafka) -> None:
     """They end without atexit, and without waiting for anybody; what they have logged arrives all the same, once."""
     context = multiprocessing.get_context(method)
-    children = [
-        context.Process(target=log, args=(embedded_kafka.bootstrap_servers, n)) for n in range(3)
-    ]  # every context has it
+    children = [context.Process(target=log, args=(embedded_kafka.bootstrap_servers, n)) for n in range(3)]  # type: ignore[attr-defined]  # every context has it
     for child in children:
         child.start()
     for child in children:
@@ -263,7 +261,7 @@ def test_what_changes_after_the_call_of_an_event(embedded_kafka: EmbeddedKafka) 
         provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
         context: Any = {"items": [0], "map": {"inner": [0]}}
         emit_audit_event("a", "b", "c", "success", context=context, logger=provider.get_logger("shop"))
-        context["items"].append(1)  # type: ignore[attr-defined]
+        context["items"].append(1)
         context["map"]["inner"].append(1)
         provider.shutdown()
     (message,) = embedded_kafka.messages(AUDIT_TOPIC)
