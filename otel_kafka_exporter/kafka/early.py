@@ -13,7 +13,10 @@ from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.process import RLock, monotonic
 
-from .reports import EnoughServedError, OnReport
+from .reports import EnoughServedError
+
+#: Is called with what went wrong, if anything did, and the message as librdkafka has it.
+OnReport = Callable[["KafkaError | None", Message], None]
 
 #: librdkafka's own bounds and time, where a configuration says nothing.
 _RECORDS, _KBYTES, _TIMEOUT_MS = 100_000, 1_048_576, 300_000

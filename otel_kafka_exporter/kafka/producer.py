@@ -21,7 +21,8 @@ from otel_kafka_exporter.process import ForkGate, RLock, after_fork_in_child, mo
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client
-from .reports import EnoughServedError, OnReport
+from .early import OnReport
+from .reports import EnoughServedError
 from .secret_properties import secrets_of, without
 
 #: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from confluent_kafka import KafkaError, Message
-
-#: Is called with what went wrong, if anything did, and the message as librdkafka has it.
-OnReport = Callable[["KafkaError | None", Message], None]
-
 
 class EnoughServedError(Exception):
     """A report's callback raises it to end a round of reports; librdkafka keeps the rest for the next one.
