@@ -55,6 +55,7 @@ class Background:
         self._stopped = False
         self._hurried = self._awaits_hurry = False
         self._stands_back_until = 0.0
+        self._warm_tries = _WARM_TRIES
 
     @property
     def runs(self) -> bool:
@@ -113,16 +114,11 @@ class Background:
 
     def _run(self) -> None:
         self._ident = get_ident()
-        # Two answers of the cluster spare the first record of an idempotent producer half a second.
-        topic = next((lane.topic for lane in self._state.lanes.values() if lane.topic), "")
-        for _ in range(_WARM_TRIES):
-            if self._stopped or self._producer.warm or self._producer.reachable(topic, _WARM_SECONDS):
-                break
-            self._recovery.step()
         step_at = check_at = 0.0
         adopt_at = 0.0
         while not self._stopped:
             try:
+                self._warm()
                 self._serve()
                 self._on_round()
                 now = monotonic()
@@ -142,6 +138,15 @@ class Background:
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
                 log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})
                 self._state.attention.wait(_POLL_SECONDS)
+
+    def _warm(self) -> None:
+        """Two answers of the cluster spare the first record of an idempotent producer half a second."""
+        if self._warm_tries and not self._stopped:
+            topic = next((lane.topic for lane in self._state.lanes.values() if lane.topic), "")
+            if self._producer.warm or self._producer.reachable(topic, _WARM_SECONDS):
+                self._warm_tries = 0
+            elif not self._producer.is_being_made:
+                self._warm_tries -= 1
 
     def _serve(self) -> None:
         """Serve reports while there are some to come, else sleep until there is something to do."""

@@ -138,13 +138,16 @@ class Delivery:
 
     # The way in
 
-    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
+    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> Entry | None:
         """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
 
         Args:
             source: what it is made of.
             builder: makes it.
             batch: is told of its outcome.
+
+        Returns:
+            Its entry, unless it is at rest at once, or somewhere in between.
         """
         notice_fork()
         try:
@@ -163,23 +166,30 @@ class Delivery:
                 self._producer.poll(0)
         if self._state.closed:
             self._warn_of_losses()
+        return entry
 
-    def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
-        """Take one record for a caller that is told of its outcome, and wait for nothing.
+    def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> tuple[Entry | None, bool]:
+        """Take one record for a caller that is told of its outcome, and wait for nothing, not for the disk either.
 
         Call `hurry` when the last of several has been handed over.
 
         Returns:
-            Its entry when there was no room for it: call `try_again` until that says yes, or `give_up`.
+            As `hand_over`, and whether there was room for it: else call `try_again` until that says yes, or `give_up`.
         """
         notice_fork()
         entry, room = self._intake.offer(source, builder, batch)
-        if not room:
-            return entry
-        if self._sync and entry is not None:
-            self._state.sync(entry)
-        self._background.await_hurry()
-        return None
+        if room:
+            self._background.await_hurry()
+        return entry, room
+
+    def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
+        """Take one record as `begin` does, where others wait for room: it is not sent before `try_again` says so."""
+        notice_fork()
+        return self._intake.hold(source, builder, batch)
+
+    def sync(self, entry: Entry) -> bool:
+        """Wait until an entry's row is on the disk, or needed no more; whether that came about."""
+        return self._state.sync(entry)
 
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""

@@ -109,6 +109,16 @@ class Intake:
         _, entry, room = self._start((record,), 0, batch)
         return entry, room
 
+    def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
+        """As `offer`, where others wait for room: `try_again` or `give_up` is due."""
+        record, reason = self._build(source, builder)
+        if record is None or reason:
+            self._turn_away(record, reason, batch)
+            return None
+        with self._state.lock:
+            self._state.ledger.truncated += record.cuts
+            return self._state.outside(record, batch)
+
     def _turn_away(self, letter: KafkaRecord | None, reason: str, batch: Batch | None) -> None:
         """What cannot be built is a dead letter, or nothing."""
         if letter is None:

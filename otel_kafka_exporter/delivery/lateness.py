@@ -8,7 +8,8 @@
 - Where nothing at all has been acknowledged since it was sent, the cluster is *away*: new records go to the outbox at
   once. The background thread still sends one record for each partition of which librdkafka has none, to see.
 
-Time does not count in which this process did not run (stopped, frozen, starved): the reports may be there already.
+Time does not count in which this process did not run (stopped, frozen, starved): the reports may be there already. Nor,
+without an outbox, does that in which the client is being made: nothing would be gained by giving records up.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Lateness:
     def look(self) -> None:
         """Write down what is overdue now. Takes the lock itself, and never for long."""
         now = monotonic()
-        if now - self._looked > LONGEST_LOOK:
+        if now - self._looked > LONGEST_LOOK or self._may_wait():
             self._awake = now  # reports that came meanwhile are served before time counts again
         self._looked = now
         latest = now - self._delivery_wait
@@ -66,10 +67,16 @@ class Lateness:
 
     def expire(self, batch: Batch) -> None:
         """The caller of a batch has waited long enough: what is open of it is overdue."""
+        if self._may_wait():
+            return
         self._producer.catch_up(_CATCH_UP_SECONDS)
         now = monotonic()
         for lane in self._state.lanes.values():
             self._write_down(lane, lambda entry: entry.batch is batch, now, of_batch=True)
+
+    def _may_wait(self) -> bool:
+        """Whether records wait in memory for a client that is being made, and cannot be written down."""
+        return self._state.outbox is None and self._producer.is_being_made
 
     def let_go(self, batch: Batch) -> None:
         """The caller of a batch goes on: what is open of it is written down, and no partition is judged by it yet."""

@@ -154,13 +154,18 @@ class RestState:
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DROPPED, reason)
         self._settle(entry, DeliveryOutcome.DROPPED)
 
-    def sync(self, entry: Entry) -> None:
-        """Wait until an entry's row is on the disk. Must not be called with the lock held."""
+    def sync(self, entry: Entry) -> bool:
+        """Wait until an entry's row is on the disk, or needed no more; whether that came about.
+
+        Must not be called with the lock held.
+        """
         if self.outbox is not None and entry.place is not None:
             try:
                 self.outbox.sync(entry.place)
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
+                return False
+        return True
 
     @staticmethod
     def _tell_spooled(entry: Entry, *, still: bool = True) -> None:

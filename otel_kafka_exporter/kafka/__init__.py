@@ -4,9 +4,10 @@ Delivery and the ways in import it; `schema_registry` is imported by its name, s
 Held here: the client is made and renewed per process, never called in a forked child, and its secrets are masked.
 """
 
+from .early import OnReport
 from .errors import NO_SCHEMA_ID, verdict
 from .partitions import partitioner
-from .producer import KafkaProducer, NoSchemaIdError, OnReport
+from .producer import KafkaProducer, NoSchemaIdError
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .reports import EnoughServedError, Reports
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 # The client imports it when it is first asked for topics, in a thread of ours: a fork could leave that half done.
 import confluent_kafka.admin  # noqa: F401
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.process import (
@@ -27,17 +27,17 @@ from otel_kafka_exporter.process import (
 )
 from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
-from .client import Client, purge
+from .client import Client
+from .early import OnReport
 from .reports import EnoughServedError, Reports
 from .secret_properties import secrets_of, without
-
-OnReport = Callable[["KafkaError | None", Message], None]
 
 #: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
 #: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
 _ANSWERS_UNTIL_WARM = 2
 #: A client whose very first steps end in a fatal error is replaced once; the next one's error is the cluster's answer.
 _CLIENTS_TRIED = 2
+_NOT_MADE = "the client is not made yet, as where oauth_cb takes long"
 #: How long a shutdown waits for the client's end, which takes some milliseconds unless a name resolution hangs.
 _CLOSE_SECONDS = 0.5
 #: librdkafka's own `batch.size`.
@@ -101,7 +101,7 @@ class KafkaProducer:
         Raises:
             BufferError: the local queue is full.
             KafkaException: librdkafka refuses the record.
-            RuntimeError: the producer is closed, or cannot be made.
+            RuntimeError: the producer is closed. That it cannot be made is reported.
             NoSchemaIdError: the record is to be framed, and the frame is not known.
         """
         topic, key, value, headers, milliseconds = record[:5]
@@ -113,7 +113,7 @@ class KafkaProducer:
         client = self._client
         if client is None or self._closed:
             client = self._current()
-        client.producer.produce(topic, value, key, partition, on_report, None, milliseconds, headers)
+        client.produce(topic, value, key, partition, on_report, None, milliseconds, headers)
 
     def await_frame(self, record: KafkaRecord, deadline: float) -> None:
         """Wait for the answer by which a record can be framed, if it has to be.
@@ -135,7 +135,7 @@ class KafkaProducer:
         Returns:
             Whether there is a client to wait for. One that fails in here is given up.
         """
-        return self._serve_reports(lambda client: client.flush(max(0.0, seconds)), seconds)
+        return self._serve_reports(lambda client, left: client.flush(left), max(0.0, seconds))
 
     def catch_up(self, seconds: float) -> bool:
         """Serve the reports that are there, at most for so long; whether there are none left."""
@@ -145,7 +145,7 @@ class KafkaProducer:
             if client is None or client.is_inside():
                 return client is None
             begun = monotonic()
-            served = self._serve_reports(lambda client: client.poll(0.0), 0.0)
+            served = self._serve_reports(lambda client, left: client.poll(left), 0.0)
             if not served or self._caught_up >= begun:
                 return served
             if monotonic() >= deadline:
@@ -153,7 +153,7 @@ class KafkaProducer:
 
     def poll(self, seconds: float) -> bool:
         """Serve delivery reports as they come, at most for so long; returns as `flush` does."""
-        return self._serve_reports(lambda client: client.poll(max(0.0, seconds)), seconds)
+        return self._serve_reports(lambda client, left: client.poll(left), max(0.0, seconds))
 
     def is_inside(self) -> bool:
         """Whether this thread is in a call to the client: in a report's callback, or a signal handler within one.
@@ -163,15 +163,21 @@ class KafkaProducer:
         client = self._client
         return client is not None and client.is_inside()
 
-    def _serve_reports(self, serve: Callable[[Producer], object], seconds: float) -> bool:
+    def _serve_reports(self, serve: Callable[[Producer, float], object], seconds: float) -> bool:
         with self._lock:
             client, number = self._client, self.client_number
         if client is None or client.is_inside():
             return False
         begun = self.reports.begin_round(seconds)
+        if not client.is_open:
+            if not client.ready(seconds):
+                self._caught_up = begun
+                return not client.is_settled
+            seconds = max(0.0, begun + seconds - monotonic())
+            begun = self.reports.begin_round(seconds)
         try:
             with client.used() as producer:
-                serve(producer)
+                serve(producer, seconds)
         except EnoughServedError:
             return True
         except SystemError as error:
@@ -211,16 +217,14 @@ class KafkaProducer:
             open_: how many of its records have had no report. No more are produced meanwhile.
         """
         client = self._client
-        # The client's count includes reports that are yet to be served.
-        return client is not None and self.client_number == number and len(client.producer) < open_
+        return client is not None and self.client_number == number and client.lacks(open_)
 
     def purge(self, number: int) -> None:
         """Take back every record of that client that has no report yet; their reports say so."""
         with self._lock:
             client = self._client if self.client_number == number else None
         if client is not None and not client.is_inside():
-            with suppress(RuntimeError), client.used() as producer:
-                purge(producer)
+            client.purge()
 
     def reachable(self, topic: str, seconds: float) -> bool:
         """Whether the cluster answers within so many seconds. The first time, this also warms the producer.
@@ -233,30 +237,37 @@ class KafkaProducer:
         if self.is_inside():
             return False
         for _ in range(_CLIENTS_TRIED):
-            number, client = self.client_number, None
+            number = self.client_number
             try:
                 client = self._current()
-                with client.used() as producer:
-                    for _ in range(_ANSWERS_UNTIL_WARM):
-                        self._ask(producer, topic, max(0.01, deadline - monotonic()))
-                    self._serve(producer)
+            except RuntimeError:  # all is over
+                return False
+            try:
+                return self._warm_up(client, topic, deadline)
             except Exception as error:  # a fatal error comes in many types; there are two tries
                 if is_interruption(error):
                     raise
-                if client is None:  # it could not be made
-                    return False
                 if not _is_fatal(error):
                     with suppress(RuntimeError), client.used() as producer:
                         self._serve(producer)
                     return False
                 self.last_error = str(error)
                 self.renew(number)
-            else:
-                self.last_error = ""
-                self.warm = True
-                self._fork_gate.open()
-                return True
         return False
+
+    def _warm_up(self, client: Client, topic: str, deadline: float) -> bool:
+        if not client.ready(deadline - monotonic()):
+            if not client.is_settled:
+                self.last_error = self.last_error or _NOT_MADE
+            return False
+        with client.used() as producer:
+            for _ in range(_ANSWERS_UNTIL_WARM):
+                self._ask(producer, topic, max(0.01, deadline - monotonic()))
+            self._serve(producer)
+        self.last_error = ""
+        self.warm = True
+        self._fork_gate.open()
+        return True
 
     def cluster_id(self, topic: str, seconds: float) -> str | None:
         """The cluster's own ID; empty where it has none. None where it has not said so, and does not within that time.
@@ -266,8 +277,11 @@ class KafkaProducer:
             seconds: how long to wait, where it has not said so yet.
         """
         if self._cluster_id is None and not self.is_inside():
-            with suppress(KafkaException, RuntimeError, SystemError), self._current().used() as producer:
-                self._ask(producer, topic, seconds)
+            with suppress(KafkaException, RuntimeError, SystemError):
+                client = self._current()
+                client.ready(seconds)
+                with client.used() as producer:
+                    self._ask(producer, topic, seconds)
         return self._cluster_id
 
     def _ask(self, producer: Producer, topic: str, seconds: float) -> Any:
@@ -324,7 +338,8 @@ class KafkaProducer:
         client = self._client
         if client is not None:
             client.give_up()
-            client.wait_closed(_CLOSE_SECONDS)
+            if client.is_settled:
+                client.wait_closed(_CLOSE_SECONDS)
         with self._lock:
             self._client = None
 
@@ -334,13 +349,22 @@ class KafkaProducer:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
                 self._fork_gate.close()
-                try:
-                    self._client = Client({**self._config, "error_cb": self._on_error}, self, self.reports)
-                except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
-                    self._fork_gate.open()
-                    self.last_error = without(str(error), self._secrets)
-                    raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
+                self._client = Client({**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made)
             return self._client
+
+    def _not_made(self, client: Client, error: Exception) -> None:
+        """Nothing could be made of a client: the next record has another one tried."""
+        with self._lock:
+            self.last_error = without(str(error), self._secrets)
+            if self._client is client:
+                self._client = None
+        self._fork_gate.open()
+
+    @property
+    def is_being_made(self) -> bool:
+        """Whether there is a client soon, and none yet."""
+        client = self._client
+        return client is not None and not client.is_settled
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """librdkafka's log lines, as it hands them to a logger: without the secrets of its configuration."""

@@ -77,6 +77,10 @@ _USUAL = (
     "topic.metadata.refresh.interval.ms",
 )  # fmt: skip
 
+_CALLBACKS = frozenset({"oauth_cb", "stats_cb", "throttle_cb"})
+_WITHOUT_SASL = {"sasl_ssl": "ssl", "sasl_plaintext": "plaintext"}
+_RELOGIN = "sasl.kerberos.min.time.before.relogin"
+
 # How long librdkafka tries to deliver a record that waits in the outbox as well.
 _LONG_SECONDS = 600
 # How long it tries at least. After a record that it gave up an idempotent producer asks for a new ID, which takes up
@@ -108,6 +112,7 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         _check_same(name, passed, setting, settings, from_settings[name])
     config = {**_DEFAULTS, **from_settings, **passed}
     _check_acks(config)
+    _check_tokens(config)
     for name, value in config.items():
         if callable(value):  # of the application's, for tokens say: it is called in the midst of ours
             config[name] = as_own_work(value)
@@ -138,14 +143,13 @@ def _seconds(milliseconds: Any) -> float:
 
 
 def check_with_librdkafka(config: Mapping[str, Any]) -> None:
-    """Have librdkafka read the configuration, without an address to connect to.
+    """Have librdkafka read the configuration, without anything for it to do: no address, no token, no ticket.
 
     Raises:
         SettingsError: it refuses a property or a value, or a file that one names cannot be read.
     """
-    offline = {name: value for name, value in config.items() if name != "bootstrap.servers"}
     try:
-        Producer({**offline, "log_level": 0}).flush(0)
+        Producer({**_idle(config), "log_level": 0}).flush(0)
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
         text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
@@ -160,6 +164,37 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
                 else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
             )
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+def _idle(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration by which a producer starts nothing and waits for nothing, and refuses what it would refuse."""
+    idle = {
+        name: value
+        for name, value in config.items()
+        # confluent-kafka waits for the first token, whether there is an address or not. What is no function it refuses.
+        if name != "bootstrap.servers" and not (name in _CALLBACKS and callable(value))
+    }
+    if _uses_tokens(config):
+        # librdkafka may have a way to tokens, too, over the network.
+        idle["security.protocol"] = _WITHOUT_SASL[str(idle["security.protocol"]).lower()]
+    if str(idle.get(_RELOGIN, 0)).isdigit():
+        idle[_RELOGIN] = 0  # it would run kinit
+    return idle
+
+
+def _uses_tokens(config: Mapping[str, Any]) -> bool:
+    mechanism = config.get("sasl.mechanism", config.get("sasl.mechanisms", ""))
+    is_sasl = str(config.get("security.protocol", "")).lower() in _WITHOUT_SASL
+    return is_sasl and str(mechanism).upper() == "OAUTHBEARER"
+
+
+def _check_tokens(config: Mapping[str, Any]) -> None:
+    """A callback for tokens that is never called: confluent-kafka waits for its first one, in vain."""
+    if "oauth_cb" in config and not _uses_tokens(config):
+        raise SettingsError(
+            "producer_config: oauth_cb contradicts the way to the brokers, which asks for no token."
+            " Set security.protocol=sasl_ssl and sasl.mechanism=OAUTHBEARER, or remove oauth_cb."
+        )
 
 
 def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,8 @@ class KafkaLogExporter(LogRecordExporter):
             cleaner,
             _OWN_LOGGERS,
         )
-        self._delivery = delivery_of(settings, config, registry_of(settings))
+        sync = settings.durability == "power"
+        self._delivery = delivery_of(settings, config, registry_of(settings), sync=sync)
         receipts.pipeline_opened(self)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:

@@ -121,6 +121,8 @@ def delivery_of(
     config: Mapping[str, Any],
     registry: SchemaRegistry | None,
     on_round: Callable[[], None] = lambda: None,
+    *,
+    sync: bool,
 ) -> Delivery:
     """A delivery.
 
@@ -129,6 +131,7 @@ def delivery_of(
         config: librdkafka's part of them.
         registry: as of `registry_of`.
         on_round: as of `Delivery`.
+        sync: as of `Delivery`.
 
     Raises:
         SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
@@ -152,6 +155,9 @@ def delivery_of(
             ages=ages,
         )
 
+    if not settings.outbox and "outbox" not in settings.given:
+        line = "there is no outbox on this operating system, and records that cannot be delivered are dropped"
+        warn("no_outbox_here", f"{line}; outbox=false says that this is meant")
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
     if problem and settings.outbox_required:
         raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
@@ -166,6 +172,6 @@ def delivery_of(
         full_queue_wait=settings.full_queue_wait,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,
-        sync=settings.durability == "power",
+        sync=sync,
         on_round=on_round,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class KafkaLogRecordProcessor(LogRecordProcessor):
     """Hands each log record to Kafka's client on the thread that logs, which is a queue already, and the better one.
 
+    A record has what its body held when its log call returns, whatever becomes of a dict or a list later.
     An audit or security event is in the outbox when its log call returns, and survives the death of the process.
 
         provider.add_log_record_processor(KafkaLogRecordProcessor(bootstrap_servers="localhost:9092"))

@@ -11,7 +11,6 @@ so that even without `owner` nobody takes it from a process that lives.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from otel_kafka_exporter.process import note
+from otel_kafka_exporter.process import lock_file, note
 
 from .descriptor import Descriptor
 from .directories import OWNER, make_directories
@@ -225,7 +224,7 @@ def _lock(path: Path, flags: int) -> Box | None:
         raise
     try:
         check_file(path / OWNER, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor)
         box = Box(path, descriptor)
         if box.intact():
             return box

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from otel_kafka_exporter.process import lock_file
 
 from .trust import check_directory, read_file
 
@@ -82,7 +83,7 @@ def is_alive(path: Path) -> bool:
         return False
     try:
         # Shared: whoever adopts at this moment waits for nobody, and comes again.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock_file(descriptor, shared=True)
     except BlockingIOError:
         return True
     finally:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
+
+from otel_kafka_exporter.process import lock_file
 
 from .descriptor import Descriptor, close_map, map_file
 from .group_commit import GroupCommit
@@ -53,7 +54,7 @@ class MappedFile:
         new = path.with_name(path.name + NEW)
         descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor)
             _allocate(descriptor, size)
             memory = map_file(descriptor, size)
             memory[: len(content)] = content
@@ -84,7 +85,7 @@ class MappedFile:
             raise
         try:
             check_file(path, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor)
             size = os.fstat(descriptor).st_size
             if not size:
                 raise ValueError("expected a file with something in it, got an empty one")  # noqa: TRY301 - closed below

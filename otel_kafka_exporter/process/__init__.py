@@ -5,6 +5,7 @@ Held here: a forked child starts from nothing, and nothing that is logged of our
 """
 
 from .clock import monotonic
+from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
@@ -15,6 +16,7 @@ from .random_numbers import chance
 from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
 
 __all__ = [
+    "HAS_FILE_LOCKS",
     "LIBRDKAFKA_LOGGER",
     "OWN_TRACE_ID",
     "QUIET_LOGGER",
@@ -39,6 +41,7 @@ __all__ = [
     "in_greenlet",
     "is_interruption",
     "librdkafka_log",
+    "lock_file",
     "log",
     "making_locks",
     "monotonic",

@@ -65,7 +65,8 @@ def _begin_in_child() -> None:
         _pid = os.getpid()
 
 
-os.register_at_fork(before=_wait_before_fork, after_in_parent=making_locks.release, after_in_child=_begin_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(before=_wait_before_fork, after_in_parent=making_locks.release, after_in_child=_begin_in_child)
 
 
 def notice_fork() -> None:

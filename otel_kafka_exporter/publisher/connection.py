@@ -7,7 +7,7 @@ import time
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_kafka_exporter.delivery import Batch
+from otel_kafka_exporter.delivery import Batch, Entry
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
 from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
@@ -22,10 +22,9 @@ from otel_kafka_exporter.records import (
 )
 from otel_kafka_exporter.settings import Settings
 
+from .disk import Disk
 from .inbox import Inbox
 from .route import KafkaError
-
-_PUBLISHED = (DeliveryOutcome.DELIVERED, DeliveryOutcome.SPOOLED)
 
 
 class Connection:
@@ -61,7 +60,9 @@ class Connection:
         )
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = RLock()  # a signal handler may log while its own thread is in here
-        self.delivery = delivery_of(settings, config, self._registry, self._announce)
+        # An event loop does not wait for the disk, a thread does.
+        self.delivery = delivery_of(settings, config, self._registry, self._announce, sync=False)
+        self._disk = Disk(self.delivery.sync) if settings.durability == "power" else None
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -95,16 +96,35 @@ class Connection:
         inbox = self._inbox()
         awaited = inbox.awaited()
         if inbox.crowded:
-            await inbox.turn(awaited)
-        without_room = self.delivery.begin(publication, self._builder, awaited)
-        outcome = awaited.outcome or await inbox.outcome(awaited, without_room)
-        return outcome in _PUBLISHED
+            entry, room = self.delivery.hold(publication, self._builder, awaited), False
+        else:
+            entry, room = self.delivery.begin(publication, self._builder, awaited)
+        if entry is not None and not room:
+            inbox.wait_for_room(awaited, entry)
+        outcome = awaited.outcome or await inbox.outcome(awaited)
+        if outcome is DeliveryOutcome.SPOOLED:
+            return await self._is_kept(entry, awaited.deadline - inbox.loop.time())
+        return outcome is DeliveryOutcome.DELIVERED
 
-    def hand_over(self, publication: Publication) -> bool:
-        """Publish without waiting; whether it was taken."""
+    async def hand_over(self, publication: Publication) -> bool:
+        """Publish without waiting for the outcome; whether it was taken."""
+        inbox = self._inbox()
         batch = Batch()
-        self.delivery.hand_over(publication, self._builder, batch)
-        return not batch.failed
+        if inbox.crowded:
+            inbox.let_in()
+        if inbox.crowded:  # it would overtake them
+            entry = self.delivery.hold(publication, self._builder, batch)
+            if entry is not None:
+                self.delivery.give_up(entry)
+        else:
+            entry = self.delivery.hand_over(publication, self._builder, batch)
+        return not batch.failed and await self._is_kept(entry, self._publish_timeout)
+
+    async def _is_kept(self, entry: Entry | None, seconds: float) -> bool:
+        """Whether what is in the outbox is there as `durability` asks for it, within so many seconds."""
+        if self._disk is None or entry is None or entry.place is None:
+            return True
+        return await self._disk.has(entry, seconds)
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state."""
@@ -112,9 +132,10 @@ class Connection:
 
     def close(self) -> None:
         """Wait for what is on its way, at most for `shutdown_timeout`, and end."""
+        deadline = monotonic() + self._settings.shutdown_timeout
         for inbox in self._inboxes:
-            inbox.give_up()
-        self.delivery.close(self._settings.shutdown_timeout)
+            inbox.finish(deadline - monotonic())
+        self.delivery.close(max(0.0, deadline - monotonic()))
         self._announce()
 
     def _inbox(self) -> Inbox:
@@ -128,7 +149,7 @@ class Connection:
             closed = [each for each in self._inboxes if each.loop.is_closed()]
             self._inboxes = (*(each for each in self._inboxes if each not in closed), inbox)
         for each in closed:
-            each.give_up()
+            each.finish(0.0)
         return inbox
 
     def _announce(self) -> None:

@@ -1,8 +1,11 @@
-"""Outcomes on their way to the event loop whose tasks await them.
+"""Outcomes on their way to the event loop whose tasks await them, and the records that wait for room.
 
-Whichever thread serves delivery reports puts them in, and wakes the loop once per round of reports, however many came:
-a wake-up for each record would cost more than the record. The loop's own thread does everything else, so that nothing
-in here needs a lock.
+Whichever thread serves delivery reports puts outcomes in, and wakes the loop once per round of reports, however many
+came: a wake-up for each record would cost more than the record. The loop's own thread does everything else, so that
+nothing in here needs a lock.
+
+A record counts from the call on that publishes it. One that finds no room waits here, and those that come later wait
+behind it, whether the task of each still awaits it or was cancelled.
 """
 
 from __future__ import annotations
@@ -12,7 +15,12 @@ import contextlib
 from collections import deque
 
 from otel_kafka_exporter.delivery import Batch, Delivery, Entry
-from otel_kafka_exporter.process import DeliveryOutcome
+from otel_kafka_exporter.process import DeliveryOutcome, monotonic, pause
+
+#: How many that wait for room are handed over in one turn of the loop.
+_LET_IN = 256
+#: How long an end waits between two looks whether there is room.
+_LOOK_SECONDS = 0.005
 
 
 class Awaited(Batch):
@@ -60,7 +68,6 @@ class Inbox:
         self._settled: deque[Awaited] = deque()
         self._open: deque[Awaited] = deque()  # by their deadlines
         self._no_room: deque[tuple[Awaited, Entry]] = deque()
-        self._turns: deque[asyncio.Future[None]] = deque()
         self._announced = self._kicks = self._watches = False
 
     def awaited(self) -> Awaited:
@@ -70,23 +77,14 @@ class Inbox:
     @property
     def crowded(self) -> bool:
         """Whether others wait for room already, so that a record must not be handed over before them."""
-        return bool(self._no_room or self._turns)
+        return bool(self._no_room)
 
-    async def turn(self, awaited: Awaited) -> None:
-        """Wait until those before have found room, or this one's time is over."""
-        future = self.loop.create_future()
-        self._turns.append(future)
-        # Nothing is in flight that could end this one's wait by its outcome, hence a timer of its own.
-        timer = self.loop.call_at(awaited.deadline, _let_go, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
+    def wait_for_room(self, awaited: Awaited, entry: Entry) -> None:
+        """An entry is handed over when there is room for it, after those before it, or given up at its deadline."""
+        self._no_room.append((awaited, entry))
 
-    async def outcome(self, awaited: Awaited, without_room: Entry | None) -> DeliveryOutcome | None:
-        """The outcome of a record that was handed over; None when it is not known in time."""
-        if without_room is not None:
-            self._no_room.append((awaited, without_room))
+    async def outcome(self, awaited: Awaited) -> DeliveryOutcome | None:
+        """The outcome of a record that was handed over or waits for room; None when it is not known in time."""
         if awaited.outcome is not None:
             return awaited.outcome
         future: asyncio.Future[DeliveryOutcome | None] = self.loop.create_future()
@@ -107,54 +105,57 @@ class Inbox:
 
     def announce(self) -> None:
         """A round of reports is over: wake the loop, if there is anything for it. From any thread."""
-        if (self._settled or self._no_room or self._turns) and not self._announced:
+        if (self._settled or self._no_room) and not self._announced:
             self._announced = True
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody awaits anything any more
                 self.loop.call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:
         self._announced = False  # first: what is put in from here on is announced again
-        settled, records = self._settled, 0
+        settled = self._settled
         while settled:
             awaited = settled.popleft()
-            records += 1
             future = awaited.future
             if future is not None and not future.done():
                 future.set_result(awaited.outcome)
         while self._open and self._open[0].outcome is not None:
             self._open.popleft()
-        if self._no_room or self._turns:
-            self._give_room(records)
+        if self._no_room and not self.let_in():
+            self.announce()
 
-    def _give_room(self, records: int) -> None:
-        """Hand over, in their order, what there was no room for; then let as many others come as have gone."""
-        while self._no_room:
-            if not self._delivery.try_again(self._no_room[0][1]):
-                return
+    def let_in(self) -> bool:
+        """Hand over, in their order, what there was no room for; False where there may be room for more of it."""
+        let_in = 0
+        while self._no_room and let_in < _LET_IN and self._delivery.try_again(self._no_room[0][1]):
             self._no_room.popleft()
-        if self._delivery.stats().in_flight == 0:
-            records = max(records, 1)
-        while records and self._turns:
-            turn = self._turns.popleft()
-            records -= not turn.done()  # else its task was cancelled
-            _let_go(turn)
+            let_in += 1
+        if let_in:
+            self._delivery.hurry()
+        return let_in < _LET_IN
 
-    def give_up(self) -> None:
-        """Nothing finds room any more. From any thread."""
+    def finish(self, seconds: float) -> None:
+        """Wait until all have found room, at most for so long; the rest is given up. From any thread."""
+        deadline = monotonic() + seconds
+        runs_beside_us = self.loop.is_running() and not _runs_here(self.loop)
+        while self._no_room and (left := deadline - monotonic()) > 0:
+            if runs_beside_us:
+                pause(min(left, _LOOK_SECONDS))
+            else:
+                self._delivery.flush(min(left, _LOOK_SECONDS))
+                self.let_in()
+        if not runs_beside_us:
+            self._give_up()
+            return
         try:
             self.loop.call_soon_threadsafe(self._give_up)
-        except RuntimeError:  # it is closed: nothing runs there beside us
-            self._give_up_waiting()
-
-    def _give_up_waiting(self) -> None:
-        while self._no_room:
-            self._delivery.give_up(self._no_room.popleft()[1])
+        except RuntimeError:  # it is closed by now
+            self._give_up()
 
     def _give_up(self) -> None:
-        self._give_up_waiting()
-        while self._turns:
-            _let_go(self._turns.popleft())
-        self._resolve()
+        """Nothing finds room any more."""
+        while self._no_room:
+            self._delivery.give_up(self._no_room.popleft()[1])
+        self.announce()
 
     def _expire(self) -> None:
         """Answer those that have waited long enough."""
@@ -170,6 +171,8 @@ class Inbox:
             self.loop.call_at(self._open[0].deadline, self._expire)
 
 
-def _let_go(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

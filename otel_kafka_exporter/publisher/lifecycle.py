@@ -7,6 +7,7 @@ import atexit
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 
 from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child, call_in_child
 
@@ -30,6 +31,7 @@ class Lifecycle:
         self.route: Route | None = None
         self._latest: Route | None = None
         self._starting: Future[None] | None = None
+        self._stops = 0
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         after_fork_in_child(self._after_fork)
 
@@ -46,44 +48,52 @@ class Lifecycle:
     def _begin_start(self) -> Future[None]:
         with self._lock:
             if self._starting is None or self._starting.done():
-                self._starting = _in_thread(self._start)
+                self._starting = _in_thread(partial(self._start, self._stops))
             return self._starting
 
-    def _start(self) -> None:
+    def _start(self, stops: int) -> None:
         route = self._make()
         route.connect(self._start_timeout)
-        self._use(route)
+        self._use(route, stops)
 
     def open(self) -> None:
         """Have a route that may not be connected yet."""
         if self.route is None:
-            self._use(self._make())
+            self._use(self._make(), self._stops)
 
-    def _use(self, route: Route) -> None:
+    def _use(self, route: Route, stops: int) -> None:
+        """Have a route from here on, if there is none, and there was no stop since it was begun."""
         with self._lock:
-            if self.route is None:
+            if self.route is None and self._stops == stops:
                 self.route = self._latest = route
                 _opened.add(self)
                 return
-        route.close()  # another thread was first
+        route.close()
 
     def abandon_start(self) -> None:
-        """Have a start that is going on, and that nobody waits for any more, end with a stop."""
-        starting = self._starting
-        if starting is not None:
-            starting.add_done_callback(lambda _: self.close())
+        """Have a start that is going on, and that nobody waits for any more, leave nothing; blocks nobody."""
+        self._begin_stop()
+
+    def _begin_stop(self) -> Future[None] | None:
+        route = self._take()
+        if route is None:
+            return None
+        stopping = _in_thread(route.close)
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+        return stopping
 
     async def stop(self) -> None:
-        """Close the route, which may be started again, without blocking the loop."""
-        route = self._take()
-        if route is not None:
-            stopping = _in_thread(route.close)
-            _stopping.add(stopping)
-            stopping.add_done_callback(_stopping.discard)
+        """Close the route, which may be started again, without blocking the loop.
+
+        A start that is going on ends with what it has made closed.
+        """
+        stopping = self._begin_stop()
+        if stopping is not None:
             await asyncio.shield(asyncio.wrap_future(stopping))
 
     def close(self) -> None:
-        """Close the route; blocks."""
+        """As `stop`; blocks."""
         route = self._take()
         if route is not None:
             route.close()
@@ -91,6 +101,8 @@ class Lifecycle:
     def _take(self) -> Route | None:
         with self._lock:
             route, self.route = self.route, None
+            self._stops += 1
+            self._starting = None
         return route
 
     def stats(self) -> DeliveryStats:

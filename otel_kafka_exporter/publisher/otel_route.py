@@ -72,7 +72,7 @@ class OtelRoute:
             self._emit(publication, envelope)
             return isinstance(await waiter.outcome(self._publish_timeout), Receipt)
 
-    def hand_over(self, publication: Publication) -> bool:
+    async def hand_over(self, publication: Publication) -> bool:
         """Emit."""
         envelope = self._convert(publication)
         if envelope is None:

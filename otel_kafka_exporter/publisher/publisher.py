@@ -285,7 +285,7 @@ class LoggingEventPublisher:
         try:
             if wait:
                 return await route.publish(publication)
-            return route.hand_over(publication)
+            return await route.hand_over(publication)
         except Exception as error:  # the original's promise: publishing never raises
             if is_interruption(error):
                 raise

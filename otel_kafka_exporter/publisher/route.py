@@ -27,8 +27,8 @@ class Route(Protocol):
     async def publish(self, publication: Publication) -> bool:
         """Publish, and wait for the outcome; whether that is a good one."""
 
-    def hand_over(self, publication: Publication) -> bool:
-        """Publish without waiting; whether it was taken."""
+    async def hand_over(self, publication: Publication) -> bool:
+        """Publish without waiting for the outcome; whether it was taken."""
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state."""

@@ -28,10 +28,12 @@ from .values import (
     boolean,
     categories,
     choice,
+    default_outbox,
     default_outbox_dir,
     directory,
     names,
     number,
+    outbox_wanted,
     properties,
     properties_file,
     read_properties_file,
@@ -150,10 +152,10 @@ class Settings:
         64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Bytes of records held in memory at most."
     )
     outbox: bool = _setting(
-        default=True,
-        parse=boolean,
+        default=default_outbox,
+        parse=outbox_wanted,
         meaning="Whether records that cannot be delivered at present are kept on disk, and delivered later.",
-        shown="true",
+        shown="true; false on Windows",
     )
     outbox_dir: str = _setting(
         default_outbox_dir,

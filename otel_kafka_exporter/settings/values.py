@@ -15,6 +15,7 @@ from typing import Any
 
 import platformdirs
 
+from otel_kafka_exporter.process import HAS_FILE_LOCKS
 from otel_kafka_exporter.records import CATEGORIES, Category, KeyRedaction
 
 APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
@@ -136,12 +137,29 @@ def default_outbox_dir() -> str:
     """
     try:
         path = platformdirs.user_state_path("otel-kafka-exporter", appauthor=False)
-        has_home = path.parents[2] != Path("/") or "XDG_STATE_HOME" in os.environ or os.geteuid() == 0
+        has_home = path.parents[2] != Path("/") or "XDG_STATE_HOME" in os.environ or _user_id() == 0
         if has_home and path.is_absolute():  # older releases of platformdirs leave "~" where it leads nowhere
             return str(path / "outbox")
     except (RuntimeError, KeyError, OSError, IndexError):
         pass
-    return f"/var/tmp/otel-kafka-exporter-{os.geteuid()}"  # noqa: S108 - another user's there is not trusted
+    return f"/var/tmp/otel-kafka-exporter-{_user_id()}"  # noqa: S108 - another user's there is not trusted
+
+
+def _user_id() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else -1  # not on Windows
+
+
+def outbox_wanted(value: Any) -> bool:
+    """Whether there is an outbox."""
+    wanted = boolean(value)
+    if wanted and not HAS_FILE_LOCKS:
+        raise ValueError("false on an operating system without flock(), as Windows is")
+    return wanted
+
+
+def default_outbox() -> bool:
+    """Whether there is one unless something is said."""
+    return HAS_FILE_LOCKS
 
 
 def directory(value: Any) -> str:

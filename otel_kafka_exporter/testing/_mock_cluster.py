@@ -183,4 +183,5 @@ def _close_inherited_sockets() -> None:
                 os.close(int(name))
 
 
-os.register_at_fork(after_in_child=_close_inherited_sockets)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_close_inherited_sockets)

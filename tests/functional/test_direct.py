@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
 from .apps.children import log
-from .pipelines import arrived
+from .pipelines import TOPIC, arrived, exporting
 
 AUDIT_TOPIC = "omninode.logging.audit.v1"
 
@@ -232,6 +233,39 @@ def test_a_broken_processor_beside_ours(embedded_kafka: EmbeddedKafka, first: bo
         assert emit_audit_event("a", "b", "c", "success", logger=logger, wait=20) is not None
     ours.shutdown()
     assert len(embedded_kafka.messages(AUDIT_TOPIC)) == (0 if first else 1)
+
+
+def test_what_changes_after_the_call(embedded_kafka: EmbeddedKafka) -> None:
+    """A record has what its body and attributes held at the call, whatever becomes of them before it is sent."""
+    body: Any = {"items": [0]}
+    attributes: Any = {"list": [0], "map": {"inner": [0]}}
+    with direct(embedded_kafka) as (provider, _):
+        embedded_kafka.down()
+        for number in (1, 2, 3):
+            provider.get_logger("shop").emit(LogRecord(body=body, attributes=attributes))
+            for changed in (body["items"], attributes["list"], attributes["map"]["inner"]):
+                changed.append(number)
+        body["items"] = attributes["list"] = []
+        embedded_kafka.up()
+        until(lambda: len(arrived(embedded_kafka)) == 3)
+    payloads = [decode(message.value()).payload for message in embedded_kafka.messages(TOPIC)]
+    for payload, items in zip(payloads, ([0], [0, 1], [0, 1, 2]), strict=True):
+        assert json.loads(payload["message"]) == {"items": items}
+        assert payload["context"] == {"list": items, "map": {"inner": items}}
+
+
+def test_what_changes_after_the_call_of_an_event(embedded_kafka: EmbeddedKafka) -> None:
+    """An audit event's context is that of the call, behind the batch processor too."""
+    with exporting(embedded_kafka) as exporter:
+        provider = LoggerProvider(shutdown_on_exit=False)
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+        context: Any = {"items": [0], "map": {"inner": [0]}}
+        emit_audit_event("a", "b", "c", "success", context=context, logger=provider.get_logger("shop"))
+        context["items"].append(1)
+        context["map"]["inner"].append(1)
+        provider.shutdown()
+    (message,) = embedded_kafka.messages(AUDIT_TOPIC)
+    assert decode(message.value()).payload["context"] == {"items": [0], "map": {"inner": [0]}}
 
 
 def test_a_receipt_needs_a_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:

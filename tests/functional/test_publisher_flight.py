@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import sys
 import threading
+from types import FrameType
 from typing import Any
 
 import anyio
 import pytest
 import uvloop
 
-from otel_kafka_exporter import LoggingEventPublisher
+from otel_kafka_exporter import LoggingEventPublisher, decode
+from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
-from tests.functional.pipelines import arrived
+from tests.functional.pipelines import TOPIC, arrived
 from tests.waiting import exit_code
 
-from .publishers import log, publishing
+from .publishers import audit, log, publishing
 
 
 def test_thousands_of_awaits_in_flight_are_all_true(embedded_kafka: EmbeddedKafka) -> None:
@@ -75,6 +79,147 @@ def test_a_crowd_that_is_cancelled_or_stopped_is_accounted_for(embedded_kafka: E
         assert stats.accepted == sum(stats.dropped.values())
 
     asyncio.run(main())
+
+
+def test_what_waits_for_room_and_is_cancelled_is_delivered(embedded_kafka: EmbeddedKafka) -> None:
+    """Each call counts from its beginning; one whose task is cancelled while it waits for room arrives in its turn."""
+
+    async def main() -> None:
+        async with publishing(embedded_kafka, queue_max_records=10, publish_timeout=30.0) as publisher:
+            embedded_kafka.down()
+            tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+            await asyncio.sleep(0)
+            assert publisher.stats().accepted == 200
+            for task in tasks[::3]:
+                task.cancel()
+            embedded_kafka.up()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(answer is True for answer in answers if not isinstance(answer, asyncio.CancelledError))
+        assert publisher.stats().delivered == 200
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == [str(n) for n in range(200)]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_nothing_overtakes_what_waits_for_room(embedded_kafka: EmbeddedKafka, *, wait: bool) -> None:
+    """A call that comes just when there is room again goes behind those that have waited for it."""
+    called: list[str] = []
+
+    async def main() -> None:
+        async with publishing(embedded_kafka, queue_max_records=10, publish_timeout=30.0) as publisher:
+
+            async def publish(name: str, *, wait: bool = True) -> None:
+                called.append(name)
+                if not await log(publisher, name, wait=wait):
+                    called.remove(name)  # for want of room
+
+            async def publish_two(number: int) -> None:
+                await publish(f"{number} a")
+                await publish(f"{number} b", wait=wait)
+
+            await asyncio.gather(*(publish_two(number) for number in range(200)))
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == called
+    assert len(called) == 400 if wait else len(called) > 200
+
+
+def test_what_changes_after_the_call(embedded_kafka: EmbeddedKafka) -> None:
+    """An event that waits for room has the context of its call, whatever others make of it meanwhile."""
+
+    async def main() -> None:
+        context = {"items": [0]}
+        async with publishing(embedded_kafka, queue_max_records=1, publish_timeout=30.0) as publisher:
+            embedded_kafka.down()
+            tasks = [asyncio.ensure_future(log(publisher, str(n), context=context)) for n in range(5)]
+            await asyncio.sleep(0)
+            context["items"].append(1)
+            embedded_kafka.up()
+            assert all(await asyncio.gather(*tasks))
+
+    asyncio.run(main())
+    contexts = [decode(message.value()).payload["context"] for message in embedded_kafka.messages(TOPIC)]
+    assert contexts == [{"items": [0]}] * 5
+
+
+@pytest.mark.parametrize("outbox", [False, True])
+def test_a_close_on_the_loops_own_thread_waits_for_room(embedded_kafka: EmbeddedKafka, *, outbox: bool) -> None:
+    """What waits for room is delivered by a close, although the loop is at a standstill meanwhile."""
+
+    async def main() -> None:
+        publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10, outbox=outbox)
+        await publisher.start()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        publisher.close()
+        assert publisher.stats()[:5] == (200, 200, 0, 0, 0)
+        assert all(await asyncio.gather(*tasks))
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == [str(n) for n in range(200)]
+
+
+def test_a_stop_waits_for_room(embedded_kafka: EmbeddedKafka) -> None:
+    """What waits for room when a publisher is stopped is delivered within `shutdown_timeout`."""
+
+    async def main() -> None:
+        publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10)
+        await publisher.start()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        await publisher.stop()
+        assert all(await asyncio.gather(*tasks))
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == [str(n) for n in range(200)]
+
+
+@pytest.mark.parametrize("on_its_own_thread", [False, True])
+def test_a_close_without_a_broker_keeps_within_its_time(
+    embedded_kafka: EmbeddedKafka, *, on_its_own_thread: bool
+) -> None:
+    """Where there is no room in time, what waits for it is counted, and its callers are answered."""
+
+    async def main() -> None:
+        publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10, shutdown_timeout=0.2)
+        await publisher.start()
+        embedded_kafka.down()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        if on_its_own_thread:
+            publisher.close()
+        else:
+            await publisher.stop()
+        assert not any(await asyncio.wait_for(asyncio.gather(*tasks), 4))
+        stats = publisher.stats()
+        assert (stats.accepted, stats.in_flight, sum(stats.dropped.values())) == (200, 0, 200)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_the_loop_does_not_wait_for_the_disk(embedded_kafka: EmbeddedKafka, *, wait: bool) -> None:
+    """With durability=power what a call returned is on the disk, and another thread has waited for that."""
+    flushes: list[str] = []
+
+    def watch(_frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call" and argument in (os.fsync, os.fdatasync):
+            flushes.append(argument.__name__)
+
+    async def main() -> None:
+        embedded_kafka.down()
+        settings = {"outbox": True, "durability": "power", "delivery_wait": 0.2, "start_timeout": 0.1}
+        async with publishing(embedded_kafka, **settings) as publisher:
+            sys.setprofile(watch)
+            try:
+                assert await audit(publisher, wait=wait)
+            finally:
+                sys.setprofile(None)
+            assert any(each._ended for each in gc.get_objects() if type(each) is GroupCommit)
+
+    asyncio.run(main())
+    assert not flushes
 
 
 def test_a_round_of_reports_wakes_the_loop_once(embedded_kafka: EmbeddedKafka) -> None:

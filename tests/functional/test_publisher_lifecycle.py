@@ -148,14 +148,14 @@ def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka
         context = LoggingEventPublisherContext(embedded_kafka.bootstrap_servers)
         task = asyncio.ensure_future(context.__aenter__())
         await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
         life = context._publisher._lifecycle
         starting = life._starting
         assert starting is not None
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         await asyncio.wrap_future(starting)
-        until(lambda: life._latest is not None and life.route is None)
+        assert life.route is None
 
     asyncio.run(main())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 from .check import Check, Finding, ok, warn
@@ -14,19 +13,19 @@ _UNLIMITED = "no limit"
 
 
 def _files(_subject: Subject) -> Finding:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < _FEW_FILES:
+    soft = _limit("RLIMIT_NOFILE")
+    if soft is not None and soft < _FEW_FILES:
         return warn(
             f"at most {soft} open files",
             "The client has a socket for each broker, the outbox a file for each stream, the service its own: at the"
             " limit records can be neither sent nor kept.",
             "Raise it: LimitNOFILE= of systemd, ulimits of a container, ulimit -n in a shell.",
         )
-    return ok(f"{_UNLIMITED if soft == resource.RLIM_INFINITY else soft} open files")
+    return ok(f"{_UNLIMITED if soft is None else soft} open files")
 
 
 def _threads(_subject: Subject) -> Finding:
-    limits = [limit for limit in (_processes(), _of_cgroup()) if limit is not None]
+    limits = [limit for limit in (_limit("RLIMIT_NPROC"), _of_cgroup()) if limit is not None]
     if limits and min(limits) < _FEW_THREADS:
         return warn(
             f"at most {min(limits)} threads",
@@ -36,8 +35,13 @@ def _threads(_subject: Subject) -> Finding:
     return ok(f"{min(limits) if limits else _UNLIMITED} threads")
 
 
-def _processes() -> int | None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+def _limit(name: str) -> int | None:
+    """What this process may have of something; None where there is no limit."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows, which has no such limits
+    except ImportError:
+        return None
+    soft, _ = resource.getrlimit(getattr(resource, name))
     return None if soft == resource.RLIM_INFINITY else soft
 
 

@@ -36,7 +36,7 @@ def drain(timeout: float, outbox_dir: str | None) -> int:
     settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
-    delivery = delivery_of(settings, config, registry_of(settings))
+    delivery = delivery_of(settings, config, registry_of(settings), sync=settings.durability == "power")
     complete = delivery.drain(timeout)
     stats = delivery.stats()
     left = [line for stored in stored_outboxes(Path(settings.outbox_dir)) if (line := _left(stored))]

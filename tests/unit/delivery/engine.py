@@ -229,6 +229,7 @@ class FakeKafka:
         self.client_number = 0
         self.last_error = ""
         self.warm = True
+        self.is_being_made = False
         self._has_client = self._fatal = self._inside = self._closed = False
         self.batch_bytes = 1_000_000
         self.stale.clear()

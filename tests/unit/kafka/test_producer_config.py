@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from otel_kafka_exporter.process import OWN_TRACE_ID
 from otel_kafka_exporter.settings.settings import Settings
 
 SECRET = "hunter2-3f9c0d"
+TOKENS = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "OAUTHBEARER"}
 
 
 def config(properties: Any = None, **settings: Any) -> dict[str, Any]:
@@ -215,12 +217,61 @@ def test_what_delivery_stands_on(name: str) -> None:
         ({"ssl.ca.location": "/does/not/exist", "security.protocol": "ssl"}, {}),
         ({"linger.ms": [1]}, {}),
         ({"linger.ms": None, "acks": object()}, {"compression": "gzip"}),
+        ({**TOKENS, "oauth_cb": "no function"}, {}),
+        ({**TOKENS, "oauthcb": print}, {}),
+        ({**TOKENS, "sasl.oauthbearer.method": "nonsense"}, {}),
+        ({**TOKENS, "sasl.oauthbearer.method": "oidc"}, {}),  # and no address to ask
+        ({"security.protocol": "sasl_ssl", "sasl.mechanism": "NONSENSE"}, {}),
+        ({"security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN"}, {}),  # and no user
+        ({"security.protocol": "nonsense", "sasl.mechanism": "OAUTHBEARER"}, {}),
+        ({**TOKENS, "security.protocol": "sasl_ssl", "ssl.ca.location": "/does/not/exist"}, {}),
+        ({"sasl.kerberos.min.time.before.relogin": "soon"}, {}),
+        ({"stats_cb": 1}, {}),
     ],
 )
 def test_what_librdkafka_refuses(properties: dict[str, Any], settings: dict[str, Any]) -> None:
     """What librdkafka refuses is a SettingsError when the exporter is made, and not a lost record later."""
     with pytest.raises(SettingsError, match=r"^producer_config: "):
         check_with_librdkafka(config(properties, **settings))
+
+
+def test_no_callback_is_called() -> None:
+    """Checking a configuration asks the application for no token, and waits for none."""
+    asked: list[str] = []
+    check_with_librdkafka(config({**TOKENS, "oauth_cb": asked.append}))
+    check_with_librdkafka(config({**TOKENS, "security.protocol": "SASL_SSL", "oauth_cb": asked.append}))
+    assert not asked
+
+
+def test_no_token_is_fetched() -> None:
+    """Checking a configuration has librdkafka ask nobody for a token either."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        oidc = {
+            **TOKENS,
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": "shop",
+            "sasl.oauthbearer.client.secret": "s3cret",
+            "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{server.getsockname()[1]}/token",
+        }
+        check_with_librdkafka(config(oidc))
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"security.protocol": "ssl"},
+        {"security.protocol": "sasl_ssl", "sasl.mechanism": "SCRAM-SHA-256"},
+        {"sasl.mechanism": "OAUTHBEARER"},
+    ],
+)
+def test_a_callback_for_tokens_that_nobody_asks_for(properties: dict[str, Any]) -> None:
+    """A client with such a one is never made: confluent-kafka waits for its first token in vain."""
+    with pytest.raises(SettingsError, match=r"^producer_config: oauth_cb contradicts .*sasl\.mechanism=OAUTHBEARER"):
+        config({**properties, "oauth_cb": print})
 
 
 def test_nothing_is_connected_to() -> None:
