@@ -8,7 +8,6 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
 from typing import Any
@@ -23,7 +22,6 @@ from otel_kafka_exporter.process import (
     monotonic,
     notice_fork,
     tell,
-    warn,
 )
 from otel_kafka_exporter.records import Category
 
@@ -32,8 +30,8 @@ from .closing import Closing
 from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
 from .lateness import Lateness
+from .losses import Losses
 from .recovery import Recovery
-from .rest import SETTLED_BY_OPERATOR
 from .retreat import SLICE_SECONDS, Retreat
 from .sending import Sending
 from .state import DeliveryState
@@ -111,7 +109,7 @@ class Delivery:
             has_outbox=self._make_outbox is not None,
         )
         self._intake = Intake(state, self._producer, sending)
-        self._warned: Counter[str] = Counter()
+        self._losses = Losses(state, self._producer)
         self._calls = 0
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
@@ -159,7 +157,7 @@ class Delivery:
                 self._background.stand_back()
                 self._producer.poll(0)
         if self._state.closed:
-            self._warn_of_losses()
+            self._losses.tell()
 
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
         """Take one record for a caller that is told of its outcome, and wait for nothing.
@@ -236,7 +234,7 @@ class Delivery:
             self._intake.start_deferred()
         self._on_round()
         tell()
-        self._warn_of_losses()
+        self._losses.tell()
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
@@ -277,6 +275,7 @@ class Delivery:
         """
         notice_fork()
         self._closing.close(seconds, self._interrupted())
+        self._losses.tell_rest()
 
     def _interrupted(self) -> FrameType | None:
         """The call of this thread's that hands over a record, and that a signal handler has interrupted, if any."""
@@ -286,15 +285,6 @@ class Delivery:
                 return frame
             frame = frame.f_back
         return None
-
-    def _warn_of_losses(self) -> None:
-        with self._state.lock:
-            losses = self._state.ledger.dropped - self._warned
-            self._warned += losses
-        for reason, records in losses.items():
-            if not reason.startswith("conversion:") and reason != SETTLED_BY_OPERATOR:  # said, or no loss
-                cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-                warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
 
 
 #: The code of what hands records over.

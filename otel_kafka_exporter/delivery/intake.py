@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, monotonic, note, pause, tell
+from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, kind_of_fault, monotonic, note, pause, tell
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
@@ -18,6 +18,7 @@ from .lane import Lane
 from .retreat import SHUTDOWN
 from .sending import Sending
 from .state import DeliveryState
+from .steps import State
 
 Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use it too
 
@@ -29,8 +30,6 @@ _LONGEST_AGAIN = 10_000
 _LOCK_SECONDS = 1.0
 #: The reason of a record that is lost by an error that nobody foresaw.
 _FAULT = "exporter_fault"
-_DEAD_LETTER = "a log record cannot be delivered, and is a dead letter"
-_NO_OUTBOX = "a log record cannot be delivered, and is dropped, since there is no outbox"
 
 
 class Builder(Protocol[Source]):
@@ -118,16 +117,15 @@ class Intake:
             return builder.build(source), ""
         except ConversionError as error:
             reason = f"conversion:{error.field}"
-            line = _DEAD_LETTER if self._state.outbox else _NO_OUTBOX
             try:
                 letter = builder.letter(source)
-                note(reason, "%s: %s (%s)", line, error, describe(letter))
+                note(reason, "a log record cannot be delivered: %s (%s)", error, describe(letter))
                 return letter, reason  # noqa: TRY300 - whatever fails in here is below
             except Exception as fault:  # noqa: BLE001 - as below
                 error_of_ours: Exception = fault
         except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
             error_of_ours = fault
-        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
+        _note_fault(error_of_ours)
         return None, _FAULT
 
     def _gone(self, reason: str, batch: Batch | None) -> None:
@@ -157,6 +155,8 @@ class Intake:
             entry = state.outside(letter, batch)
             try:
                 state.dead_letter(lane, entry, reason)
+                if entry.state is State.DEAD_LETTERED:  # else it was dropped, which is said, too
+                    note(reason, "what cannot be delivered because of %s is kept as a dead letter", reason)
             except Exception as fault:  # noqa: BLE001 - as in `_build`
                 self._fault(lane, entry, fault)
             except BaseException:  # Ctrl-C
@@ -213,7 +213,7 @@ class Intake:
 
     def _fault(self, lane: Lane, entry: Entry, fault: Exception) -> None:
         """A fault of ours costs its own record, and none unseen. Expects the lock to be held."""
-        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", fault)
+        _note_fault(fault)
         self._state.broken_off(lane, entry, _FAULT)
 
     def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
@@ -279,3 +279,7 @@ class Intake:
         """Do without room: an entry waits in the outbox, or is dropped."""
         with self._state.lock:
             self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")
+
+
+def _note_fault(fault: Exception) -> None:
+    note(kind_of_fault(fault), "a log record is dropped by a fault of the exporter's: %r", fault)

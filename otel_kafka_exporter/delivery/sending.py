@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
 from otel_kafka_exporter.outbox import decode_row
-from otel_kafka_exporter.process import monotonic, note
+from otel_kafka_exporter.process import kind_of_fault, monotonic, note
 
 from .entry import Entry
 from .lane import Lane
@@ -56,7 +56,7 @@ class Sending:
             note("unsendable", "a record for %s is nothing that can be sent: %s", entry.record.topic, error)
             self._refused(lane, entry, number, KafkaError._INVALID_ARG)
         except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
-            note("producer_fault", "the Kafka producer failed, with %s: %s", type(error).__name__, error)
+            note(kind_of_fault(error), "the Kafka producer failed, with %s: %s", type(error).__name__, error)
             # Alone, and by a new client by now: then it is the record after all.
             self._refused(lane, entry, number, KafkaError._INVALID_ARG if entry.alone else KafkaError._FATAL)
         return True

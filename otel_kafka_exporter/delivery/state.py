@@ -126,7 +126,9 @@ class DeliveryState(RestState):
                 entry.place = self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
-                note(error.reason, "records are sent without being kept in the outbox first: %s", error)
+                self._refused("records are sent without being kept in the outbox first: %s", error)
+            else:
+                self.unkept = ""
         self.depart(lane, entry)
         if self.outbox is None and entry.batch is not None and lane.partitions and not entry.settled:
             found = lane.partitions.get(lane.partition(entry))
@@ -187,8 +189,9 @@ class DeliveryState(RestState):
             try:
                 entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
-                note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
+                self._refused("late records are not kept, because the outbox cannot keep them: %s", error)
                 return
+            self.unkept = ""
         self._step(entry, Event.OVERDUE)
         self._settle(entry, DeliveryOutcome.SPOOLED)
 

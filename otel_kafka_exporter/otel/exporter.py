@@ -20,6 +20,7 @@ from otel_kafka_exporter.process import (
     QUIET_LOGGER,
     DeliveryStats,
     Metrics,
+    kind_of_fault,
     log,
     note,
     warn,
@@ -95,7 +96,7 @@ class KafkaLogExporter(LogRecordExporter):
         try:
             delivered = self._delivery.deliver(batch, self._builder)
         except Exception as error:  # noqa: BLE001 - OpenTelemetry's worker and the application's log call are no place for it
-            log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
+            log.exception("an export failed by a fault of its own: %s", error, extra={"kind": kind_of_fault(error)})
             delivered = False
         return LogRecordExportResult.SUCCESS if delivered else LogRecordExportResult.FAILURE
 

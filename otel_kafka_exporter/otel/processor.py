@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
-from otel_kafka_exporter.process import DeliveryStats, log
+from otel_kafka_exporter.process import DeliveryStats, kind_of_fault, log
 from otel_kafka_exporter.settings import SettingsArguments
 
 from .exporter import KafkaLogExporter
@@ -52,7 +52,9 @@ class KafkaLogRecordProcessor(LogRecordProcessor):
         try:
             self._exporter.hand_over(log_record)
         except Exception as error:  # noqa: BLE001 - the application's log call is no place for it
-            log.exception("a log record was lost by a fault of the exporter's: %s", error, extra={"kind": type(error)})
+            log.exception(
+                "a log record was lost by a fault of the exporter's: %s", error, extra={"kind": kind_of_fault(error)}
+            )
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until no record is in flight; whether that came about in time."""

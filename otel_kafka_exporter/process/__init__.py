@@ -12,12 +12,26 @@ from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
 from .random_numbers import chance
-from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
+from .telemetry import (
+    LIBRDKAFKA_LOGGER,
+    QUIET_LOGGER,
+    QUIET_SECONDS,
+    Metrics,
+    kind_of_fault,
+    librdkafka_log,
+    log,
+    note,
+    note_librdkafka,
+    tell,
+    warn,
+    warn_at_any_pace,
+)
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
     "OWN_TRACE_ID",
     "QUIET_LOGGER",
+    "QUIET_SECONDS",
     "DeliveryOutcome",
     "DeliveryStats",
     "Disposition",
@@ -38,6 +52,7 @@ __all__ = [
     "get_ident",
     "in_greenlet",
     "is_interruption",
+    "kind_of_fault",
     "librdkafka_log",
     "log",
     "making_locks",
@@ -50,4 +65,5 @@ __all__ = [
     "sleep",
     "tell",
     "warn",
+    "warn_at_any_pace",
 ]

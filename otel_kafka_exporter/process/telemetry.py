@@ -60,7 +60,8 @@ class OncePerMinute(logging.Filter):
     """Lets one line of a kind through in a minute; the next one says how many there were in between.
 
     A kind is the record's `kind` attribute where it has one, else its first argument: librdkafka's lines differ in
-    their text each time, and have their facility (`FAIL`, `REQTMOUT`) there.
+    their text each time, and have their facility (`FAIL`, `REQTMOUT`) there. Lines that say different things are never
+    of one kind: their text before its arguments belongs to it. One whose kind is None keeps a pace of its own.
     """
 
     def __init__(self) -> None:
@@ -73,8 +74,11 @@ class OncePerMinute(logging.Filter):
         self._lock = RLock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg
-        kind = (record.levelno, getattr(record, "kind", first if isinstance(first, str) else record.msg))
+        first = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        named = getattr(record, "kind", first if isinstance(first, str) else "")
+        if named is None:
+            return True
+        kind = (record.levelno, named, str(record.msg))
         now = monotonic()
         with self._lock:
             last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))
@@ -127,18 +131,32 @@ librdkafka_log.addFilter(_once_per_minute)
 
 
 def warn(kind: str, message: str, *args: object) -> None:
-    """Log a warning, once per kind and minute."""
+    """Log a warning, once per kind, text and minute."""
     log.warning(message, *args, extra={"kind": kind})
 
 
-#: Warnings that wait for a moment at which no lock of ours is held, the first of each kind.
-_noted: dict[str, tuple[str, tuple[object, ...]]] = {}
+def warn_at_any_pace(message: str, *args: object) -> None:
+    """Log a warning, whenever its caller does: it sees to it that there are few."""
+    log.warning(message, *args, extra={"kind": None})
+
+
+def kind_of_fault(error: BaseException) -> str:
+    """One for each place at which something of a type is raised, so that no fault hides another."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    return f"fault:{type(error).__qualname__}:{where}"
+
+
+#: Warnings that wait for a moment at which no lock of ours is held, the first of each kind and text.
+_noted: dict[tuple[str, str], tuple[object, ...]] = {}
 call_in_child(_noted.clear)
 
 
 def note(kind: str, message: str, *args: object) -> None:
     """Have a warning logged soon, by `tell`: a handler of the application's may wait for a thread that waits for us."""
-    _noted.setdefault(kind, (message, args))
+    _noted.setdefault((kind, message), args)
 
 
 #: librdkafka's lines that wait for the same.
@@ -158,10 +176,12 @@ def tell() -> None:
             level, message, args = _lines.popleft()
             librdkafka_log.log(level, message, *args)
     while _noted:
-        for kind in tuple(_noted):
-            message, args = _noted.pop(kind, ("", ()))
-            if message:  # else another thread was quicker
-                warn(kind, message, *args)
+        for kind, message in tuple(_noted):
+            try:
+                args = _noted.pop((kind, message))
+            except KeyError:  # another thread was quicker
+                continue
+            warn(kind, message, *args)
 
 
 _component_numbers = itertools.count()

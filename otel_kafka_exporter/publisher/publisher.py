@@ -17,7 +17,7 @@ from opentelemetry._logs import LoggerProvider
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.otel import record_builder_of
-from otel_kafka_exporter.process import DeliveryStats, log, warn
+from otel_kafka_exporter.process import DeliveryStats, kind_of_fault, log, warn
 from otel_kafka_exporter.records import Publication, event_type
 from otel_kafka_exporter.settings import CommonArguments, Settings, boolean
 
@@ -287,7 +287,7 @@ class LoggingEventPublisher:
                 return await route.publish(publication)
             return route.hand_over(publication)
         except Exception as error:  # noqa: BLE001 - the original's promise: publishing never raises
-            log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": type(error)})
+            log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": kind_of_fault(error)})
             return False
 
 

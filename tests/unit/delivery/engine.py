@@ -44,7 +44,7 @@ from tests.outboxes import CONFIGURATION
 DELIVERY_WAIT = 2.0
 PARTITIONS = 4
 #: Notes that tell of a fault of the engine's, and of none of the cluster's.
-FAULTS = {"exporter_fault", "producer_fault", "unsendable"}
+FAULTS = {"fault", "unsendable"}
 #: The engine's bounds, so small that a few records reach them.
 BOUNDS = [
     *((lateness, "_CHUNK", 2), (retreat, "_CHUNK", 2), (sending, "_CHUNK", 2)),
