@@ -123,6 +123,10 @@ class Delivery:
         with self._state.lock:
             return self._state.ledger.stats(len(self._intake.deferred))
 
+    def trouble(self) -> str:
+        """What keeps it from delivering at present, as far as is known, to be put behind a sentence; or nothing."""
+        return self._producer.trouble.cause(self._state.acknowledged)
+
     def outbox_usage(self) -> OutboxUsage | None:
         """What the outbox holds; None without one."""
         with self._state.lock:
@@ -192,7 +196,7 @@ class Delivery:
         """None when the cluster answers within so many seconds, else why it does not. Warms the producer."""
         if self._producer.reachable("", seconds):
             return None
-        return self._producer.last_error or "no answer"
+        return self._producer.trouble.text or "no answer"
 
     def deliver(self, sources: Sequence[Source], builder: Builder[Source]) -> bool:
         """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.

@@ -240,7 +240,9 @@ class Intake:
                 state.drop(entry, lost or "queue_full")  # nothing overtakes what is sent again
             return True
         if state.outbox is None and found is not None and (found.open or found.rests_until):
-            state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
+            # It is known to be silent: nothing is gained by a wait.
+            acknowledged = lane.acknowledged.get(lane.partition(entry), 0.0)
+            state.drop(entry, self._producer.trouble.why("delivery_timeout", acknowledged))
             return True
         # With an outbox that takes nothing, librdkafka's queue is better than that. Without one, this record tells
         # whether the partition is back.

@@ -150,7 +150,7 @@ class Lateness:
         if state.away:
             return
         if all(state.acknowledged < entry.since for entry in overdue):
-            state.go_away("delivery_timeout")
+            state.go_away(self._producer.trouble.why("delivery_timeout", state.acknowledged))
             note("away", "Kafka takes no records at present, because of %s; %s", state.away, self._what_becomes(lane))
         else:
             lane.told = True
@@ -159,7 +159,7 @@ class Lateness:
             note(f"late:{lane.topic}", "%s acknowledge nothing at present; %s", which, self._what_becomes(lane))
 
     def _what_becomes(self, lane: Lane) -> str:
-        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+        cause = self._producer.trouble.cause(self._state.acknowledged)
         subject, others = ("they", "") if self._state.away else ("their records", ", and the others are delivered")
         so_far = f" ({len(lane.recent) + len(lane.overdue)} so far)" if self._state.outbox is not None else ""
         return f"{subject} {self._state.where()}{so_far}{others}{cause}"

@@ -47,6 +47,6 @@ class Losses:
                     self._next[reason] = monotonic() + QUIET_SECONDS
         if not due:
             return
-        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+        cause = self._producer.trouble.cause(self._state.acknowledged)
         for reason, records in due:
             warn_at_any_pace("log records dropped: %d, because of %s%s", records, reason, cause)

@@ -7,7 +7,7 @@ waiter and delivery need nothing but that ID in common.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -60,21 +60,26 @@ class Waiter(Protocol):
 waiting: dict[str, Waiter] = {}
 #: How many exporters have failed to deliver an event that is waited for.
 _failures: dict[str, int] = {}
-#: The exporters of this process that deliver.
-_pipelines: weakref.WeakSet[object] = weakref.WeakSet()
+#: The exporters of this process that deliver, each with what tells why it does not, as far as that is known.
+_pipelines: weakref.WeakKeyDictionary[object, Callable[[], str]] = weakref.WeakKeyDictionary()
 _was_open = False
 
 
-def pipeline_opened(pipeline: object) -> None:
-    """An exporter that delivers is there."""
+def pipeline_opened(pipeline: object, trouble: Callable[[], str]) -> None:
+    """An exporter that delivers is there.
+
+    Args:
+        pipeline: it.
+        trouble: tells what keeps it from delivering at present, to be put behind a sentence; or nothing.
+    """
     global _was_open  # noqa: PLW0603 - one per process
     _was_open = True
-    _pipelines.add(pipeline)
+    _pipelines[pipeline] = trouble
 
 
 def pipeline_closed(pipeline: object) -> None:
     """It is shut down."""
-    _pipelines.discard(pipeline)
+    _pipelines.pop(pipeline, None)
 
 
 def is_pipeline_open() -> bool:
@@ -98,9 +103,10 @@ class _Expectation:
             DeliveryError: there will be none.
         """
         if not self._waiter.settled.wait(seconds):
+            troubles = "".join(dict.fromkeys(trouble() for trouble in list(_pipelines.values())))
             raise DeliveryTimeout(
-                f"event {self._event_id}: expected the broker's acknowledgement within {seconds:g} s, got none yet."
-                " It is still accounted for, and delivered later if it was spooled."
+                f"event {self._event_id}: expected the broker's acknowledgement within {seconds:g} s, got none yet"
+                f"{troubles}. It is still accounted for, and delivered later if it was spooled."
             )
         outcome = self._waiter.outcome
         if isinstance(outcome, Receipt):

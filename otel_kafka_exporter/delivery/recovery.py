@@ -249,7 +249,7 @@ class Recovery:
         later = _reason(codes, Disposition.LATER)
         blocked = _reason(codes, Disposition.BLOCKED)
         if away or later:
-            reason = away or later
+            reason = self._producer.trouble.why(away or later, lane.acknowledged.get(number, 0.0))
             # Not the cluster's fault, or not surely: a client that is new may do better.
             hold = any(code in _END_OF_A_CLIENT for code in codes) and not found.silent
             is_new = not hold and not state.away and reason != SHUTDOWN
@@ -286,7 +286,7 @@ class Recovery:
 
     def _say_away(self, lane: Lane, number: int, reason: str, *, away: bool) -> None:
         """Say that records come back."""
-        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+        cause = self._producer.trouble.cause(self._state.acknowledged)
         where = self._state.where()
         if away:
             note("away", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)

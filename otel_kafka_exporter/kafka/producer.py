@@ -22,6 +22,7 @@ from otel_kafka_exporter.records import KafkaRecord, lacks_frame
 
 from .client import Client, purge
 from .secret_properties import secrets_of, without
+from .trouble import Trouble
 
 OnReport = Callable[["KafkaError | None", Message], None]
 
@@ -100,8 +101,8 @@ class KafkaProducer:
         self._fork_gate = ForkGate()
         #: Counts the clients of this process: who gives one up says which one it means.
         self.client_number = 0
-        #: The latest error that librdkafka told of, for the warning that goes with lost records.
-        self.last_error = ""
+        #: What librdkafka last told of its connections.
+        self.trouble = Trouble()
         self._cluster_id: str | None = None
         #: Whether the present client has had its answers.
         self.warm = False
@@ -243,10 +244,10 @@ class KafkaProducer:
                     with suppress(RuntimeError), client.used() as producer:
                         self._serve(producer)
                     return False
-                self.last_error = str(error)
+                self.trouble.learn(without(str(error), self._secrets))
                 self.renew(number)
             else:
-                self.last_error = ""
+                self.trouble.learn("")
                 self.warm = True
                 self._fork_gate.open()
                 return True
@@ -288,7 +289,7 @@ class KafkaProducer:
         except EnoughServedError:
             pass
         except Exception as error:  # noqa: BLE001 - as above
-            self.last_error = str(error)
+            self.trouble.learn(without(str(error), self._secrets))
 
     def renew(self, number: int) -> None:
         """Give that client up, unless another thread has; the next record gets a new one."""
@@ -333,8 +334,8 @@ class KafkaProducer:
                     self._client = Client({**self._config, "error_cb": self._on_error}, self)
                 except Exception as error:  # noqa: BLE001 - for a certificate that is gone, or a limit of threads
                     self._fork_gate.open()
-                    self.last_error = without(str(error), self._secrets)
-                    raise RuntimeError(f"no Kafka producer can be made: {self.last_error}") from None
+                    self.trouble.learn(without(str(error), self._secrets), "no_client")
+                    raise RuntimeError(f"no Kafka producer can be made: {self.trouble.text}") from None
             return self._client
 
     def log(self, level: int, message: str, *arguments: object) -> None:
@@ -342,16 +343,14 @@ class KafkaProducer:
         note_librdkafka(level, message, *(without(str(argument), self._secrets) for argument in arguments))
 
     def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down follows a line on each of them that says why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
-            self.last_error = without(error.str(), self._secrets)
+        self.trouble.hear(error, without(error.str(), self._secrets))
 
     def _after_fork(self) -> None:
         self._lock = RLock()
         self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.warm = False
-        self.last_error = ""
+        self.trouble = Trouble()
         self._cluster_id = None
 
 

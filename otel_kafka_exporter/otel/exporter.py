@@ -83,8 +83,8 @@ class KafkaLogExporter(LogRecordExporter):
             cleaner,
             _OWN_LOGGERS,
         )
-        self._delivery = delivery_of(settings, config, registry_of(settings))
-        receipts.pipeline_opened(self)
+        self._delivery = delivery = delivery_of(settings, config, registry_of(settings))
+        receipts.pipeline_opened(self, delivery.trouble)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Deliver records; returns when each has its outcome. Never raises.

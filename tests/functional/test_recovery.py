@@ -134,7 +134,7 @@ def test_the_return_of_a_cluster_is_said(embedded_kafka: EmbeddedKafka, lines: p
         exporter.export(records(["before"]))
         embedded_kafka.down()
         exporter.export(records(["held up"]))
-        until(lambda: "delivery_timeout; they wait in the outbox" in lines.text)
+        until(lambda: "connection_refused; they wait in the outbox" in lines.text)
         embedded_kafka.up()
         until(lambda: "takes records again" in lines.text)
 

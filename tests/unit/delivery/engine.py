@@ -36,6 +36,7 @@ from otel_kafka_exporter.kafka import (
     Round,
     partitioner,
 )
+from otel_kafka_exporter.kafka.trouble import Trouble
 from otel_kafka_exporter.outbox import WAITING, Front, OnLoss, Outbox, Place, Stream, decode_row
 from otel_kafka_exporter.process import chance, telemetry
 from otel_kafka_exporter.records import Category, KafkaRecord
@@ -215,7 +216,7 @@ class FakeKafka:
         """A new process has no client yet."""
         self.round = Round()
         self.client_number = 0
-        self.last_error = ""
+        self.trouble = Trouble()
         self.warm = True
         self._has_client = self._fatal = self._inside = self._closed = False
         self.batch_bytes = 1_000_000
