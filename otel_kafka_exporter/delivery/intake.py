@@ -129,11 +129,13 @@ class Intake:
         return None, _FAULT
 
     def _gone(self, reason: str, batch: Batch | None) -> None:
-        """There is nothing to be delivered of a record."""
+        """There is nothing to be delivered of a record: it was lost, or is a line about our own work and no record."""
         with self._state.lock:
-            self._state.ledger.lose(reason or "own_log_line", 1)
+            if reason:
+                self._state.ledger.lose(reason, 1)
             if batch is not None:
                 batch.taken += 1
+            if reason and batch is not None:
                 batch.open += 1
                 batch.settle(DeliveryOutcome.DROPPED)
 
