@@ -7,6 +7,7 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
@@ -52,6 +53,7 @@ class Delivery:
         delivery_wait: seconds after which a record without its acknowledgement is overdue; a batch waits for so long.
         partition_of: tells a key's partition, given how many there are; None where nothing does.
         full_queue_wait: seconds that a single record waits for room in the local queue.
+        batch_queue_wait: seconds that one of a batch does; what is left of `delivery_wait` unless given.
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
         sync: whether they are on the disk, too, before the call returns.
@@ -66,6 +68,7 @@ class Delivery:
         delivery_wait: float = 2.0,
         partition_of: Callable[[bytes, int], int] | None = None,
         full_queue_wait: float = 0.05,
+        batch_queue_wait: float = math.inf,
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
         sync: bool = False,
@@ -76,6 +79,7 @@ class Delivery:
         self._delivery_wait = delivery_wait
         self._partition_of = partition_of
         self._full_queue_wait = full_queue_wait
+        self._batch_queue_wait = batch_queue_wait
         self._make_outbox = outbox
         self._durable = durable
         self._sync = sync
@@ -215,7 +219,7 @@ class Delivery:
         try:
             for source in sources:
                 left = deadline - monotonic()
-                entry = self._intake.take(source, builder, batch, left, left) or entry
+                entry = self._intake.take(source, builder, batch, min(left, self._batch_queue_wait), left) or entry
                 if batch.taken == 1:
                     self._background.notice()
             if self._sync and entry is not None:

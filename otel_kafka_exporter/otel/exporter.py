@@ -26,7 +26,7 @@ from otel_kafka_exporter.process import (
     warn,
 )
 from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
-from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
+from otel_kafka_exporter.settings import Settings, SettingsArguments, refuse_argument, unknown_variables
 
 from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
 from .structured import StructuredRecordBuilder
@@ -60,6 +60,7 @@ class KafkaLogExporter(LogRecordExporter):
     def __init__(
         self, *, bootstrap_servers: str | Sequence[str] | None = None, **settings: Unpack[SettingsArguments]
     ) -> None:
+        refuse_argument("direct", settings, "Add a KafkaLogRecordProcessor, which is the direct one, to the provider.")
         self._start(Settings.load({"bootstrap_servers": bootstrap_servers, **settings}))
 
     def _start(self, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -164,6 +165,7 @@ def delivery_of(
         delivery_wait=settings.delivery_wait,
         partition_of=partitioner(str(config["partitioner"])),
         full_queue_wait=settings.full_queue_wait,
+        batch_queue_wait=settings.full_queue_wait if "full_queue_wait" in settings.given else math.inf,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,
         sync=settings.durability == "power",

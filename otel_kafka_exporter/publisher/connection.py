@@ -50,14 +50,18 @@ class Connection:
         self._publish_timeout = publish_timeout
         self._registry = registry_of(settings)
         self._records = record_builder_of(settings)
+        cleaner = cleaner_of(settings)
+        resource = Resource.create().attributes if source is None or settings.resource_context else {}
+        context = {name: resource[name] for name in settings.resource_context if name in resource}
         self._builder = PublicationBuilder(
             self._records,
-            cleaner_of(settings),
+            cleaner,
             uuid7,
             time.time_ns,
             namespace=settings.namespace,
             tenant_id=settings.tenant_id,
-            source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+            source=identifier(source or resource.get("service.name"), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+            context=cleaner.clean_mapping(context),
         )
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = RLock()  # a signal handler may log while its own thread is in here
@@ -134,8 +138,3 @@ class Connection:
     def _announce(self) -> None:
         for inbox in self._inboxes:
             inbox.announce()
-
-
-def _service_name() -> str:
-    name = Resource.create().attributes.get("service.name")
-    return name if isinstance(name, str) else ""

@@ -158,7 +158,7 @@ def test_unknown_variables() -> None:
 
 def test_names_are_the_same_everywhere() -> None:
     """Arguments, variables and the names that opentelemetry-instrument makes flags of are one list."""
-    assert {"bootstrap_servers", *SettingsArguments.__annotations__} == set(FIELDS)
+    assert {"bootstrap_servers", "direct", *SettingsArguments.__annotations__} == set(FIELDS)
     assert variable("delivery_wait") == "OTEL_EXPORTER_KAFKA_DELIVERY_WAIT"
     names = {name for name in vars(environment_variables) if name.startswith("OTEL_")}
     assert names == {variable(name) for name in FIELDS}
