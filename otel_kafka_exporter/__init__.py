@@ -13,7 +13,7 @@ from .errors import (
     SettingsError,
 )
 from .otel import KafkaLogExporter, KafkaLogRecordProcessor, emit_audit_event, emit_security_event
-from .process import DeliveryOutcome, DeliveryStats
+from .process import DeliveryOutcome, DeliveryStats, stats
 from .publisher import (
     KafkaError,
     LoggingEventPublisher,
@@ -65,5 +65,6 @@ __all__ = [
     "publish_application_log",
     "publish_audit_log",
     "publish_security_log",
+    "stats",
     "to_otlp",
 ]

@@ -44,6 +44,7 @@ def _set_up() -> None:
     for exporter in tuple(by_entry_point):
         if exporter.direct or (exporter.direct is None and _is_direct_by_default()):
             _replace_processor(provider, exporter)
+        exporter.comes_by("OpenTelemetry's own processor, in batches")  # unless the other one has said so
     if not by_entry_point and flag("direct"):
         if isinstance(provider, LoggerProvider):
             provider.add_log_record_processor(KafkaLogRecordProcessor(EntryPointKafkaLogExporter()))

@@ -46,6 +46,7 @@ class KafkaLogRecordProcessor(LogRecordProcessor):
         if exporter is not None and (bootstrap_servers is not None or settings):
             raise ValueError("expected an exporter or settings, got both. Give the settings to the exporter.")
         self._exporter = exporter or KafkaLogExporter(bootstrap_servers=bootstrap_servers, **settings)
+        self._exporter.comes_by("the direct processor")
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Take a record. Never raises."""

@@ -11,6 +11,7 @@ from .interruption import is_interruption
 from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
+from .process_name import ProcessName
 from .random_numbers import chance
 from .telemetry import (
     LIBRDKAFKA_LOGGER,
@@ -23,9 +24,11 @@ from .telemetry import (
     note,
     note_librdkafka,
     tell,
+    tell_of_start,
     warn,
     warn_at_any_pace,
 )
+from .totals import stats
 
 __all__ = [
     "LIBRDKAFKA_LOGGER",
@@ -40,6 +43,7 @@ __all__ = [
     "Metrics",
     "OsThread",
     "OutboxUsage",
+    "ProcessName",
     "RLock",
     "Stranded",
     "after_fork_in_child",
@@ -63,7 +67,9 @@ __all__ = [
     "own_work",
     "pause",
     "sleep",
+    "stats",
     "tell",
+    "tell_of_start",
     "warn",
     "warn_at_any_pace",
 ]

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
@@ -23,6 +23,7 @@ from .clock import monotonic
 from .forks import call_in_child
 from .os_threads import RLock
 from .outcome import DeliveryStats, OutboxUsage, Stranded
+from .totals import Observed, count_in
 
 if TYPE_CHECKING:
     # Where the type lives in every version; the name is generic there and not everywhere at run time.
@@ -42,7 +43,6 @@ class _StderrHandler(StreamHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setLevel(logging.WARNING)
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def createLock(self) -> None:  # noqa: N802 - its base class has it so
@@ -51,9 +51,17 @@ class _StderrHandler(StreamHandler):
         self.lock = RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
+        # More than warnings is for who has asked for it: by a level of our own loggers', and not by the root's.
+        if record.levelno < logging.WARNING and not _has_level(record.name):
+            return
         if sys.__stderr__ is not None:  # as in a process without a console
             self.stream = sys.__stderr__
             super().emit(record)
+
+
+def _has_level(name: str) -> bool:
+    """Whether one of our own loggers, from this one upwards, was given a level."""
+    return any(logging.getLogger(each).level for each in {name, QUIET_LOGGER})
 
 
 class OncePerMinute(logging.Filter):
@@ -61,7 +69,8 @@ class OncePerMinute(logging.Filter):
 
     A kind is the record's `kind` attribute where it has one, else its first argument: librdkafka's lines differ in
     their text each time, and have their facility (`FAIL`, `REQTMOUT`) there. Lines that say different things are never
-    of one kind: their text before its arguments belongs to it. One whose kind is None keeps a pace of its own.
+    of one kind: their text before its arguments belongs to it. One whose kind is None keeps a pace of its own, and
+    one of DEBUG has none: who asks for that wants all.
     """
 
     def __init__(self) -> None:
@@ -76,7 +85,7 @@ class OncePerMinute(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else None
         named = getattr(record, "kind", first if isinstance(first, str) else "")
-        if named is None:
+        if named is None or record.levelno <= logging.DEBUG:
             return True
         kind = (record.levelno, named, str(record.msg))
         now = monotonic()
@@ -135,6 +144,11 @@ def warn(kind: str, message: str, *args: object) -> None:
     log.warning(message, *args, extra={"kind": kind})
 
 
+def tell_of_start(message: str, *args: object) -> None:
+    """Log what there is to know at the start, for who has asked for that by level INFO."""
+    log.info(message, *args, extra={"kind": None})
+
+
 def warn_at_any_pace(message: str, *args: object) -> None:
     """Log a warning, whenever its caller does: it sees to it that there are few."""
     log.warning(message, *args, extra={"kind": None})
@@ -190,14 +204,6 @@ _component_numbers = itertools.count()
 Attributes = dict[str, str | int]
 
 
-class Observed(Protocol):
-    """What the metrics tell of."""
-
-    def stats(self) -> DeliveryStats: ...
-
-    def outbox_usage(self) -> OutboxUsage | None: ...
-
-
 class Metrics:
     """The exporter's metrics, by OpenTelemetry's semantic conventions for SDK components.
 
@@ -224,6 +230,7 @@ class Metrics:
 
     def observe(self, delivery: Observed) -> None:
         """Tell of this delivery, for as long as it lives."""
+        count_in(delivery)
         self._instruments.observe(delivery, self._attributes)
 
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
+from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
 from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
 from otel_kafka_exporter.records import (
     CATEGORIES,
@@ -66,6 +66,7 @@ class Connection:
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self.delivery = delivery_of(settings, config, self._registry, self._announce)
+        tell_way(settings, "a publisher")
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:

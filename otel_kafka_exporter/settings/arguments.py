@@ -39,6 +39,7 @@ class CommonArguments(TypedDict, total=False):
     outbox_required: bool | str | None
     durable: str | Sequence[str] | None
     durability: str | None
+    log_level: str | None
     redact_keys: str | Sequence[str] | None
     redact_except: str | Sequence[str] | None
     redact_patterns: bool | str | None

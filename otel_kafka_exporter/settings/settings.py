@@ -23,6 +23,7 @@ from .values import (
     COMPRESSIONS,
     DURABILITIES,
     ENCODINGS,
+    LOG_LEVELS,
     SUBJECTS,
     addresses,
     boolean,
@@ -216,6 +217,12 @@ class Settings:
         "Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch processor's"
         " queue, which loses what it holds when a signal ends the process.",
         shown="true; with an `OTEL_BLRP_*` variable, or in the declarative file, false",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "warning",
+        choice(LOG_LEVELS),
+        "What this package says on stderr of itself: `info` adds a line at the start, with the cluster, the way in and"
+        " the outbox; `debug` adds all of librdkafka's lines, see its property `debug`. Of the whole process.",
     )
     redact_keys: tuple[str, ...] = _setting(
         (), names, "More keys to redact, e.g. `phone,birthday`: all that end in the same words.", shown="none"

@@ -55,6 +55,7 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "outbox_required": (True, "false"),
         "durable": (("security",), "all"),
         "durability": ("power", "process"),
+        "log_level": ("info", "debug"),
         "direct": (True, "false"),
         "resource_context": (("a",), "b"),
         "encoding": ("json", "avro"),
