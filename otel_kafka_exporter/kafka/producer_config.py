@@ -145,7 +145,9 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
     """
     offline = {name: value for name, value in config.items() if name != "bootstrap.servers"}
     try:
-        Producer({**offline, "log_level": 0}).flush(0)
+        # With a logger, that no line goes to stderr by itself: with `debug` set librdkafka has some, of the client that
+        # is asked, and of the address that it has not.
+        Producer({**offline, "log_level": 0}, logger=_Unheard()).flush(0)
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
         text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
@@ -160,6 +162,13 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
                 else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
             )
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+class _Unheard:
+    """Takes librdkafka's lines, and says none of them."""
+
+    def log(self, *_: object) -> None:
+        pass
 
 
 def _canonical(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import KafkaProducer, partitioner
 from otel_kafka_exporter.outbox import Fate, Judge, OnLoss, Outbox, Stream, decode_row, topic_of
-from otel_kafka_exporter.process import Metrics, ProcessName, log, tell_of_start, warn
+from otel_kafka_exporter.process import Metrics, ProcessName, librdkafka_log, log, tell_of_start, warn
 from otel_kafka_exporter.records import (
     ALL_INTEGERS,
     CATEGORIES,
@@ -170,6 +171,8 @@ def delivery_of(
 
     if "log_level" in settings.given:
         log.setLevel(settings.log_level.upper())
+    if config.get("debug") and not librdkafka_log.level:  # who sets it asks for its lines
+        librdkafka_log.setLevel(logging.DEBUG)
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
     if problem and settings.outbox_required:
         raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")

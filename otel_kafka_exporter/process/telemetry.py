@@ -175,12 +175,15 @@ def note(kind: str, message: str, *args: object) -> None:
 
 #: librdkafka's lines that wait for the same.
 _lines: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=1_000)
+_MOST_DEBUG_LINES = 900
 call_in_child(_lines.clear)
 
 
 def note_librdkafka(level: int, message: str, *args: object) -> None:
     """Have a line of librdkafka's logged soon: it comes in a call to the client, which may be within a log call."""
-    _lines.append((level, message, args))
+    # Where there are too many, and only its `debug` has so many, none of those is worth another one.
+    if librdkafka_log.isEnabledFor(level) and (level > logging.DEBUG or len(_lines) < _MOST_DEBUG_LINES):
+        _lines.append((level, message, args))
 
 
 def tell() -> None:

@@ -222,7 +222,7 @@ class Settings:
         "warning",
         choice(LOG_LEVELS),
         "What this package says on stderr of itself: `info` adds a line at the start, with the cluster, the way in and"
-        " the outbox; `debug` adds all of librdkafka's lines, see its property `debug`. Of the whole process.",
+        " the outbox. Of the whole process. librdkafka's own property `debug` adds its lines.",
     )
     redact_keys: tuple[str, ...] = _setting(
         (), names, "More keys to redact, e.g. `phone,birthday`: all that end in the same words.", shown="none"

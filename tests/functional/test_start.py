@@ -20,7 +20,8 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 import otel_kafka_exporter
 from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, LoggingEventPublisher
 from otel_kafka_exporter.otel.exporter import EntryPointKafkaLogExporter
-from otel_kafka_exporter.process import QUIET_LOGGER
+from otel_kafka_exporter.process import librdkafka_log, note_librdkafka, telemetry, tell
+from otel_kafka_exporter.process import log as log_of_ours
 from otel_kafka_exporter.process.process_name import _asked_for
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.ways_in.running import INSTRUMENT
@@ -41,11 +42,11 @@ print(found.accepted, found.delivered, dict(found.dropped))
 
 @pytest.fixture(autouse=True)
 def own_level() -> Iterator[None]:
-    """The level of our logger, which is the process's, is what it was."""
-    logger = logging.getLogger(QUIET_LOGGER)
-    before = logger.level
+    """The levels of our loggers, which are the process's, are what they were."""
+    before = log_of_ours.level, librdkafka_log.level
     yield
-    logger.setLevel(before)
+    for logger, level in zip((log_of_ours, librdkafka_log), before, strict=True):
+        logger.setLevel(level)
 
 
 def started(kafka: EmbeddedKafka, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +100,7 @@ def test_the_level_of_the_logger_asks_for_it_as_well(
     embedded_kafka: EmbeddedKafka, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Each way in has its own words, and each exporter its line, once."""
-    logging.getLogger(QUIET_LOGGER).setLevel(logging.INFO)
+    log_of_ours.setLevel(logging.INFO)
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(KafkaLogRecordProcessor(bootstrap_servers="127.0.0.1:1", outbox=False))
     [line] = lines(capfd)
@@ -204,3 +205,36 @@ def test_the_name_of_a_process(arguments: list[str], name: str, outbox_dir: Path
 def test_the_name_while_the_interpreter_starts(arguments: Any, name: str) -> None:
     """Before `sys.argv` is final, what the interpreter was asked for tells it."""
     assert _asked_for(arguments) == name
+
+
+def test_librdkafkas_debug_lines_go_to_its_logger(
+    embedded_kafka: EmbeddedKafka, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever sets `debug` gets its lines, all of them and by our logger only, and none of an address that is set."""
+    with exporting(embedded_kafka, producer_config={"debug": "broker,msg"}) as exporter:
+        made = capfd.readouterr()
+        assert made == ("", "")
+        exporter.export(records(["one"]))
+    said = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("DEBUG otel_kafka_exporter.librdkafka: ") for line in said) > 10
+    assert [line for line in said if line.startswith("%") or "No `bootstrap.servers`" in line] == []
+
+
+def test_a_flood_of_debug_lines_costs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """What there is no room for until it is told are lines of `debug`."""
+    librdkafka_log.setLevel(logging.DEBUG)
+    telemetry._once_per_minute._seen.clear()
+    for number in range(2_000):
+        note_librdkafka(logging.DEBUG, "%s %s", "MSG", number)
+        if number in (10, 1_990):
+            note_librdkafka(logging.ERROR, "%s %s", f"FAIL{number}", number)
+    tell()
+    said = capfd.readouterr().err
+    assert "FAIL10 10" in said
+    assert "FAIL1990 1990" in said
+
+
+def test_what_nobody_hears_is_not_kept() -> None:
+    """At the usual level a line of `debug` is gone at once."""
+    note_librdkafka(logging.DEBUG, "%s", "MSG")
+    assert not telemetry._lines
