@@ -11,7 +11,6 @@ import trustme
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter import KafkaLogExporter
-from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
@@ -96,7 +95,6 @@ def test_a_client_that_cannot_be_made_any_more_is_named_as_the_cause(
         bootstrap_servers="127.0.0.1:1", producer_config=config, delivery_wait=0.5, outbox=False
     )
     certificate.unlink()
-    telemetry._once_per_minute._seen.clear()
     assert exporter.export(records(["lost"])) is FAILURE
     assert exporter.stats().dropped == {"no_client": 1}
     assert "ssl.ca.location failed" in capfd.readouterr().err
@@ -111,7 +109,6 @@ def test_secrets_are_not_in_what_librdkafka_says(capfd: pytest.CaptureFixture[st
         "sasl.oauthbearer.config": "topsecret",
     }
     exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", producer_config=properties, delivery_wait=0.5)
-    telemetry._once_per_minute._seen.clear()
     exporter.export(records(["lost"]))
     exporter.shutdown()
     said = capfd.readouterr().err

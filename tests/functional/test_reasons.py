@@ -22,7 +22,6 @@ from otel_kafka_exporter import (
 )
 from otel_kafka_exporter.kafka import trouble
 from otel_kafka_exporter.kafka.trouble import Trouble, connection_reason
-from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.tls_front import LOOPBACK, TlsFront, certified, pem
 from tests.waiting import until
@@ -117,7 +116,6 @@ def test_what_is_in_the_way_is_the_reason(
 
 def test_what_is_in_the_way_of_all_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The line about an outage names it, and so does the time that runs out for who waits for an event."""
-    telemetry._once_per_minute._seen.clear()  # other tests have been told of outages, too
     with nothing_listens(tmp_path) as (address, _):
         processor = KafkaLogRecordProcessor(bootstrap_servers=address, delivery_wait=0.2)
         provider = LoggerProvider(shutdown_on_exit=False)

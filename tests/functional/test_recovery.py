@@ -23,7 +23,6 @@ SUCCESS, FAILURE = LogRecordExportResult.SUCCESS, LogRecordExportResult.FAILURE
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What the exporter says, from the first of each kind on."""
-    telemetry._once_per_minute._seen.clear()
     telemetry.log.addHandler(caplog.handler)
     yield caplog
     telemetry.log.removeHandler(caplog.handler)

@@ -223,7 +223,6 @@ def test_librdkafkas_debug_lines_go_to_its_logger(
 def test_a_flood_of_debug_lines_costs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
     """What there is no room for until it is told are lines of `debug`."""
     librdkafka_log.setLevel(logging.DEBUG)
-    telemetry._once_per_minute._seen.clear()
     for number in range(2_000):
         note_librdkafka(logging.DEBUG, "%s %s", "MSG", number)
         if number in (10, 1_990):
