@@ -118,6 +118,7 @@ class Delivery:
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
             self._look_after,
+            self._losses.tell_rest,
             lambda: self.stats().in_flight,
         )
 
@@ -283,7 +284,6 @@ class Delivery:
         """
         notice_fork()
         self._closing.close(seconds, self._interrupted())
-        self._losses.tell_rest()
 
     def _interrupted(self) -> FrameType | None:
         """The call of this thread's that hands over a record, and that a signal handler has interrupted, if any."""
