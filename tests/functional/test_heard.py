@@ -49,6 +49,7 @@ def test_an_outage_without_a_usable_outbox(
     """It is said that records are in memory only, and each that is lost is in a line; none is said to be kept."""
     with exporting(embedded_kafka, delivery_wait=0.2, outbox_dir=str(unusable)) as exporter:
         exporter.export(make(["before"]))
+        until(lambda: exporter.stats().delivered == 1)
         embedded_kafka.down()
         exporter.export(make([f"{n}" for n in range(500)]))
         until(lambda: "Kafka takes no records at present" in lines.text)
@@ -64,6 +65,7 @@ def test_an_outage_with_an_outbox(embedded_kafka: EmbeddedKafka, lines: pytest.L
     """It is said that records wait there, and nothing of a loss."""
     with exporting(embedded_kafka, delivery_wait=0.2) as exporter:
         exporter.export(records(["before"]))
+        until(lambda: exporter.stats().delivered == 1)
         embedded_kafka.down()
         exporter.export(records(["held up"]))
         until(lambda: "they wait in the outbox (1 so far)" in lines.text)
