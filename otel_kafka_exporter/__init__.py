@@ -20,7 +20,7 @@ from .otel import (
     emit_audit_event,
     emit_security_event,
 )
-from .process import DeliveryOutcome, DeliveryStats
+from .process import DeliveryOutcome, DeliveryStats, stats
 from .publisher import (
     KafkaError,
     LoggingEventPublisher,
@@ -74,5 +74,6 @@ __all__ = [
     "publish_application_log",
     "publish_audit_log",
     "publish_security_log",
+    "stats",
     "to_otlp",
 ]

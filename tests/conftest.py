@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def outbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "outbox"
     monkeypatch.setenv("OTEL_EXPORTER_KAFKA_OUTBOX_DIR", str(directory))
     return directory
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said_before() -> None:
+    """No line of ours is withheld for what an earlier test has had said."""
+    telemetry = sys.modules.get("otel_kafka_exporter.process.telemetry")
+    if telemetry is not None:
+        telemetry._once_per_minute._seen.clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

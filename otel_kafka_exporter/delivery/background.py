@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, log, monotonic, note
+from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, kind_of_fault, log, monotonic, note
 
 from .recovery import Recovery
 from .state import DeliveryState
@@ -136,7 +136,9 @@ class Background:
                     # Not all at the same moment, where many processes start together.
                     adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
-                log.exception("delivery goes on after a fault of its own: %s", error, extra={"kind": type(error)})
+                log.exception(
+                    "delivery goes on after a fault of its own: %s", error, extra={"kind": kind_of_fault(error)}
+                )
                 self._state.attention.wait(_POLL_SECONDS)
 
     def _warm(self) -> None:

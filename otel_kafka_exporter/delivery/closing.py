@@ -44,6 +44,7 @@ class Closing:
         intake: has what waits to be taken.
         waiting: serves reports.
         look_after: does what could not be done in the middle of something else.
+        tell_losses: says of all losses what was not said yet.
         in_flight: how many records have no outcome yet.
     """
 
@@ -57,6 +58,7 @@ class Closing:
         intake: Intake,
         waiting: Waiting,
         look_after: Callable[[], None],
+        tell_losses: Callable[[], None],
         in_flight: Callable[[], int],
     ) -> None:
         self._state = state
@@ -67,6 +69,7 @@ class Closing:
         self._intake = intake
         self._waiting = waiting
         self._look_after = look_after
+        self._tell_losses = tell_losses
         self._in_flight = in_flight
         self._begun = state.closed
         self._closer = 0
@@ -159,6 +162,7 @@ class Closing:
             if outbox is not None:
                 outbox.close()
         self._look_after()
+        self._tell_losses()
 
 
 def _runs(frame: FrameType, ident: int) -> bool:

@@ -7,8 +7,8 @@ way, it waits in the outbox, behind what is there already. What has failed, and 
 
 from __future__ import annotations
 
+import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from types import FrameType
@@ -24,7 +24,6 @@ from otel_kafka_exporter.process import (
     monotonic,
     notice_fork,
     tell,
-    warn,
 )
 from otel_kafka_exporter.records import Category
 
@@ -33,8 +32,8 @@ from .closing import Closing
 from .entry import Batch, Entry
 from .intake import Builder, Intake, Source
 from .lateness import Lateness
+from .losses import Losses
 from .recovery import Recovery
-from .rest import SETTLED_BY_OPERATOR
 from .retreat import SLICE_SECONDS, Retreat
 from .sending import Sending
 from .state import DeliveryState
@@ -57,6 +56,7 @@ class Delivery:
         delivery_wait: seconds after which a record without its acknowledgement is overdue; a batch waits for so long.
         partition_of: tells a key's partition, given how many there are; None where nothing does.
         full_queue_wait: seconds that a single record waits for room in the local queue.
+        batch_queue_wait: seconds that one of a batch does; what is left of `delivery_wait` unless given.
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
         sync: whether they are on the disk, too, before the call returns.
@@ -71,6 +71,7 @@ class Delivery:
         delivery_wait: float = 2.0,
         partition_of: Callable[[bytes, int], int] | None = None,
         full_queue_wait: float = 0.05,
+        batch_queue_wait: float = math.inf,
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
         sync: bool = False,
@@ -81,6 +82,7 @@ class Delivery:
         self._delivery_wait = delivery_wait
         self._partition_of = partition_of
         self._full_queue_wait = full_queue_wait
+        self._batch_queue_wait = batch_queue_wait
         self._make_outbox = outbox
         self._durable = durable
         self._sync = sync
@@ -114,11 +116,12 @@ class Delivery:
             has_outbox=self._make_outbox is not None,
         )
         self._intake = Intake(state, self._producer, sending)
-        self._warned: Counter[str] = Counter()
+        self._losses = Losses(state, self._producer)
         self._calls = 0
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
             self._look_after,
+            self._losses.tell_rest,
             lambda: self.stats().in_flight,
         )
 
@@ -127,6 +130,10 @@ class Delivery:
         notice_fork()
         with self._state.lock:
             return self._state.ledger.stats(len(self._intake.deferred))
+
+    def trouble(self) -> str:
+        """What keeps it from delivering at present, as far as is known, to be put behind a sentence; or nothing."""
+        return self._producer.trouble.cause(self._state.acknowledged)
 
     def outbox_usage(self) -> OutboxUsage | None:
         """What the outbox holds; None without one."""
@@ -165,7 +172,7 @@ class Delivery:
                 self._background.stand_back()
                 self._producer.poll(0)
         if self._state.closed:
-            self._warn_of_losses()
+            self._losses.tell()
         return entry
 
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> tuple[Entry | None, bool]:
@@ -207,7 +214,7 @@ class Delivery:
         """None when the cluster answers within so many seconds, else why it does not. Warms the producer."""
         if self._producer.reachable("", seconds):
             return None
-        return self._producer.last_error or "no answer"
+        return self._producer.trouble.text or "no answer"
 
     def deliver(self, sources: Sequence[Source], builder: Builder[Source]) -> bool:
         """Deliver records; returns when each has its outcome, about `delivery_wait` later at most.
@@ -227,7 +234,8 @@ class Delivery:
             self._background.stand_back()
             rest_of_them = iter(sources)
             while batch.taken < len(sources) and (chunk := tuple(islice(rest_of_them, _CHUNK))):
-                entry = self._intake.take(chunk, builder, batch, deadline, deadline) or entry
+                room_by = min(deadline, monotonic() + self._batch_queue_wait)
+                entry = self._intake.take(chunk, builder, batch, room_by, deadline) or entry
                 self._background.notice()
             if self._sync and entry is not None:
                 self._state.sync(entry)  # the last of them: with it, all before it
@@ -250,7 +258,7 @@ class Delivery:
             self._intake.start_deferred()
         self._on_round()
         tell()
-        self._warn_of_losses()
+        self._losses.tell()
 
     def flush(self, seconds: float) -> bool:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
@@ -300,15 +308,6 @@ class Delivery:
                 return frame
             frame = frame.f_back
         return None
-
-    def _warn_of_losses(self) -> None:
-        with self._state.lock:
-            losses = self._state.ledger.dropped - self._warned
-            self._warned += losses
-        for reason, records in losses.items():
-            if not reason.startswith("conversion:") and reason != SETTLED_BY_OPERATOR:  # said, or no loss
-                cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-                warn(reason, "log records dropped: %d, because of %s%s", records, reason, cause)
 
 
 #: The code of what hands records over.

@@ -10,7 +10,16 @@ from typing import Protocol, TypeVar
 from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, in_greenlet, is_interruption, monotonic, note, pause, tell
+from otel_kafka_exporter.process import (
+    DeliveryOutcome,
+    in_greenlet,
+    is_interruption,
+    kind_of_fault,
+    monotonic,
+    note,
+    pause,
+    tell,
+)
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from . import receipts
@@ -19,6 +28,7 @@ from .lane import Lane
 from .retreat import SHUTDOWN
 from .sending import Sending
 from .state import DeliveryState
+from .steps import State
 
 Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use it too
 
@@ -30,8 +40,6 @@ _LONGEST_AGAIN = 10_000
 _LOCK_SECONDS = 1.0
 #: The reason of a record that is lost by an error that nobody foresaw.
 _FAULT = "exporter_fault"
-_DEAD_LETTER = "a log record cannot be delivered, and is a dead letter"
-_NO_OUTBOX = "a log record cannot be delivered, and is dropped, since there is no outbox"
 
 
 class Builder(Protocol[Source]):
@@ -154,10 +162,9 @@ class Intake:
             return builder.build(source), ""
         except ConversionError as error:
             reason = f"conversion:{error.field}"
-            line = _DEAD_LETTER if self._state.outbox else _NO_OUTBOX
             try:
                 letter = builder.letter(source)
-                note(reason, "%s: %s (%s)", line, error, describe(letter))
+                note(reason, "a log record cannot be delivered: %s (%s)", error, describe(letter))
                 return letter, reason  # noqa: TRY300 - whatever fails in here is below
             except Exception as fault:  # noqa: BLE001 - as below
                 error_of_ours: Exception = fault
@@ -165,15 +172,17 @@ class Intake:
             error_of_ours = fault
         if is_interruption(error_of_ours):
             raise error_of_ours
-        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", error_of_ours)
+        _note_fault(error_of_ours)
         return None, _FAULT
 
     def _gone(self, reason: str, batch: Batch | None) -> None:
-        """There is nothing to be delivered of a record."""
+        """There is nothing to be delivered of a record: it was lost, or is a line about our own work and no record."""
         with self._state.lock:
-            self._state.ledger.lose(reason or "own_log_line", 1)
+            if reason:
+                self._state.ledger.lose(reason, 1)
             if batch is not None:
                 batch.taken += 1
+            if reason and batch is not None:
                 batch.open += 1
                 batch.settle(DeliveryOutcome.DROPPED)
 
@@ -202,6 +211,8 @@ class Intake:
             entry = state.outside(letter, batch)
             try:
                 state.dead_letter(lane, entry, reason)
+                if entry.state is State.DEAD_LETTERED:  # else it was dropped, which is said, too
+                    note(reason, "what cannot be delivered because of %s is kept as a dead letter", reason)
             except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
                 self._break_off(lane, entry, fault)
 
@@ -284,7 +295,7 @@ class Intake:
         if not isinstance(fault, Exception) or is_interruption(fault):
             self._state.broken_off(lane, entry, "interrupted")
             raise fault
-        note(_FAULT, "a log record is dropped by a fault of the exporter's: %r", fault)
+        _note_fault(fault)
         self._state.broken_off(lane, entry, _FAULT)
 
     def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
@@ -311,7 +322,9 @@ class Intake:
                 state.drop(entry, lost or "queue_full")  # nothing overtakes what is sent again
             return True
         if state.outbox is None and found is not None and (found.open or found.rests_until):
-            state.drop(entry, "delivery_timeout")  # its partition is known to be silent: nothing is gained by a wait
+            # It is known to be silent: nothing is gained by a wait.
+            acknowledged = lane.acknowledged.get(lane.partition(entry), 0.0)
+            state.drop(entry, self._producer.trouble.why("delivery_timeout", acknowledged))
             return True
         # With an outbox that takes nothing, librdkafka's queue is better than that. Without one, this record tells
         # whether the partition is back.
@@ -349,3 +362,7 @@ class Intake:
         """Do without room: an entry waits in the outbox, or is dropped."""
         with self._state.lock:
             self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")
+
+
+def _note_fault(fault: Exception) -> None:
+    note(kind_of_fault(fault), "a log record is dropped by a fault of the exporter's: %r", fault)

@@ -107,28 +107,35 @@ class Lateness:
             entries = lane.recent.values()
             late = list(filter(is_overdue, entries) if of_batch else takewhile(is_overdue, entries))
             overdue = {entry for entry in late if not self._is_moving(lane, entry, now)}
-            beside = self._hold_back(lane, overdue)
+            beside, newly = self._hold_back(lane, overdue)
             # Before all that waits: newer records are diverted from here on, between two chunks too.
             front = state.outbox.front(lane.stream) if late and state.outbox is not None else None
-        # Of a partition that is only slow, what somebody waits for is written down, and nothing is held back.
-        pending = sorted({*overdue, *beside, *(late if of_batch else ())}, key=lambda entry: entry.number)
+            # Of a partition that is only slow, what somebody waits for is written down, and nothing is held back.
+            pending = sorted({*overdue, *beside, *(late if of_batch else ())}, key=lambda entry: entry.number)
+            if newly:  # what is said of them depends on whether the outbox takes the first
+                self._keep_some(lane, pending[:1], overdue, front)
+                self._judge(lane, overdue)
         self._keep(lane, pending, overdue, front)
 
     def _keep(self, lane: Lane, pending: list[Entry], overdue: AbstractSet[Entry], front: Front | None) -> None:
         """Write down what librdkafka has not reported on meanwhile, a few under one lock."""
         for start in range(0, len(pending), _CHUNK):
             with self._state.lock:
-                for entry in pending[start : start + _CHUNK]:
-                    if entry.number not in lane.recent:
-                        continue
-                    if entry in overdue:
-                        self._state.overdue(lane, entry, front)
-                    else:
-                        self._state.write_down(lane, entry, front)
+                self._keep_some(lane, pending[start : start + _CHUNK], overdue, front)
             sleep(0)  # let others have the lock, which would not get it by themselves
 
-    def _hold_back(self, lane: Lane, overdue: set[Entry]) -> list[Entry]:
-        """Hold the partitions of overdue records back; what else librdkafka has for those that were not yet.
+    def _keep_some(self, lane: Lane, pending: list[Entry], overdue: AbstractSet[Entry], front: Front | None) -> None:
+        """As `_keep`. Expects the lock to be held."""
+        for entry in pending:
+            if entry.number not in lane.recent:
+                continue
+            if entry in overdue:
+                self._state.overdue(lane, entry, front)
+            else:
+                self._state.write_down(lane, entry, front)
+
+    def _hold_back(self, lane: Lane, overdue: set[Entry]) -> tuple[list[Entry], bool]:
+        """Hold the partitions of overdue records back; what else librdkafka has for those that were not yet, if any.
 
         Expects the lock to be held.
         """
@@ -136,9 +143,8 @@ class Lateness:
         newly = numbers - lane.partitions.keys()
         for number in sorted(numbers):  # the same course of things, the same order
             lane.trouble(number).silent = True
-        if newly:
-            self._judge(lane, overdue)
-        return [entry for entry in lane.recent.values() if lane.partition(entry) in newly] if newly else []
+        beside = [entry for entry in lane.recent.values() if lane.partition(entry) in newly] if newly else []
+        return beside, bool(newly)
 
     def _is_moving(self, lane: Lane, entry: Entry, now: float) -> bool:
         """Whether its partition acknowledges others, so that it is only a matter of time."""
@@ -151,7 +157,7 @@ class Lateness:
         if state.away:
             return
         if all(state.acknowledged < entry.since for entry in overdue):
-            state.go_away("delivery_timeout")
+            state.go_away(self._producer.trouble.why("delivery_timeout", state.acknowledged))
             note("away", "Kafka takes no records at present, because of %s; %s", state.away, self._what_becomes(lane))
         else:
             lane.told = True
@@ -160,11 +166,10 @@ class Lateness:
             note(f"late:{lane.topic}", "%s acknowledge nothing at present; %s", which, self._what_becomes(lane))
 
     def _what_becomes(self, lane: Lane) -> str:
-        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
+        cause = self._producer.trouble.cause(self._state.acknowledged)
         subject, others = ("they", "") if self._state.away else ("their records", ", and the others are delivered")
-        if self._state.outbox is None:
-            return f"{subject} are dropped, since there is no outbox{others}{cause}"
-        return f"{subject} wait in the outbox ({len(lane.recent) + len(lane.overdue)} so far){others}{cause}"
+        so_far = f" ({len(lane.recent) + len(lane.overdue)} so far)" if self._state.outbox is not None else ""
+        return f"{subject} {self._state.where()}{so_far}{others}{cause}"
 
 
 def _is_behind(lane: Lane, entry: Entry) -> bool:

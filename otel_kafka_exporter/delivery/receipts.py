@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
@@ -93,21 +93,26 @@ class TaskWaiter(Waiter):
 waiting: dict[str, Waiter] = {}
 #: How many exporters have failed to deliver an event that is waited for.
 _failures: dict[str, int] = {}
-#: The exporters of this process that deliver.
-_pipelines: weakref.WeakSet[object] = weakref.WeakSet()
+#: The exporters of this process that deliver, each with what tells why it does not, as far as that is known.
+_pipelines: weakref.WeakKeyDictionary[object, Callable[[], str]] = weakref.WeakKeyDictionary()
 _was_open = False
 
 
-def pipeline_opened(pipeline: object) -> None:
-    """An exporter that delivers is there."""
+def pipeline_opened(pipeline: object, trouble: Callable[[], str]) -> None:
+    """An exporter that delivers is there.
+
+    Args:
+        pipeline: it.
+        trouble: tells what keeps it from delivering at present, to be put behind a sentence; or nothing.
+    """
     global _was_open  # noqa: PLW0603 - one per process
     _was_open = True
-    _pipelines.add(pipeline)
+    _pipelines[pipeline] = trouble
 
 
 def pipeline_closed(pipeline: object) -> None:
     """It is shut down."""
-    _pipelines.discard(pipeline)
+    _pipelines.pop(pipeline, None)
 
 
 def is_pipeline_open() -> bool:
@@ -154,7 +159,8 @@ def receipt_of(event_id: str, waiter: Waiter, outcome: Result | None, seconds: f
         if waiter.spooled
         else "It is not on disk: it is on its way yet, and counted whatever becomes of it"
     )
-    problem = f" within {seconds:g} s, got none yet. {where}."
+    troubles = "".join(dict.fromkeys(trouble() for trouble in list(_pipelines.values())))
+    problem = f" within {seconds:g} s, got none yet{troubles}. {where}."
     raise DeliveryTimeout(event_id, problem, spooled=waiter.spooled)
 
 

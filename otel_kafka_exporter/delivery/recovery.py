@@ -219,14 +219,13 @@ class Recovery:
             if found is None:
                 return
             codes = [code for _, code in found.failed]
-            verdicts = [verdict(code) for code in codes]
-            blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
-            if blocked and state.outbox is not None and not lane.blocked:
-                self._block(lane, blocked)  # at once, so that nothing is sent in vain
+            newly_blocked = self._block(lane, codes)  # at once, so that nothing is sent in vain
             # What is late may stay so for long; what came back is written down, too.
             is_complete = bool(codes) and found.open == (found.overdue if state.outbox is not None else 0)
         if is_complete:
             self._dispose(lane, number, found, codes)
+        if newly_blocked:
+            self._say_blocked(lane, newly_blocked)  # behind that, by which it is known whether the outbox takes them
         with state.lock:
             found = lane.partitions.get(number)
             again = found is not None and bool(found.again) and not found.failed
@@ -252,22 +251,25 @@ class Recovery:
     def _dispose(self, lane: Lane, number: int, found: Partition, codes: list[int]) -> None:
         """Decide over what came back from a partition, all of which has but what is late."""
         state = self._state
-        verdicts = [verdict(code) for code in codes]
-        away = next((each.reason for each in verdicts if each.disposition is Disposition.AWAY), "")
-        later = next((each.reason for each in verdicts if each.disposition is Disposition.LATER), "")
-        blocked = next((each.reason for each in verdicts if each.disposition is Disposition.BLOCKED), "")
+        away = _reason(codes, Disposition.AWAY)
+        later = _reason(codes, Disposition.LATER)
+        blocked = _reason(codes, Disposition.BLOCKED)
         if away or later:
-            reason = away or later
+            reason = self._producer.trouble.why(away or later, lane.acknowledged.get(number, 0.0))
             # Not the cluster's fault, or not surely: a client that is new may do better.
             hold = any(code in _END_OF_A_CLIENT for code in codes) and not found.silent
+            is_new = not hold and not state.away and reason != SHUTDOWN
             with state.lock:
                 found.silent = True
                 if not hold or state.outbox is not None:
                     pause = lane.pause(number, _FIRST_PAUSE, _LONGEST_PAUSE)
                     found.rests_until = monotonic() + (0.0 if hold else pause)
-                if not hold:
-                    self._say_away(lane, number, reason, away=bool(away))
+                if is_new and away:
+                    state.go_away(reason)
+                lane.told = lane.told or (is_new and not away)
             self._retreat.put_back(lane, number, reason, hold=hold)
+            if is_new:  # behind that, as of a topic
+                self._say_away(lane, number, reason, away=bool(away))
         elif blocked:
             if state.outbox is None:
                 lane.told = True
@@ -281,7 +283,7 @@ class Recovery:
         elif found.overdue or found.is_parted:
             # Which of them is refused is found out when nothing else is on its way. Until then all of them wait.
             found.is_parted = True
-            self._retreat.put_back(lane, number, verdicts[0].reason)
+            self._retreat.put_back(lane, number, verdict(codes[0]).reason)
         else:
             with state.lock:
                 state.answered = monotonic()
@@ -289,17 +291,12 @@ class Recovery:
         state.attention.set()
 
     def _say_away(self, lane: Lane, number: int, reason: str, *, away: bool) -> None:
-        """Say once that records come back. Expects the lock to be held."""
-        state = self._state
-        if state.away or reason == SHUTDOWN:
-            return
-        cause = f"; last error: {self._producer.last_error}" if self._producer.last_error else ""
-        where = "wait in the outbox" if state.outbox is not None else "are dropped, since there is no outbox"
+        """Say that records come back."""
+        cause = self._producer.trouble.cause(self._state.acknowledged)
+        where = self._state.where()
         if away:
-            state.go_away(reason)
             note("away", "Kafka takes no records at present, because of %s; they %s%s", reason, where, cause)
         else:
-            lane.told = True
             note(
                 f"late:{lane.topic}",
                 "partition %s of %s takes no records at present, because of %s; they %s, the others are delivered%s",
@@ -332,15 +329,29 @@ class Recovery:
         # As in `Retreat.put_back`.
         found.failed, found.again = deque(), deque((*again, *found.again))
 
-    def _block(self, lane: Lane, reason: str) -> None:
-        """A topic is closed. Expects the lock to be held."""
-        lane.block(reason)
-        if reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
+    def _block(self, lane: Lane, codes: Collection[int]) -> str:
+        """Close a topic, if that is what these ask for and it is open; why, or nothing. Expects the lock to be held."""
+        blocked = _reason(codes, Disposition.BLOCKED)
+        if not blocked or self._state.outbox is None or lane.blocked:
+            return ""
+        lane.block(blocked)
+        return blocked
+
+    def _say_blocked(self, lane: Lane, reason: str) -> None:
+        """Say that a topic is closed."""
+        unkept = self._state.unkept
+        where = f"are dropped, since the outbox takes none ({unkept})" if unkept else "wait in the outbox"
+        if unkept or reason != verdict(NO_SCHEMA_ID).reason:  # the registry's client says more
             note(
                 f"blocked:{lane.topic}:{reason}",
-                "%s records wait in the outbox, because of %s at the topic %s; it is tried again and again",
-                *(lane.category, reason, lane.topic),
+                "%s records %s, because of %s at the topic %s; it is tried again and again",
+                *(lane.category, where, reason, lane.topic),
             )
+
+
+def _reason(codes: Collection[int], disposition: Disposition) -> str:
+    """The reason of the first that asks for this; empty where none does."""
+    return next((found.reason for found in map(verdict, codes) if found.disposition is disposition), "")
 
 
 def _is_refused(partition: Partition) -> bool:

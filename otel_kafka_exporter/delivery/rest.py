@@ -47,6 +47,8 @@ class RestState:
             category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
             for category in CATEGORIES
         }
+        #: Why the outbox took no record when one was last put there; empty where it took it.
+        self.unkept = ""
         #: What others have left in the outbox's directory, and nobody takes over by itself.
         self.stranded: tuple[Stranded, ...] = ()
         #: Set when something has failed and somebody has to decide.
@@ -93,7 +95,7 @@ class RestState:
         try:
             entry.place = front.append(encode_row(entry.record, "", time.time_ns()), SENT)
         except OutboxError as error:
-            note(error.reason, "the outbox cannot keep log records in order: %s", error)
+            self._refused("the outbox cannot keep log records in order: %s", error)
         else:
             self.outbox.set_state(before, DONE)
 
@@ -111,12 +113,13 @@ class RestState:
                 # It waits from the moment on that it is known where: Ctrl-C may come in between.
                 entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
-                note(error.reason, "the outbox cannot keep log records: %s", error)
+                self._refused("the outbox cannot keep log records: %s", error)
                 if before is None or not self.outbox.exists(before):
                     return error.reason
                 entry.place = before  # it stays there: better out of order than lost
                 self.outbox.set_state(before, WAITING)
             else:
+                self.unkept = ""
                 self.outbox.set_state(entry.place, WAITING)
                 if before is not None:
                     self.outbox.set_state(before, DONE)
@@ -218,9 +221,23 @@ class RestState:
         try:
             self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
-            note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
+            self._refused("dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason
+        self.unkept = ""
         return ""
+
+    def _refused(self, line: str, error: OutboxError) -> None:
+        """The outbox takes no record at present."""
+        self.unkept = error.reason
+        note(error.reason, line, error)
+
+    def where(self) -> str:
+        """Where records go that Kafka does not take at present, for the line that says so."""
+        if self.outbox is None:
+            return "are dropped, since there is no outbox"
+        if self.unkept:
+            return f"stay in memory only, as many as have room there, since the outbox takes none ({self.unkept})"
+        return "wait in the outbox"
 
     def _leave_outbox(self, entry: Entry) -> None:
         if entry.place is None or self.outbox is None:

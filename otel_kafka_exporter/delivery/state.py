@@ -132,8 +132,9 @@ class DeliveryState(RestState):
                 entry.place = self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
                 # It goes its way without the net: better than not at all.
-                note(error.reason, "records are sent without being kept in the outbox first: %s", error)
+                self._refused("records are sent without being kept in the outbox first: %s", error)
             else:
+                self.unkept = ""
                 self._tell_spooled(entry)
 
     def enter(self, lane: Lane, entry: Entry) -> None:
@@ -198,9 +199,10 @@ class DeliveryState(RestState):
             try:
                 entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
             except OutboxError as error:
-                note(error.reason, "late records are not kept, because the outbox cannot keep them: %s", error)
+                self._refused("late records are not kept, because the outbox cannot keep them: %s", error)
                 return
             self._tell_spooled(entry)
+            self.unkept = ""
         self._step(entry, Event.OVERDUE)
         self._settle(entry, DeliveryOutcome.SPOOLED)
 

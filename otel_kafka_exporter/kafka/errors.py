@@ -37,7 +37,7 @@ TABLE: dict[int, Verdict] = {
     KafkaError._PURGE_INFLIGHT: Verdict(LATER, "delivery_timeout"),
     KafkaError._TRANSPORT: Verdict(LATER, "broker_unavailable"),
     KafkaError._ALL_BROKERS_DOWN: Verdict(LATER, "broker_unavailable"),
-    KafkaError._RESOLVE: Verdict(LATER, "broker_unavailable"),
+    KafkaError._RESOLVE: Verdict(LATER, "name_unresolved"),
     KafkaError._DESTROY: Verdict(LATER, "broker_unavailable"),
     KafkaError.NETWORK_EXCEPTION: Verdict(LATER, "broker_unavailable"),
     KafkaError.BROKER_NOT_AVAILABLE: Verdict(LATER, "broker_unavailable"),
@@ -64,7 +64,7 @@ TABLE: dict[int, Verdict] = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM: Verdict(AWAY, "not_authenticated"),
     KafkaError.ILLEGAL_SASL_STATE: Verdict(AWAY, "not_authenticated"),
     KafkaError.SECURITY_DISABLED: Verdict(AWAY, "not_authenticated"),
-    KafkaError._SSL: Verdict(AWAY, "not_authenticated"),
+    KafkaError._SSL: Verdict(AWAY, "tls_failed"),
     # And these, which concern one topic: its existence, the right to write to it, its configuration.
     KafkaError.UNKNOWN_TOPIC_OR_PART: Verdict(BLOCKED, "unknown_topic"),
     KafkaError._UNKNOWN_TOPIC: Verdict(BLOCKED, "unknown_topic"),

@@ -31,6 +31,7 @@ from .client import Client
 from .early import OnReport
 from .reports import EnoughServedError, Reports
 from .secret_properties import secrets_of, without
+from .trouble import Trouble
 
 #: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
 #: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
@@ -83,8 +84,8 @@ class KafkaProducer:
         self._fork_gate = ForkGate()
         #: Counts the clients of this process: who gives one up says which one it means.
         self.client_number = 0
-        #: The latest error that librdkafka told of, for the warning that goes with lost records.
-        self.last_error = ""
+        #: What librdkafka last told of its connections.
+        self.trouble = Trouble()
         self._cluster_id: str | None = None
         #: Whether the present client has had its answers.
         self.warm = False
@@ -251,20 +252,20 @@ class KafkaProducer:
                     with suppress(RuntimeError), client.used() as producer:
                         self._serve(producer)
                     return False
-                self.last_error = str(error)
+                self.trouble.learn(without(str(error), self._secrets))
                 self.renew(number)
         return False
 
     def _warm_up(self, client: Client, topic: str, deadline: float) -> bool:
         if not client.ready(deadline - monotonic()):
             if not client.is_settled:
-                self.last_error = self.last_error or _NOT_MADE
+                self.trouble.learn(self.trouble.text or _NOT_MADE)
             return False
         with client.used() as producer:
             for _ in range(_ANSWERS_UNTIL_WARM):
                 self._ask(producer, topic, max(0.01, deadline - monotonic()))
             self._serve(producer)
-        self.last_error = ""
+        self.trouble.learn("")
         self.warm = True
         self._fork_gate.open()
         return True
@@ -310,7 +311,7 @@ class KafkaProducer:
         except Exception as error:  # as above
             if is_interruption(error):
                 raise
-            self.last_error = str(error)
+            self.trouble.learn(without(str(error), self._secrets))
 
     def renew(self, number: int) -> None:
         """Give that client up, unless another thread has; the next record gets a new one."""
@@ -355,7 +356,7 @@ class KafkaProducer:
     def _not_made(self, client: Client, error: Exception) -> None:
         """Nothing could be made of a client: the next record has another one tried."""
         with self._lock:
-            self.last_error = without(str(error), self._secrets)
+            self.trouble.learn(without(str(error), self._secrets), "no_client")
             if self._client is client:
                 self._client = None
         self._fork_gate.open()
@@ -371,9 +372,7 @@ class KafkaProducer:
         note_librdkafka(level, message, *(without(str(argument), self._secrets) for argument in arguments))
 
     def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down follows a line on each of them that says why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
-            self.last_error = without(error.str(), self._secrets)
+        self.trouble.hear(error, without(error.str(), self._secrets))
 
     def _after_fork(self) -> None:
         self._lock = RLock()
@@ -381,7 +380,7 @@ class KafkaProducer:
         self._fork_gate.open()
         self._client = None  # the inherited one accepts records and delivers none: it is never called again
         self.warm = False
-        self.last_error = ""
+        self.trouble = Trouble()
         self._cluster_id = None
 
 

@@ -149,7 +149,9 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
         SettingsError: it refuses a property or a value, or a file that one names cannot be read.
     """
     try:
-        Producer({**_idle(config), "log_level": 0}).flush(0)
+        # With a logger, that no line goes to stderr by itself: with `debug` set librdkafka has some, of the client that
+        # is asked, and of the address that it has not.
+        Producer({**_idle(config), "log_level": 0}, logger=_Unheard()).flush(0)
     except (KafkaException, TypeError, ValueError) as error:
         problem = error.args[0] if error.args else error
         text = " ".join((problem.str() if isinstance(problem, KafkaError) else str(problem)).split())
@@ -164,6 +166,13 @@ def check_with_librdkafka(config: Mapping[str, Any]) -> None:
                 else "a name that is none of librdkafka's (not shown, as it may be a part of a value with a comma)"
             )
         raise SettingsError(f"producer_config: expected properties that librdkafka takes, got: {text}") from None
+
+
+class _Unheard:
+    """Takes librdkafka's lines, and says none of them."""
+
+    def log(self, *_: object) -> None:
+        pass
 
 
 def _idle(config: Mapping[str, Any]) -> dict[str, Any]:

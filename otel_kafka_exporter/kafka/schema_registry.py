@@ -142,11 +142,11 @@ class SchemaRegistry:
             with self._make_client() as client:
                 self._frames[topic] = struct.pack(">bIb", 0, self._schema_id(client, topic), 0)
             if self._problems.pop(topic, None):
-                note("schema_id", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
+                note(f"schema_id:{topic}", "the Schema Registry at %s gives an ID for %s now", self.url, topic)
         except Exception as error:  # noqa: BLE001 - HTTP, TLS, OAuth: the libraries have errors of many types
             problem = without(str(error), self._secrets) or type(error).__name__
             self._problems[topic] = problem
-            note("no_schema_id", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
+            note(f"no_schema_id:{topic}", "the Schema Registry at %s gives no ID for %s: %s", self.url, topic, problem)
         with self._lock:
             self._ask_at[topic] = monotonic() + _PAUSE_SECONDS
 

@@ -15,6 +15,7 @@ from .pipeline import (
     producer_of,
     record_builder_of,
     registry_of,
+    tell_way,
     topics_of,
 )
 from .processor import KafkaLogRecordProcessor
@@ -37,5 +38,6 @@ __all__ = [
     "producer_of",
     "record_builder_of",
     "registry_of",
+    "tell_way",
     "topics_of",
 ]

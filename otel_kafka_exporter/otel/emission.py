@@ -14,7 +14,7 @@ from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, 
 from otel_kafka_exporter.delivery import Receipt, TaskWaiter, ThreadWaiter, expected, receipt_of
 from otel_kafka_exporter.delivery.receipts import Result, Waiter
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError, OtelKafkaError
-from otel_kafka_exporter.process import DeliveryOutcome, is_interruption, log, notice_fork, warn
+from otel_kafka_exporter.process import DeliveryOutcome, is_interruption, kind_of_fault, log, notice_fork, warn
 from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, unwrapped, uuid7
 from otel_kafka_exporter.records import attributes as names
 
@@ -152,7 +152,7 @@ def _warn_of_fault(error: BaseException) -> None:
     if is_interruption(error):
         raise error
     line = "an audit or security event may be lost: expected OpenTelemetry to take it, got %s"
-    log.warning(line, type(error).__name__, exc_info=error, extra={"kind": type(error)})
+    log.warning(line, type(error).__name__, exc_info=error, extra={"kind": kind_of_fault(error)})
 
 
 def plain(value: object) -> object:

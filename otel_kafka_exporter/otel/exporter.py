@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,15 @@ from otel_kafka_exporter.process import (
     DeliveryStats,
     Metrics,
     is_interruption,
+    kind_of_fault,
     log,
     note,
     warn,
 )
 from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
-from otel_kafka_exporter.settings import Settings, SettingsArguments, unknown_variables
+from otel_kafka_exporter.settings import Settings, SettingsArguments, refuse_argument, unknown_variables
 
-from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of
+from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
 from .structured import StructuredRecordBuilder
 
 if TYPE_CHECKING:
@@ -57,10 +59,12 @@ class KafkaLogExporter(LogRecordExporter):
     _delivery: Delivery | NoDelivery
     _builder: Any = None  # a delivery that drops everything builds nothing
     _shutdown_timeout = 0.0
+    _tell_way: Callable[[str], None] | None = None  # until it is told
 
     def __init__(
         self, *, bootstrap_servers: str | Sequence[str] | None = None, **settings: Unpack[SettingsArguments]
     ) -> None:
+        refuse_argument("direct", settings, "Add a KafkaLogRecordProcessor, which is the direct one, to the provider.")
         self._start(Settings.load({"bootstrap_servers": bootstrap_servers, **settings}))
 
     def _start(self, settings: Settings) -> None:
@@ -85,9 +89,10 @@ class KafkaLogExporter(LogRecordExporter):
             cleaner,
             _OWN_LOGGERS,
         )
+        self._tell_way = functools.partial(tell_way, settings)
         sync = settings.durability == "power"
-        self._delivery = delivery_of(settings, config, registry_of(settings), sync=sync)
-        receipts.pipeline_opened(self)
+        self._delivery = delivery = delivery_of(settings, config, registry_of(settings), sync=sync)
+        receipts.pipeline_opened(self, delivery.trouble)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Deliver records; returns when each has its outcome. Never raises.
@@ -97,13 +102,20 @@ class KafkaLogExporter(LogRecordExporter):
             reason say why.
         """
         try:
+            self.comes_by("OpenTelemetry's own processor, in batches")
             delivered = self._delivery.deliver(batch, self._builder)
         except Exception as error:  # OpenTelemetry's worker and the application's log call are no place for it
             if is_interruption(error):
                 raise
-            log.exception("an export failed by a fault of its own: %s", error, extra={"kind": type(error)})
+            log.exception("an export failed by a fault of its own: %s", error, extra={"kind": kind_of_fault(error)})
             delivered = False
         return LogRecordExportResult.SUCCESS if delivered else LogRecordExportResult.FAILURE
+
+    def comes_by(self, way: str) -> None:
+        """Say once where records go, and by which way they come, for who has asked for it by level INFO."""
+        if self._tell_way is not None:
+            tell, self._tell_way = self._tell_way, None
+            tell(way)
 
     def hand_over(self, record: SdkLogRecord) -> None:
         """Take one record without waiting for its outcome; for the direct processor."""

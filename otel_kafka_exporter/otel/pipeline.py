@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.kafka import KafkaProducer, partitioner
 from otel_kafka_exporter.outbox import Fate, Judge, OnLoss, Outbox, Stream, decode_row, topic_of
-from otel_kafka_exporter.process import Metrics, warn
+from otel_kafka_exporter.process import Metrics, ProcessName, librdkafka_log, log, tell_of_start, warn
 from otel_kafka_exporter.records import (
     ALL_INTEGERS,
     CATEGORIES,
@@ -110,6 +111,22 @@ def owner_of(settings: Settings) -> dict[str, str]:
     return {name: str(getattr(settings, name)) for name in ("bootstrap_servers", "topic_prefix", "namespace")}
 
 
+def tell_way(settings: Settings, way: str) -> None:
+    """Say at the start where records go, for who has asked for it.
+
+    Args:
+        settings: by which they go.
+        way: how they come to us.
+    """
+    tell_of_start(
+        "records go to Kafka at %s, to the topics %s.logging.*.v1, by %s; %s",
+        settings.bootstrap_servers,
+        settings.topic_prefix + settings.namespace,
+        way,
+        f"what it does not take waits in {settings.outbox_dir}" if settings.outbox else "there is no outbox",
+    )
+
+
 def topics_of(settings: Settings) -> dict[Category, str]:
     """The topic of each category."""
     builder = record_builder_of(settings)
@@ -142,7 +159,7 @@ def delivery_of(
         ages[Stream("application")] = settings.outbox_max_age
 
     def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"pid": os.getpid(), "command": sys.argv[0], **owner_of(settings)}
+        owner = {"pid": os.getpid(), "command": ProcessName(), **owner_of(settings)}
         directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
         return Outbox(
             directory,
@@ -158,6 +175,10 @@ def delivery_of(
     if not settings.outbox and "outbox" not in settings.given:
         line = "there is no outbox on this operating system, and records that cannot be delivered are dropped"
         warn("no_outbox_here", f"{line}; outbox=false says that this is meant")
+    if "log_level" in settings.given:
+        log.setLevel(settings.log_level.upper())
+    if config.get("debug") and not librdkafka_log.level:  # who sets it asks for its lines
+        librdkafka_log.setLevel(logging.DEBUG)
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
     if problem and settings.outbox_required:
         raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
@@ -170,6 +191,7 @@ def delivery_of(
         delivery_wait=settings.delivery_wait,
         partition_of=partitioner(str(config["partitioner"])),
         full_queue_wait=settings.full_queue_wait,
+        batch_queue_wait=settings.full_queue_wait if "full_queue_wait" in settings.given else math.inf,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,
         sync=sync,

@@ -14,9 +14,8 @@ import os
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 
-from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.process import log, warn
-from otel_kafka_exporter.settings import boolean, variable
+from otel_kafka_exporter.settings import flag, variable
 
 from .exporter import EntryPointKafkaLogExporter, by_entry_point
 from .processor import KafkaLogRecordProcessor
@@ -45,7 +44,8 @@ def _set_up() -> None:
     for exporter in tuple(by_entry_point):
         if exporter.direct or (exporter.direct is None and _is_direct_by_default()):
             _replace_processor(provider, exporter)
-    if not by_entry_point and _is_asked_for():
+        exporter.comes_by("OpenTelemetry's own processor, in batches")  # unless the other one has said so
+    if not by_entry_point and flag("direct"):
         if isinstance(provider, LoggerProvider):
             provider.add_log_record_processor(KafkaLogRecordProcessor(EntryPointKafkaLogExporter()))
         else:
@@ -57,15 +57,6 @@ def _is_direct_by_default() -> bool:
     return not os.environ.get(_FILE_VARIABLE, "").strip() and not any(
         name.startswith(_QUEUE_VARIABLES) and value.strip() for name, value in os.environ.items()
     )
-
-
-def _is_asked_for() -> bool:
-    name = variable("direct")
-    given = os.environ.get(name, "").strip()
-    try:
-        return bool(given) and boolean(given)
-    except ValueError as error:
-        raise SettingsError(f"{name}: expected {error}, got {given!r}.") from None
 
 
 def _replace_processor(provider: object, exporter: EntryPointKafkaLogExporter) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
-from otel_kafka_exporter.process import DeliveryStats, is_interruption, log
+from otel_kafka_exporter.process import DeliveryStats, is_interruption, kind_of_fault, log
 from otel_kafka_exporter.settings import SettingsArguments
 
 from .exporter import KafkaLogExporter
@@ -47,6 +47,7 @@ class KafkaLogRecordProcessor(LogRecordProcessor):
         if exporter is not None and (bootstrap_servers is not None or settings):
             raise ValueError("expected an exporter or settings, got both. Give the settings to the exporter.")
         self._exporter = exporter or KafkaLogExporter(bootstrap_servers=bootstrap_servers, **settings)
+        self._exporter.comes_by("the direct processor")
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Take a record. Never raises."""
@@ -55,7 +56,9 @@ class KafkaLogRecordProcessor(LogRecordProcessor):
         except Exception as error:  # the application's log call is no place for it
             if is_interruption(error):
                 raise
-            log.exception("a log record was lost by a fault of the exporter's: %s", error, extra={"kind": type(error)})
+            log.exception(
+                "a log record was lost by a fault of the exporter's: %s", error, extra={"kind": kind_of_fault(error)}
+            )
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until no record is in flight; whether that came about in time."""

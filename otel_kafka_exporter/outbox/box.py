@@ -51,10 +51,15 @@ class Box:
             UntrustedError: one of them is not to be trusted.
             OSError: it cannot be made.
         """
-        make_directories(configuration)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             path = configuration / str(uuid4())
-            path.mkdir(0o700)
+            try:
+                make_directories(configuration)
+                path.mkdir(0o700)
+            except FileNotFoundError:  # the last process that was there has just removed it
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
             box = _lock(path, os.O_CREAT | os.O_EXCL)
             if box is not None:
                 try:
@@ -206,6 +211,8 @@ class Box:
         if self._is_there():
             (self.path / OWNER).unlink()
         self.path.rmdir()
+        with suppress(OSError):  # others are there, or something was set aside
+            self.path.parent.rmdir()
 
     def release(self) -> None:
         """Give the lock up. Never raises."""

@@ -12,14 +12,31 @@ from .interruption import is_interruption
 from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
 from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
+from .process_name import ProcessName
 from .random_numbers import chance
-from .telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, librdkafka_log, log, note, note_librdkafka, tell, warn
+from .telemetry import (
+    LIBRDKAFKA_LOGGER,
+    QUIET_LOGGER,
+    QUIET_SECONDS,
+    Metrics,
+    kind_of_fault,
+    librdkafka_log,
+    log,
+    note,
+    note_librdkafka,
+    tell,
+    tell_of_start,
+    warn,
+    warn_at_any_pace,
+)
+from .totals import stats
 
 __all__ = [
     "HAS_FILE_LOCKS",
     "LIBRDKAFKA_LOGGER",
     "OWN_TRACE_ID",
     "QUIET_LOGGER",
+    "QUIET_SECONDS",
     "DeliveryOutcome",
     "DeliveryStats",
     "Disposition",
@@ -28,6 +45,7 @@ __all__ = [
     "Metrics",
     "OsThread",
     "OutboxUsage",
+    "ProcessName",
     "RLock",
     "Stranded",
     "after_fork_in_child",
@@ -40,6 +58,7 @@ __all__ = [
     "get_ident",
     "in_greenlet",
     "is_interruption",
+    "kind_of_fault",
     "librdkafka_log",
     "lock_file",
     "log",
@@ -51,6 +70,9 @@ __all__ = [
     "own_work",
     "pause",
     "sleep",
+    "stats",
     "tell",
+    "tell_of_start",
     "warn",
+    "warn_at_any_pace",
 ]

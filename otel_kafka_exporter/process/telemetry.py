@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
@@ -23,6 +23,7 @@ from .clock import monotonic
 from .forks import call_in_child
 from .os_threads import RLock
 from .outcome import DeliveryStats, OutboxUsage, Stranded
+from .totals import Observed, count_in
 
 if TYPE_CHECKING:
     # Where the type lives in every version; the name is generic there and not everywhere at run time.
@@ -42,7 +43,6 @@ class _StderrHandler(StreamHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setLevel(logging.WARNING)
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def createLock(self) -> None:  # noqa: N802 - its base class has it so
@@ -51,16 +51,26 @@ class _StderrHandler(StreamHandler):
         self.lock = RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
+        # More than warnings is for who has asked for it: by a level of our own loggers', and not by the root's.
+        if record.levelno < logging.WARNING and not _has_level(record.name):
+            return
         if sys.__stderr__ is not None:  # as in a process without a console
             self.stream = sys.__stderr__
             super().emit(record)
+
+
+def _has_level(name: str) -> bool:
+    """Whether one of our own loggers, from this one upwards, was given a level."""
+    return any(logging.getLogger(each).level for each in {name, QUIET_LOGGER})
 
 
 class OncePerMinute(logging.Filter):
     """Lets one line of a kind through in a minute; the next one says how many there were in between.
 
     A kind is the record's `kind` attribute where it has one, else its first argument: librdkafka's lines differ in
-    their text each time, and have their facility (`FAIL`, `REQTMOUT`) there.
+    their text each time, and have their facility (`FAIL`, `REQTMOUT`) there. Lines that say different things are never
+    of one kind: their text before its arguments belongs to it. One whose kind is None keeps a pace of its own, and
+    one of DEBUG has none: who asks for that wants all.
     """
 
     def __init__(self) -> None:
@@ -73,8 +83,11 @@ class OncePerMinute(logging.Filter):
         self._lock = RLock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        first = record.args[0] if isinstance(record.args, tuple) and record.args else record.msg
-        kind = (record.levelno, getattr(record, "kind", first if isinstance(first, str) else record.msg))
+        first = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        named = getattr(record, "kind", first if isinstance(first, str) else "")
+        if named is None or record.levelno <= logging.DEBUG:
+            return True
+        kind = (record.levelno, named, str(record.msg))
         now = monotonic()
         with self._lock:
             last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))
@@ -127,28 +140,50 @@ librdkafka_log.addFilter(_once_per_minute)
 
 
 def warn(kind: str, message: str, *args: object) -> None:
-    """Log a warning, once per kind and minute."""
+    """Log a warning, once per kind, text and minute."""
     log.warning(message, *args, extra={"kind": kind})
 
 
-#: Warnings that wait for a moment at which no lock of ours is held, the first of each kind.
-_noted: dict[str, tuple[str, tuple[object, ...]]] = {}
+def tell_of_start(message: str, *args: object) -> None:
+    """Log what there is to know at the start, for who has asked for that by level INFO."""
+    log.info(message, *args, extra={"kind": None})
+
+
+def warn_at_any_pace(message: str, *args: object) -> None:
+    """Log a warning, whenever its caller does: it sees to it that there are few."""
+    log.warning(message, *args, extra={"kind": None})
+
+
+def kind_of_fault(error: BaseException) -> str:
+    """One for each place at which something of a type is raised, so that no fault hides another."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    return f"fault:{type(error).__qualname__}:{where}"
+
+
+#: Warnings that wait for a moment at which no lock of ours is held, the first of each kind and text.
+_noted: dict[tuple[str, str], tuple[object, ...]] = {}
 call_in_child(_noted.clear)
 
 
 def note(kind: str, message: str, *args: object) -> None:
     """Have a warning logged soon, by `tell`: a handler of the application's may wait for a thread that waits for us."""
-    _noted.setdefault(kind, (message, args))
+    _noted.setdefault((kind, message), args)
 
 
 #: librdkafka's lines that wait for the same.
 _lines: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=1_000)
+_MOST_DEBUG_LINES = 900
 call_in_child(_lines.clear)
 
 
 def note_librdkafka(level: int, message: str, *args: object) -> None:
     """Have a line of librdkafka's logged soon: it comes in a call to the client, which may be within a log call."""
-    _lines.append((level, message, args))
+    # Where there are too many, and only its `debug` has so many, none of those is worth another one.
+    if librdkafka_log.isEnabledFor(level) and (level > logging.DEBUG or len(_lines) < _MOST_DEBUG_LINES):
+        _lines.append((level, message, args))
 
 
 def tell() -> None:
@@ -158,24 +193,18 @@ def tell() -> None:
             level, message, args = _lines.popleft()
             librdkafka_log.log(level, message, *args)
     while _noted:
-        for kind in tuple(_noted):
-            message, args = _noted.pop(kind, ("", ()))
-            if message:  # else another thread was quicker
-                warn(kind, message, *args)
+        for kind, message in tuple(_noted):
+            try:
+                args = _noted.pop((kind, message))
+            except KeyError:  # another thread was quicker
+                continue
+            warn(kind, message, *args)
 
 
 _component_numbers = itertools.count()
 
 
 Attributes = dict[str, str | int]
-
-
-class Observed(Protocol):
-    """What the metrics tell of."""
-
-    def stats(self) -> DeliveryStats: ...
-
-    def outbox_usage(self) -> OutboxUsage | None: ...
 
 
 class Metrics:
@@ -204,6 +233,7 @@ class Metrics:
 
     def observe(self, delivery: Observed) -> None:
         """Tell of this delivery, for as long as it lives."""
+        count_in(delivery)
         self._instruments.observe(delivery, self._attributes)
 
 

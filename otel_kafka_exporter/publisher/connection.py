@@ -9,7 +9,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter.delivery import Batch, Entry
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of
+from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
 from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
 from otel_kafka_exporter.records import (
     CATEGORIES,
@@ -49,20 +49,25 @@ class Connection:
         self._publish_timeout = publish_timeout
         self._registry = registry_of(settings)
         self._records = record_builder_of(settings)
+        cleaner = cleaner_of(settings)
+        resource = Resource.create().attributes if source is None or settings.resource_context else {}
+        context = {name: resource[name] for name in settings.resource_context if name in resource}
         self._builder = PublicationBuilder(
             self._records,
-            cleaner_of(settings),
+            cleaner,
             uuid7,
             time.time_ns,
             namespace=settings.namespace,
             tenant_id=settings.tenant_id,
-            source=identifier(source or _service_name(), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+            source=identifier(source or resource.get("service.name"), MAX_SERVICE_NAME_LENGTH) or UNKNOWN_SERVICE,
+            context=cleaner.clean_mapping(context),
         )
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         # An event loop does not wait for the disk, a thread does.
         self.delivery = delivery_of(settings, config, self._registry, self._announce, sync=False)
         self._disk = Disk(self.delivery.sync) if settings.durability == "power" else None
+        tell_way(settings, "a publisher")
         after_fork_in_child(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -155,8 +160,3 @@ class Connection:
     def _announce(self) -> None:
         for inbox in self._inboxes:
             inbox.announce()
-
-
-def _service_name() -> str:
-    name = Resource.create().attributes.get("service.name")
-    return name if isinstance(name, str) else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class PublisherArguments(CommonArguments, total=False):
     """What `LoggingEventPublisher` has by name."""
 
-    outbox: bool
+    outbox: bool | None
     service_name: str | None
     publish_timeout: float
     start_timeout: float

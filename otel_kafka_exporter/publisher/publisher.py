@@ -17,9 +17,9 @@ from opentelemetry._logs import LoggerProvider
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.otel import record_builder_of
-from otel_kafka_exporter.process import DeliveryStats, is_interruption, log, warn
+from otel_kafka_exporter.process import DeliveryStats, is_interruption, kind_of_fault, log, warn
 from otel_kafka_exporter.records import Publication, event_type
-from otel_kafka_exporter.settings import CommonArguments, Settings, boolean
+from otel_kafka_exporter.settings import OUTBOX_SETTINGS, CommonArguments, Settings, boolean, flag, refuse_argument
 
 from .connection import Connection
 from .lifecycle import Lifecycle
@@ -50,6 +50,7 @@ class LoggingEventPublisher:
             unless given.
         enable_events: whether anything is published at all; `KAFKA_ENABLE_LOGGING_EVENTS` unless given, else True.
         outbox: whether what cannot be delivered at present is kept on disk; then a publisher starts without a broker.
+            `OTEL_EXPORTER_KAFKA_OUTBOX` unless given, else False.
         service_name: the `source` of audit and security events; `OTEL_SERVICE_NAME` unless given.
         publish_timeout: seconds that a call waits for its outcome.
         start_timeout: seconds that `start` waits for a broker.
@@ -77,7 +78,7 @@ class LoggingEventPublisher:
         bootstrap_servers: str | Sequence[str] | None = None,
         enable_events: bool | None = None,  # noqa: FBT001 - the original's signature
         *,
-        outbox: bool = False,
+        outbox: bool | None = None,
         service_name: str | None = None,
         publish_timeout: float = 5.0,
         start_timeout: float = 5.0,
@@ -93,7 +94,7 @@ class LoggingEventPublisher:
     def _route_of(
         self,
         bootstrap_servers: str | Sequence[str] | None,
-        outbox: bool,  # noqa: FBT001 - the constructor has it by name
+        outbox: bool | None,  # noqa: FBT001 - the constructor has it by name
         service_name: str | None,
         publish_timeout: float,
         logger_provider: LoggerProvider | None,
@@ -108,6 +109,13 @@ class LoggingEventPublisher:
             return lambda: OtelRoute(logger_provider, publish_timeout)
         if not self.enable_events:
             return _no_route  # nothing is asked for where nothing is published
+        refuse_argument("direct", settings, "It is for OpenTelemetry's own set-up; a publisher is direct.")
+        if outbox is None:
+            outbox = flag("outbox")
+        if outbox is None:  # who says False may leave what belongs to it
+            for name in OUTBOX_SETTINGS:
+                refuse_argument(name, settings, "A publisher has an outbox with outbox=True beside it.")
+            outbox = False
         # `outbox_required` in the environment is for those that have one.
         required = {} if outbox else {"outbox_required": False}
         loaded = Settings.load({"bootstrap_servers": bootstrap_servers, **required, **settings, "outbox": outbox})
@@ -289,7 +297,7 @@ class LoggingEventPublisher:
         except Exception as error:  # the original's promise: publishing never raises
             if is_interruption(error):
                 raise
-            log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": type(error)})
+            log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": kind_of_fault(error)})
             return False
 
 

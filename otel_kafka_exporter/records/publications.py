@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
@@ -91,6 +92,7 @@ class PublicationBuilder:
         namespace: the first part of the event type.
         tenant_id: whose events these are when their arguments do not say.
         source: whose audit and security events these are; their arguments do not say.
+        context: what each context begins with, fit for JSON and redacted.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class PublicationBuilder:
         namespace: str,
         tenant_id: str,
         source: str,
+        context: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._kafka = kafka
         self._cleaner = cleaner
@@ -110,6 +113,7 @@ class PublicationBuilder:
         self._now = now
         self._tenant_id = tenant_id
         self._source = source
+        self._begins_with = context
         self._statements = Statements(namespace)
         self._shapes = Shapes(cleaner)
         self._origins: dict[tuple[object, ...], _Origin] = {}
@@ -146,6 +150,8 @@ class PublicationBuilder:
             nanoseconds = 0
         milliseconds = nanoseconds // 1_000_000
         context = self._context(context_given)
+        if self._begins_with:
+            context = {**self._begins_with, **context}
         event_id = self._new_event_id(milliseconds) if uid is None else _event_id(uid)
         trace_id = traceparent = None
         span = get_current_span()

@@ -8,7 +8,10 @@ from typing import Any, TypedDict
 
 
 class CommonArguments(TypedDict, total=False):
-    """The settings as keyword arguments, but for those that are spelt out where they are taken."""
+    """The settings as keyword arguments, but for those that are spelt out where they are taken.
+
+    And for `direct`, by which OpenTelemetry's own set-up chooses a processor: in code that is done by choosing it.
+    """
 
     encoding: str | None
     schema_registry_url: str | None
@@ -36,7 +39,7 @@ class CommonArguments(TypedDict, total=False):
     outbox_required: bool | str | None
     durable: str | Sequence[str] | None
     durability: str | None
-    direct: bool | str | None
+    log_level: str | None
     redact_keys: str | Sequence[str] | None
     redact_except: str | Sequence[str] | None
     redact_patterns: bool | str | None

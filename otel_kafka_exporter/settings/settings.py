@@ -23,6 +23,7 @@ from .values import (
     COMPRESSIONS,
     DURABILITIES,
     ENCODINGS,
+    LOG_LEVELS,
     SUBJECTS,
     addresses,
     boolean,
@@ -51,6 +52,11 @@ ENVIRONMENT_PREFIX = "OTEL_EXPORTER_KAFKA_"
 ORIGINAL_VARIABLES = {"bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS", "tenant_id": "TENANT_ID"}
 
 _REGISTRY_SETTINGS = ("schema_registry_config", "schema_registry_subject", "schema_registry_auto_register")
+#: The settings that do nothing without an outbox.
+OUTBOX_SETTINGS = (
+    *("outbox_dir", "outbox_max_bytes", "outbox_max_age"),
+    *("outbox_dead_letters_max_bytes", "outbox_dead_letters_max_age", "durable", "durability"),
+)
 _MAX_TOPIC_LENGTH = 249
 _LONGEST_EVENT_TYPE = ".logging.application.v1"
 
@@ -145,7 +151,8 @@ class Settings:
     full_queue_wait: float = _setting(
         0.05,
         number(0, 300),
-        "Seconds that a log call waits at most for room in the local queue, with the direct processor.",
+        "Seconds that a log call waits at most for room in the local queue, with the direct processor. An export waits"
+        " for `delivery_wait`; where this is set, each of its records for so long at most.",
     )
     queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
     queue_max_bytes: int = _setting(
@@ -212,6 +219,12 @@ class Settings:
         "Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch processor's"
         " queue, which loses what it holds when a signal ends the process.",
         shown="true; with an `OTEL_BLRP_*` variable, or in the declarative file, false",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "warning",
+        choice(LOG_LEVELS),
+        "What this package says on stderr of itself: `info` adds a line at the start, with the cluster, the way in and"
+        " the outbox. Of the whole process. librdkafka's own property `debug` adds its lines.",
     )
     redact_keys: tuple[str, ...] = _setting(
         (), names, "More keys to redact, e.g. `phone,birthday`: all that end in the same words.", shown="none"
@@ -313,6 +326,35 @@ def sources(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
     """
     found = ((name, _given(name, arguments, environ)) for name in FIELDS)
     return {name: source for name, (source, given) in found if given is not None}
+
+
+def refuse_argument(name: str, arguments: Mapping[str, Any], instead: str) -> None:
+    """Raise for a setting that would do nothing as an argument where it is given.
+
+    Args:
+        name: the setting.
+        arguments: as of `Settings.load`.
+        instead: what to do; a sentence.
+
+    Raises:
+        SettingsError: it is among them.
+    """
+    source, given = _given(name, arguments, {})
+    if given is not None:
+        raise SettingsError(f"{source}: expected no such argument here, got {_shown(given)}. {instead}")
+
+
+def flag(name: str, environ: Mapping[str, str] | None = None) -> bool | None:
+    """A setting that is true or false, from the environment alone; None where it is not set.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    source, given = _given(name, {}, os.environ if environ is None else environ)
+    try:
+        return None if given is None else boolean(given)
+    except ValueError as error:
+        raise SettingsError(f"{source}: expected {error}, got {_shown(given)}.") from None
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

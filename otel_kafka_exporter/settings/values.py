@@ -22,6 +22,7 @@ APPLICATION_KEYS = ("service_name", "correlation_id", "instance_id", "none")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 ENCODINGS = ("json", "protobuf")
 DURABILITIES = ("process", "power")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 SUBJECTS = ("topic", "record", "topic_record")
 
 _MAX_PORT = 65_535

@@ -12,7 +12,6 @@ from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperatio
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from otel_kafka_exporter import KafkaLogExporter, LoggingEventPublisherContext, decode
-from otel_kafka_exporter.process import telemetry
 from tests.functional.pipelines import audit_records, delivery_of, records, settled
 from tests.rig.kafka import KafkaCluster
 from tests.waiting import until
@@ -133,7 +132,6 @@ def test_a_wrong_password_spools_and_the_right_one_delivers(
 ) -> None:
     """Nothing is lost by a password that was changed; the next process delivers, and neither password is anywhere."""
     require_kafka()
-    telemetry._once_per_minute._seen.clear()  # other tests have been told of failures, too
     with KafkaCluster(tmp_path / "kafka", config=SASL, credentials=ADMIN) as kafka:
         kafka.create_topics(APPLICATION, AUDIT, partitions=1)
         refused = exporter_to(kafka, producer_config=shop(WRONG))

@@ -28,7 +28,6 @@ from otel_kafka_exporter import (
     emit_audit_event,
 )
 from otel_kafka_exporter.kafka.schema_registry import schema_source
-from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.records.envelope_pb2 import DESCRIPTOR, Envelope
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import arrived, audit_records, delivery_of, records, settled
@@ -126,7 +125,6 @@ def test_a_schema_that_is_not_registered_is_waited_for(
     form: str, embedded_kafka: EmbeddedKafka, registry: SchemaRegistryServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Without it records wait in the outbox, with the reason; once it is there they follow, framed and in order."""
-    telemetry._once_per_minute._seen.clear()
     prefix = new_prefix()
     exporter = exporter_to(embedded_kafka.bootstrap_servers, registry.url, topic_prefix=prefix)
     for n in range(20):
@@ -304,7 +302,6 @@ def test_the_registrys_credentials_are_nowhere(
     own_registry: SchemaRegistryServer, embedded_kafka: EmbeddedKafka, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Neither in the address nor as a property do they get to a line, a representation or the outbox."""
-    telemetry._once_per_minute._seen.clear()
     address = own_registry.url.removeprefix("http://")
     ways: list[dict[str, Any]] = [
         {"schema_registry_url": f"http://user:hunter2@{address}"},

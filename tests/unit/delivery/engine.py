@@ -48,6 +48,7 @@ from otel_kafka_exporter.kafka import (
     partitioner,
     reports,
 )
+from otel_kafka_exporter.kafka.trouble import Trouble
 from otel_kafka_exporter.outbox import WAITING, Front, OnLoss, Outbox, Place, Stream, decode_row
 from otel_kafka_exporter.process import chance, telemetry
 from otel_kafka_exporter.records import Category, KafkaRecord
@@ -56,7 +57,7 @@ from tests.outboxes import CONFIGURATION
 DELIVERY_WAIT = 2.0
 PARTITIONS = 4
 #: Notes that tell of a fault of the engine's, and of none of the cluster's.
-FAULTS = {"exporter_fault", "producer_fault", "unsendable"}
+FAULTS = {"fault", "unsendable"}
 #: The engine's bounds, so small that a few records reach them.
 BOUNDS = [
     *((lateness, "_CHUNK", 2), (retreat, "_CHUNK", 2), (sending, "_CHUNK", 2)),
@@ -227,7 +228,7 @@ class FakeKafka:
         """A new process has no client yet."""
         self.collected: Reports[Entry] = Reports()
         self.client_number = 0
-        self.last_error = ""
+        self.trouble = Trouble()
         self.warm = True
         self.is_being_made = False
         self._has_client = self._fatal = self._inside = self._closed = False

@@ -139,7 +139,7 @@ class EngineBesideModel(RuleBasedStateMachine):
 
     def tell(self, kind: str, message: str, *arguments: object) -> None:
         assert message % arguments
-        self.notes.append(kind)
+        self.notes.append(kind.partition(":")[0])
 
     def teardown(self) -> None:
         """In the end, with nothing in the way any more, every record is delivered, a dead letter or dropped."""

@@ -313,3 +313,11 @@ def test_a_callback_works_for_us() -> None:
     made = config({"stats_cb": lambda _: seen.append(get_current_span().get_span_context().trace_id)})
     made["stats_cb"]("{}")
     assert seen == [OWN_TRACE_ID]
+
+
+def test_a_check_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """With `debug` set, the client that reads the configuration writes no line past our logger, nor of any address."""
+    check_with_librdkafka(config({"debug": "all"}))
+    with pytest.raises(SettingsError, match="debug"):
+        check_with_librdkafka(config({"debug": "everything"}))
+    assert capfd.readouterr() == ("", "")

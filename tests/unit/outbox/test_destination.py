@@ -79,7 +79,7 @@ def test_the_same_cluster_by_other_addresses(tmp_path: Path) -> None:
     outbox.reached("one")
     assert adopt(outbox) == {AUDIT: 1}
     assert waiting(outbox, AUDIT) == [b"row"]
-    assert list((tmp_path / "old").iterdir()) == []
+    assert not (tmp_path / "old").exists()
 
 
 def test_two_clusters_with_the_same_address(tmp_path: Path) -> None:
@@ -175,13 +175,14 @@ def test_what_is_stranded_is_said_once_and_again_when_there_is_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line tells how many records wait, since when, for which servers and where; not every ten seconds anew."""
-    noted: dict[str, tuple[str, tuple[object, ...]]] = {}
+    noted: dict[tuple[str, str], tuple[object, ...]] = {}
     monkeypatch.setattr(telemetry, "_noted", noted)
     leave(tmp_path, "other", "c:3")
     (segment,) = tmp_path.glob("other/*/*.segment")
     survey = Survey()
     assert [each.records for each in survey.of([segment.parent])] == [1]
-    message, arguments = noted.pop("outbox_stranded")
+    [((_, message), arguments)] = noted.items()
+    noted.clear()
     line = message % arguments
     assert line.startswith("1 records of dead processes wait")
     assert f"for c:3, in {segment.parent}" in line
@@ -189,7 +190,8 @@ def test_what_is_stranded_is_said_once_and_again_when_there_is_more(
     assert noted == {}
     leave(tmp_path, "other", "c:3")
     survey.of([path.parent for path in tmp_path.glob("other/*/*.segment")])
-    assert "2 records" in noted["outbox_stranded"][0] % noted["outbox_stranded"][1]
+    [((_, message), arguments)] = noted.items()
+    assert "2 records" in message % arguments
 
 
 def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:

@@ -201,13 +201,14 @@ def test_a_child_forked_in_the_middle_holds_nothing_back(tmp_path: Path) -> None
 
 def test_that_there_is_no_room_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for room is said, with the bound, and not in each pass anew; again when there was room meanwhile."""
-    noted: dict[str, tuple[str, tuple[object, ...]]] = {}
+    noted: dict[tuple[str, str], tuple[object, ...]] = {}
     monkeypatch.setattr(telemetry, "_noted", noted)
     leave(tmp_path, AUDIT, bytes(SEGMENT_BYTES))
     outbox = make_outbox(tmp_path, 2 * SEGMENT_BYTES)
     place = outbox.append(AUDIT, bytes(SEGMENT_BYTES))
     assert adopt(outbox) == {}
-    message, arguments = noted.pop("outbox_no_room")
+    [((_, message), arguments)] = noted.items()
+    noted.clear()
     assert f"{2 * SEGMENT_BYTES} bytes are taken" in message % arguments
     adopt(outbox)
     assert noted == {}

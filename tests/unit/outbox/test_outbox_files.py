@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox.segment import DONE, SENT
 from otel_kafka_exporter.outbox.stream import STREAMS, parse_segment_name, segment_name
 from tests.outboxes import APPLICATION, AUDIT, CONFIGURATION, adopt, boxes, make_outbox
@@ -48,12 +52,46 @@ def test_who_owns_it(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_all_is_done(tmp_path: Path) -> None:
-    """An outbox that is closed with nothing but DONE rows leaves no file."""
+    """An outbox that is closed with nothing but DONE rows leaves no file, and no directory but the user's."""
     outbox = make_outbox(tmp_path)
     for stream in STREAMS:
         outbox.set_state(outbox.append(stream, b"row", SENT), DONE)
     outbox.close()
-    assert list((tmp_path / CONFIGURATION).iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_have_stays(tmp_path: Path) -> None:
+    """The last process of a configuration removes its directory, and none before it."""
+    first, second = make_outbox(tmp_path), make_outbox(tmp_path)
+    places = [outbox.append(APPLICATION, b"row", SENT) for outbox in (first, second)]
+    first.set_state(places[0], DONE)
+    first.close()
+    assert second.exists(places[1])
+    assert len(boxes(tmp_path)) == 1
+    second.set_state(places[1], DONE)
+    second.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_comes_as_another_goes(tmp_path: Path) -> None:
+    """However the last one's end and the first one's start meet, the directory is there for who needs it."""
+
+    def come_and_go(_: int) -> None:
+        for _ in range(150):
+            outbox = make_outbox(tmp_path)
+            outbox.set_state(outbox.append(APPLICATION, b"row", SENT), DONE)
+            outbox.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """Where it is none that another process has removed, the error is what it was."""
+    (tmp_path / CONFIGURATION).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutboxError, match=CONFIGURATION):
+        make_outbox(tmp_path).append(APPLICATION, b"row")
 
 
 def test_names_sort_as_orders_do() -> None:

@@ -17,7 +17,17 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_kafka_exporter.process import telemetry
 from otel_kafka_exporter.process.outcome import DeliveryStats, OutboxUsage
-from otel_kafka_exporter.process.telemetry import LIBRDKAFKA_LOGGER, QUIET_LOGGER, Metrics, OncePerMinute, log, warn
+from otel_kafka_exporter.process.telemetry import (
+    LIBRDKAFKA_LOGGER,
+    QUIET_LOGGER,
+    Metrics,
+    OncePerMinute,
+    kind_of_fault,
+    log,
+    note,
+    tell,
+    warn,
+)
 
 
 class Lines(logging.Handler):
@@ -100,6 +110,48 @@ def test_once_per_minute(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     now += 61
     logger.warning("lost %s", 7, extra={"kind": "lost"})
     assert lines.found[5:] == ["lost 7"]
+
+
+def test_lines_that_say_different_things_share_no_minute(lines: Lines) -> None:
+    """Two sentences of one kind are two kinds: a mild one withholds none about a loss."""
+    lines.logger.warning("it is sent without %s", "x", extra={"kind": "outbox"})
+    lines.logger.warning("it is lost: %s", "x", extra={"kind": "outbox"})
+    lines.logger.warning("it is lost: %s", "y", extra={"kind": "outbox"})
+    assert lines.found == ["it is sent without x", "it is lost: x"]
+
+
+def test_a_line_with_a_pace_of_its_own(lines: Lines) -> None:
+    """Nothing withholds it."""
+    for number in range(3):
+        lines.logger.warning("lost %d", number, extra={"kind": None})
+    assert lines.found == ["lost 0", "lost 1", "lost 2"]
+
+
+@pytest.mark.usefixtures("new_minute")
+def test_notes_that_say_different_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until they are told, notes of one kind and text are one, and those of another text are none of them."""
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", own)
+    for kind, text, argument in [("a", "mild %s", 1), ("a", "a loss %s", 2), ("a", "mild %s", 3)]:
+        note(kind, text, argument)
+    tell()
+    assert [line.partition(": ")[2] for line in own.getvalue().splitlines()] == ["mild 1", "a loss 2"]
+
+
+def test_faults_of_different_places_are_different_kinds() -> None:
+    """What is raised in one line is of one kind, and of another one in the next."""
+
+    def raised(number: int) -> str:
+        try:
+            if number > 1:
+                int("no number")
+            int("none, either")
+        except ValueError as error:
+            return kind_of_fault(error)
+        return ""
+
+    assert raised(0) == raised(1) != raised(2) == raised(3)
+    assert kind_of_fault(ValueError("never raised")).startswith("fault:ValueError")
 
 
 def test_the_first_minute_of_a_machine(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:

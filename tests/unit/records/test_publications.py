@@ -25,7 +25,7 @@ AUDIT = ("user.login", "bob", "console", "success")
 SECURITY = ("permission_check", "bob", "console", "deny")
 
 
-def builder(cleaner: Cleaner | None = None) -> PublicationBuilder:
+def builder(cleaner: Cleaner | None = None, **more: Any) -> PublicationBuilder:
     return PublicationBuilder(
         KafkaRecordBuilder(),
         cleaner or Cleaner(KeyRedaction().is_sensitive),
@@ -34,6 +34,7 @@ def builder(cleaner: Cleaner | None = None) -> PublicationBuilder:
         namespace="omninode",
         tenant_id="default",
         source="shop",
+        **more,
     )
 
 
@@ -103,7 +104,7 @@ def test_without_a_tenant(category: str, fields: Any) -> None:
 
 def test_a_clock_of_before_1970() -> None:
     """Under a clock that a test has set to before 1970 an event is one of 1970, and has a proper ID."""
-    options = {"namespace": "omninode", "tenant_id": "default", "source": "shop"}
+    options: dict[str, Any] = {"namespace": "omninode", "tenant_id": "default", "source": "shop"}
     cleaner = Cleaner(KeyRedaction().is_sensitive)
     using = PublicationBuilder(KafkaRecordBuilder(), cleaner, uuid7, lambda: -(10**18), **options)
     found = decode(using.build(publication()).value)
@@ -280,3 +281,22 @@ def test_whatever_is_given_becomes_an_envelope_or_a_named_error(category: Any, v
         json.loads(record.value)
     else:
         decode(record.value, record.headers)
+
+
+@pytest.mark.parametrize(
+    ("given", "context"),
+    [
+        (None, {"region": "eu", "pod": "p"}),
+        ({"region": "us", "a": 1}, {"region": "us", "pod": "p", "a": 1}),
+        ({1: object}, None),
+    ],
+)
+@pytest.mark.parametrize(("category", "fields"), [("application", APPLICATION), ("audit", AUDIT)])
+def test_what_each_context_begins_with(given: Any, context: Any, category: str, fields: Any) -> None:
+    """It is in every context, behind what a call itself says, whatever that is."""
+    begins = {"region": "eu", "pod": "p"}
+    record = builder(context=begins).build(publication(category=category, fields=fields, context=given))
+    found = decode(record.value).payload["context"]
+    assert begins.keys() <= found.keys()
+    assert context is None or found == (context if category == "application" else {**found, **context})
+    assert begins == {"region": "eu", "pod": "p"}

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "outbox_required": False,
     "durable": ("audit", "security"),
     "durability": "process",
+    "log_level": "warning",
     "direct": None,
     "redact_patterns": False,
     "large_integers": "number",

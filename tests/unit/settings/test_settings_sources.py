@@ -55,6 +55,7 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "outbox_required": (True, "false"),
         "durable": (("security",), "all"),
         "durability": ("power", "process"),
+        "log_level": ("info", "debug"),
         "direct": (True, "false"),
         "resource_context": (("a",), "b"),
         "encoding": ("json", "avro"),
@@ -158,7 +159,7 @@ def test_unknown_variables() -> None:
 
 def test_names_are_the_same_everywhere() -> None:
     """Arguments, variables and the names that opentelemetry-instrument makes flags of are one list."""
-    assert {"bootstrap_servers", *SettingsArguments.__annotations__} == set(FIELDS)
+    assert {"bootstrap_servers", "direct", *SettingsArguments.__annotations__} == set(FIELDS)
     assert variable("delivery_wait") == "OTEL_EXPORTER_KAFKA_DELIVERY_WAIT"
     names = {name for name in vars(environment_variables) if name.startswith("OTEL_")}
     assert names == {variable(name) for name in FIELDS}
