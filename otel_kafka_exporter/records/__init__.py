@@ -10,7 +10,7 @@ from .conversion import Converter
 from .decoding import decode
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
-from .envelope import CATEGORIES, Category, OnexEnvelopeV1
+from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier, unwrapped
 from .ids import uuid7
 from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
@@ -25,6 +25,8 @@ from .statements import Converted, event_type
 from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
 
 __all__ = [
+    "PAYLOAD_KEYS",
+    "category_of",
     "ALL_INTEGERS",
     "CATEGORIES",
     "CONTENT_TYPE_FRAMED",
