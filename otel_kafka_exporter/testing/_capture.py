@@ -53,7 +53,7 @@ def capture_envelopes(**settings: Unpack[SettingsArguments]) -> Iterator[Capture
     with tempfile.TemporaryDirectory() as directory, mock.patch.dict(os.environ):
         if not any(os.environ.get(name) for name in (_SERVERS, ORIGINAL_VARIABLES["bootstrap_servers"])):
             os.environ[_SERVERS] = _NOWHERE
-        os.environ.setdefault(_OUTBOX_DIR, directory)
+        os.environ[_OUTBOX_DIR] = directory  # production's may not be there, and is not written to
         with in_place_of_delivery(memory):
             processor = KafkaLogRecordProcessor(**settings)
             try:

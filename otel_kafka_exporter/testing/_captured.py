@@ -65,6 +65,7 @@ class CapturedEnvelopes:
         Raises:
             AssertionError: fewer than `n` came in time.
         """
+        __tracebackhide__ = True  # pytest shows the test's own line
         expectation = Expectation(category, fields)
         found, seconds = self._await(expectation, lambda count: count >= n, timeout)
         if len(found) < n:
@@ -84,6 +85,7 @@ class CapturedEnvelopes:
         Raises:
             AssertionError: none came in time, or there is more than one.
         """
+        __tracebackhide__ = True  # pytest shows the test's own line
         expectation = Expectation(category, fields)
         found, seconds = self._await(expectation, bool, timeout)
         if len(found) != 1:
@@ -96,6 +98,7 @@ class CapturedEnvelopes:
         Raises:
             AssertionError: there is one.
         """
+        __tracebackhide__ = True  # pytest shows the test's own line
         expectation = Expectation(category, fields)
         found, _ = self._await(expectation, lambda _: True, 0.0)
         if found:
@@ -117,7 +120,8 @@ class CapturedEnvelopes:
         within = f" within {seconds:g} s" if seconds else ""
         there = [_Near(each, expectation.differences(each)) for each in self._source.envelopes()]
         said = [f"expected {expected}{within}, got {len(found)} of {len(there)} that came"]
-        there.sort(key=lambda near: len(near.differences))  # stable: among equals in their order
+        # Stable: those that are equally near stay in their order.
+        there.sort(key=lambda near: (not expectation.concerns(near.envelope), len(near.differences)))
         for near in there[:_MOST_LINES]:
             said.append(f"  {line(near.envelope)}")
             said.extend(f"      {difference}" for difference in near.differences)

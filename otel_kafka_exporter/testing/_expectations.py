@@ -47,6 +47,10 @@ class Expectation:
         wanted = ", ".join(f"{name}={_text(value)}" for name, value in self._fields.items())
         return f"{self._category or 'any'} envelope{' with ' if wanted else ''}{wanted}"
 
+    def concerns(self, envelope: OnexEnvelopeV1) -> bool:
+        """Whether an envelope is of the category."""
+        return self._category in (None, category_of(envelope.event_type))
+
     def matches(self, envelope: OnexEnvelopeV1) -> bool:
         """Whether an envelope is as expected."""
         return not self.differences(envelope)
@@ -56,9 +60,9 @@ class Expectation:
         return list(self._differences(envelope))
 
     def _differences(self, envelope: OnexEnvelopeV1) -> Iterator[str]:
-        category = category_of(envelope.event_type)
-        if self._category not in (None, category):
-            yield f"category: expected {self._category}, got {category}"
+        if not self.concerns(envelope):
+            yield f"category: expected {self._category}, got {category_of(envelope.event_type)}"
+            return  # its fields are others
         for name, expected in self._fields.items():
             got = _field(envelope, name)
             if isinstance(expected, Mapping) and isinstance(got, Mapping):
@@ -89,7 +93,7 @@ def _field(envelope: OnexEnvelopeV1, name: str, *, own: bool = False) -> Any:
 def _is(expected: Any, got: Any) -> bool:
     if isinstance(expected, re.Pattern):
         return isinstance(got, str) and expected.search(got) is not None
-    return bool(expected == got)
+    return got is not _ABSENT and bool(expected == got)  # what equals anything is no field that is not there
 
 
 def _text(value: Any) -> str:
