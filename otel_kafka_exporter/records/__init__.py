@@ -25,8 +25,6 @@ from .statements import Converted, event_type
 from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
 
 __all__ = [
-    "PAYLOAD_KEYS",
-    "category_of",
     "ALL_INTEGERS",
     "CATEGORIES",
     "CONTENT_TYPE_FRAMED",
@@ -35,6 +33,7 @@ __all__ = [
     "JSON",
     "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",
+    "PAYLOAD_KEYS",
     "REDACTED",
     "UNKNOWN_SERVICE",
     "AuditAction",
@@ -59,6 +58,7 @@ __all__ = [
     "SecurityEventType",
     "WholeLogRecord",
     "attributes",
+    "category_of",
     "decode",
     "describe",
     "encode_json",

@@ -39,9 +39,9 @@ def capture_envelopes(**settings: Unpack[SettingsArguments]) -> Iterator[Capture
 
     That is whatever any exporter, direct processor, publisher or one-off function hands over, also one that was made
     before; it is converted, redacted and encoded as it would be, counts as delivered, and has its receipt. Where the
-    process has no LoggerProvider with an exporter of this package, it gets one, and the root logger a handler: code that
-    runs under `opentelemetry-instrument` in production needs no set-up in its tests. What other processes send is not
-    captured: use `EmbeddedKafka` for those.
+    process has no LoggerProvider with an exporter of this package, it gets one, and the root logger a handler: code
+    that runs under `opentelemetry-instrument` in production needs no set-up in its tests. What other processes send is
+    not captured: use `EmbeddedKafka` for those.
 
     Args:
         **settings: of the exporter that is set up then, as of `KafkaLogExporter`; else by the environment.

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from confluent_kafka.admin import TopicMetadata
-
 from otel_kafka_exporter.process import monotonic
 from otel_kafka_exporter.testing._mock_cluster import ALL_BROKERS, AUTO_PARTITIONS, MAX_REPLICAS, PRODUCE, MockCluster
 
@@ -210,16 +208,18 @@ class _Reader:
 
     def partitions(self) -> list[int]:
         """The topic's partitions; none when it does not exist, after a pause for the caller's next try."""
-        # All topics are asked for: to ask for one by its name would make it.
         topics = self.topics()
         self._topic_exists = self._topic in topics
         if self._topic_exists:
-            return sorted(topics[self._topic].partitions)
+            return topics[self._topic]
         self._consumer.poll(min(self._left(), _PAUSE))
         return []
 
-    def topics(self) -> dict[str, TopicMetadata]:
-        return self._retry(lambda left: self._consumer.list_topics(timeout=left)).topics
+    def topics(self) -> dict[str, list[int]]:
+        """The partitions of each topic."""
+        # All topics are asked for: to ask for one by its name would make it.
+        found = self._retry(lambda left: self._consumer.list_topics(timeout=left)).topics
+        return {name: sorted(topic.partitions) for name, topic in found.items()}
 
     def watermarks(self, partition: int) -> tuple[int, int]:
         place = TopicPartition(self._topic, partition)

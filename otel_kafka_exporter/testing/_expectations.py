@@ -78,7 +78,9 @@ def line(envelope: OnexEnvelopeV1) -> str:
     said = [f"{name}={_text(value)}" for name in _SHOWN if (value := _field(envelope, name, own=True)) is not _ABSENT]
     context = envelope.payload["context"]
     last = [f"{name}={_text(value)}" for name in _LAST if (value := _field(envelope, name, own=True)) is not _ABSENT]
-    return " ".join([category_of(envelope.event_type), *said, *last, *([f"context={_text(context)}"] if context else [])])
+    return " ".join(
+        [category_of(envelope.event_type), *said, *last, *([f"context={_text(context)}"] if context else [])]
+    )
 
 
 def _field(envelope: OnexEnvelopeV1, name: str, *, own: bool = False) -> Any:
@@ -86,7 +88,7 @@ def _field(envelope: OnexEnvelopeV1, name: str, *, own: bool = False) -> Any:
     if name == _SERVICE:
         return envelope.source
     if name in envelope.payload:
-        return envelope.payload[name]  # type: ignore[literal-required]  # it is there
+        return envelope.payload[name]
     return _ABSENT if own else getattr(envelope, name, _ABSENT)
 
 

@@ -56,23 +56,25 @@ class Memory:
         root = logging.getLogger()
         if not self._records and not letters and root.level > logging.INFO:
             level = logging.getLevelName(root.level)
-            return [f"the root logger's level is {level}, so that lines below it are no records: caplog.set_level('INFO')"]
+            return [
+                f"the root logger's level is {level}, so that lines below it are no records: caplog.set_level('INFO')"
+            ]
         return letters
 
     def take(self, delivery: Delivery, source: Any, builder: Any, batch: Batch | None) -> None:
         """Take what was handed over to a delivery."""
-        reason = ""
+        reason = said = ""
         try:
             record: KafkaRecord | None = builder.build(source)
         except ConversionError as error:
-            record, reason = builder.letter(source), f"{error} (conversion:{error.field})"
+            record, reason, said = builder.letter(source), f"conversion:{error.field}", str(error)
         if record is None:
             return  # one of our own log lines
         outcome = DeliveryOutcome.DEAD_LETTERED if reason else DeliveryOutcome.DELIVERED
         with self._changed:
             offset = sum(each.topic == record.topic for each in self._records) if receipts.waiting else 0
             if reason:
-                self._dead_letters.append(reason)
+                self._dead_letters.append(said)
             else:
                 self._records.append(record)
             self._counts.setdefault(delivery, [0, 0])[bool(reason)] += 1

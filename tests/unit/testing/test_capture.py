@@ -23,9 +23,9 @@ from otel_kafka_exporter import (
     LoggingEventPublisher,
     emit_audit_event,
 )
+from otel_kafka_exporter.settings import SettingsArguments
 from otel_kafka_exporter.testing._captured import CapturedEnvelopes
 from otel_kafka_exporter.testing._memory import Memory, in_place_of_delivery
-from tests.records import AUDIT
 
 SERVERS = "captured.invalid:9092"
 EVENT = ("order.cancel", "user-7", "order/42")
@@ -39,10 +39,16 @@ def provider_of(processor: KafkaLogRecordProcessor | BatchLogRecordProcessor) ->
 
 def test_a_record_is_what_readers_would_get(outbox_dir: Path) -> None:
     """A captured envelope is converted and redacted by the exporter's settings, whichever encoding it has."""
-    for settings in ({}, {"encoding": "protobuf"}, {"topic_prefix": "staging.", "namespace": "acme"}):
+    variants: list[SettingsArguments] = [
+        {},
+        {"encoding": "protobuf"},
+        {"topic_prefix": "staging.", "namespace": "acme"},
+    ]
+    for settings in variants:
+        settings["redact_keys"] = ["pin"]
         memory = Memory()
         with in_place_of_delivery(memory):
-            processor = KafkaLogRecordProcessor(bootstrap_servers=SERVERS, redact_keys="pin", **settings)
+            processor = KafkaLogRecordProcessor(KafkaLogExporter(bootstrap_servers=SERVERS, **settings))
             logger = provider_of(processor).get_logger("orders")
             logger.emit(LogRecord(body="paid", severity_number=SeverityNumber.WARN, attributes={"pin": "1", "n": 2}))
             processor.shutdown()
@@ -83,7 +89,7 @@ def test_a_receipt_and_a_dead_letter() -> None:
         processor.shutdown()
     captured = CapturedEnvelopes(memory)
     assert [each.event_id for each in captured("audit", 2)] == [receipt.event_id for receipt in receipts]
-    with pytest.raises(AssertionError, match="a dead letter came instead of an envelope: .*outcome: expected success"):
+    with pytest.raises(AssertionError, match=r"a dead letter came instead of an envelope: .*outcome: expected success"):
         captured.one("audit", outcome="maybe", timeout=0)
 
 
