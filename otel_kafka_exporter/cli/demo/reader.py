@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from otel_kafka_exporter import DecodeError, OnexEnvelopeV1, decode
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata, TopicMetadata
     from typing_extensions import Self
 
 # Of the exporter's librdkafka properties, those that a reader of the same cluster needs.
 _CONNECTION = ("security.", "sasl.", "ssl.", "enable.ssl.", "enable.sasl.", "broker.address.", "client.dns.")
-_SLICE_SECONDS = 0.25  # Ctrl-C is noticed between two calls of librdkafka
 _CREATION_SECONDS = 3.0
 _BATCH = 500
 _STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
@@ -50,6 +51,7 @@ class EnvelopeReader:
         self._servers = bootstrap_servers
         self._topics = tuple(topics)
         self._problem = ""
+        self._asked: Question[ClusterMetadata] | None = None
         connection = {name: value for name, value in properties.items() if name.startswith(_CONNECTION)}
         self._consumer = Consumer(
             {
@@ -73,7 +75,8 @@ class EnvelopeReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        if self._asked is None or not self._asked.is_open:  # else a thread is in it, and ends with the process
+            self._consumer.close()
 
     def start(self, seconds: float) -> None:
         """Find the topics, and note where each partition ends. Topics that are missing are made, where Kafka does that.
@@ -84,8 +87,7 @@ class EnvelopeReader:
         Raises:
             ReaderError: it does not, or topics are missing.
         """
-        deadline = monotonic() + seconds
-        partitions = self._partitions(deadline, f"{seconds:g} s")
+        partitions = self._partitions(seconds)
         if missing := [topic for topic in self._topics if topic not in partitions]:
             partitions |= self._create(missing)
         if missing := [topic for topic in self._topics if topic not in partitions]:
@@ -116,24 +118,27 @@ class EnvelopeReader:
                 (message.key() or b"").decode(errors="replace"),
             )
 
-    def _partitions(self, deadline: float, allowed: str) -> dict[str, list[int]]:
+    def _partitions(self, seconds: float) -> dict[str, list[int]]:
         """The partitions of the topics that exist and can be read already."""
-        while True:
-            try:
-                # All topics: asking for one by its name may make it.
-                found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
-            except KafkaException as error:
-                self._consumer.poll(0)  # brings error_cb, which knows more
-                if monotonic() > deadline:
-                    why = self._problem or error.args[0].str()
-                    text = f"no Kafka answers at {self._servers} within {allowed}: {why}"
-                    raise ReaderError(text) from None
-                continue
-            return {
-                topic: sorted(found[topic].partitions)
-                for topic in self._topics
-                if topic in found and _has_leaders(found[topic])
-            }
+        try:
+            found = self._ask(None, seconds)  # all topics: asking for one by its name may make it
+        except KafkaException as error:
+            self._consumer.poll(0)  # brings error_cb, which knows more
+            why = self._problem or error.args[0].str()
+            text = f"no Kafka answers at {self._servers} within {seconds:g} s: {why}"
+            raise ReaderError(text) from None
+        return {
+            topic: sorted(found[topic].partitions)
+            for topic in self._topics
+            if topic in found and _has_leaders(found[topic])
+        }
+
+    def _ask(self, topic: str | None, seconds: float) -> dict[str, TopicMetadata]:
+        if topic is None:
+            self._asked = Question(lambda: self._consumer.list_topics(timeout=seconds))
+        else:
+            self._asked = Question(lambda: self._consumer.list_topics(topic, timeout=seconds))
+        return self._asked.answer(self._consumer.poll).topics
 
     def _create(self, missing: list[str]) -> dict[str, list[int]]:
         deadline = monotonic() + _CREATION_SECONDS
@@ -141,7 +146,7 @@ class EnvelopeReader:
         while monotonic() < deadline and not partitions.keys() >= set(missing):
             for topic in missing:
                 try:
-                    found = self._consumer.list_topics(topic, timeout=_SLICE_SECONDS).topics[topic]
+                    found = self._ask(topic, max(0.0, deadline - monotonic()))[topic]
                 except KafkaException:
                     continue
                 if _has_leaders(found):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 from .ordering import Place
@@ -96,6 +98,8 @@ class Reader:
         self._is_reading = False
         self._is_refused = False
         self._heard = monotonic()
+        self._asked: Question[Any] | None = None
+        self._look: Question[dict[str, list[int]]] | None = None
         # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
         config = {**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._errors.append}
@@ -107,7 +111,9 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        # A question that is open has a thread in the client: that ends with the process, or with the answer.
+        if not any(each is not None and each.is_open for each in (self._asked, self._look)):
+            self._consumer.close()
 
     def topics(self) -> dict[str, list[int]]:
         """All topics, and their partitions.
@@ -115,17 +121,25 @@ class Reader:
         Raises:
             ReaderError: no broker answers.
         """
-        # All are asked for: a broker may make one that is asked for by its name.
-        found = self._ask(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
-        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
+        return self._ask(self._list_topics)
 
-    def look_for_topics(self) -> dict[str, list[int]]:
-        """The same while following, where an answer can be done without."""
+    def look_for_topics(self) -> dict[str, list[int]] | None:
+        """The same while following, where nothing waits for the answer: None until one of the next calls has it."""
+        if self._look is None:
+            self._look = Question(lambda: self._list_topics(_ANSWER_SECONDS))
+        if self._look.is_open:
+            return None
+        look, self._look = self._look, None
         try:
-            found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
+            found = look.answer(self._consumer.poll)
         except KafkaException:
             return {}
         self._is_back()
+        return found
+
+    def _list_topics(self, seconds: float) -> dict[str, list[int]]:
+        # All are asked for: a broker may make one that is asked for by its name.
+        found = self._consumer.list_topics(timeout=seconds).topics
         return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
 
     def ends(self, places: Iterable[Place]) -> dict[Place, Ends]:
@@ -224,27 +238,34 @@ class Reader:
         asked = [TopicPartition(*place, at) for place in places]
         if not asked:
             return {}
-        found = self._ask(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds), slice_=5.0)
+        found = self._ask(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds))
         for each in found:
             if each.error is not None:
                 raise ReaderError(f"topic {each.topic} cannot be read: {each.error.str()}", at_start=True)
         return {(each.topic, each.partition): each.offset for each in found}
 
-    def _ask(self, request: Callable[[float], _T], slice_: float = _SLICE_SECONDS) -> _T:
+    def _ask(self, request: Callable[[float], _T]) -> _T:
+        """The answer to what is asked before anything is read."""
         deadline = monotonic() + _ANSWER_SECONDS
         while True:
+            self._asked = question = Question(partial(request, max(0.0, deadline - monotonic())))
             try:
-                return request(slice_)
-            except KafkaException as error:  # noqa: PERF203 - the loop is there for the error
-                self._consumer.poll(0)  # brings errors that say more
-                self._note_errors()
+                return question.answer(self._check_refusal)
+            except KafkaException as error:
+                self._check_refusal(0)
                 problem = error.args[0]
                 why = self._problem or problem.str()
-                if self._is_refused or problem.code() in _REFUSED:
+                if problem.code() in _REFUSED:
                     raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
                 if monotonic() > deadline:
                     text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
                     raise ReaderError(text, at_start=True) from None
+
+    def _check_refusal(self, seconds: float) -> None:
+        self._consumer.poll(seconds)  # brings errors that say more; nothing is assigned yet
+        self._note_errors()
+        if self._is_refused:
+            raise ReaderError(f"Kafka at {self._servers} refuses: {self._problem}", at_start=True)
 
     def _note_errors(self) -> None:
         """See what librdkafka complains of, and say it once when no broker is left."""
