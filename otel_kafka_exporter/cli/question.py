@@ -18,7 +18,8 @@ _SLICE_SECONDS = 0.05
 class Question(Generic[_T]):
     """A question that is asked by now.
 
-    Its client must not be closed while it is open: librdkafka would have its thread in what is no longer there.
+    Its client must not be closed while it is open: librdkafka would have its thread in what is no longer there. Nor may
+    a consumer be polled: whatever else is asked of one waits until it has answered.
 
     Args:
         request: waits for the answer, with a timeout of its own.
@@ -47,8 +48,7 @@ class Question(Generic[_T]):
 
         Args:
             meanwhile: is called again and again, with how many seconds it may take: it serves the client's callbacks,
-                and raises when there is no use in
-                waiting.
+                and raises when there is no use in waiting.
 
         Raises:
             KafkaException: what the request raised.

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from otel_kafka_exporter import DecodeError, OnexEnvelopeV1, decode
+from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin._metadata import ClusterMetadata, TopicMetadata
+    from confluent_kafka.admin._metadata import ClusterMetadata
     from typing_extensions import Self
 
 # Of the exporter's librdkafka properties, those that a reader of the same cluster needs.
 _CONNECTION = ("security.", "sasl.", "ssl.", "enable.ssl.", "enable.sasl.", "broker.address.", "client.dns.")
 _CREATION_SECONDS = 3.0
 _BATCH = 500
-_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
 
 
 class ReaderError(Exception):
@@ -50,12 +51,11 @@ class EnvelopeReader:
     def __init__(self, bootstrap_servers: str, topics: Iterable[str], properties: Mapping[str, Any]) -> None:
         self._servers = bootstrap_servers
         self._topics = tuple(topics)
-        self._problem = ""
         self._asked: Question[ClusterMetadata] | None = None
-        connection = {name: value for name, value in properties.items() if name.startswith(_CONNECTION)}
+        self._connection = {name: value for name, value in properties.items() if name.startswith(_CONNECTION)}
         self._consumer = Consumer(
             {
-                **connection,
+                **self._connection,
                 "bootstrap.servers": bootstrap_servers,
                 "group.id": "otel-kafka",  # librdkafka insists; no group is joined, since partitions are assigned
                 "client.id": "otel-kafka",
@@ -64,8 +64,7 @@ class EnvelopeReader:
                 "allow.auto.create.topics": True,
                 "fetch.wait.max.ms": 50,
                 "reconnect.backoff.max.ms": 500,
-                "log_level": 0,  # what it would write to stderr comes to error_cb too
-                "error_cb": self._on_error,
+                "log_level": 0,  # nothing of its own on stderr
             }
         )
 
@@ -121,11 +120,9 @@ class EnvelopeReader:
     def _partitions(self, seconds: float) -> dict[str, list[int]]:
         """The partitions of the topics that exist and can be read already."""
         try:
-            found = self._ask(None, seconds)  # all topics: asking for one by its name may make it
-        except KafkaException as error:
-            self._consumer.poll(0)  # brings error_cb, which knows more
-            why = self._problem or error.args[0].str()
-            text = f"no Kafka answers at {self._servers} within {seconds:g} s: {why}"
+            found = Admin(self._servers, self._connection, seconds).metadata().topics
+        except RefusedError as error:
+            text = f"no Kafka answers at {self._servers} within {seconds:g} s: {error}"
             raise ReaderError(text) from None
         return {
             topic: sorted(found[topic].partitions)
@@ -133,20 +130,15 @@ class EnvelopeReader:
             if topic in found and _has_leaders(found[topic])
         }
 
-    def _ask(self, topic: str | None, seconds: float) -> dict[str, TopicMetadata]:
-        if topic is None:
-            self._asked = Question(lambda: self._consumer.list_topics(timeout=seconds))
-        else:
-            self._asked = Question(lambda: self._consumer.list_topics(topic, timeout=seconds))
-        return self._asked.answer(self._consumer.poll).topics
-
     def _create(self, missing: list[str]) -> dict[str, list[int]]:
         deadline = monotonic() + _CREATION_SECONDS
         partitions: dict[str, list[int]] = {}
         while monotonic() < deadline and not partitions.keys() >= set(missing):
             for topic in missing:
                 try:
-                    found = self._ask(topic, max(0.0, deadline - monotonic()))[topic]
+                    left = max(0.0, deadline - monotonic())
+                    self._asked = Question(partial(self._consumer.list_topics, topic, timeout=left))
+                    found = self._asked.answer(time.sleep).topics[topic]
                 except KafkaException:
                     continue
                 if _has_leaders(found):
@@ -169,11 +161,6 @@ class EnvelopeReader:
             f"Kafka at {self._servers} has no topic {', '.join(missing)} and makes none on first use."
             f" Create what is missing, and try again:" + "".join(command + topic for topic in missing)
         )
-
-    def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down follows a line on each of them that says why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._problem:  # noqa: SLF001 - public, in spite of its spelling
-            self._problem = _STATE.sub("", error.str())
 
 
 def _has_leaders(topic: Any) -> bool:

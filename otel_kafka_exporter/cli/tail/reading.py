@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 from .ordering import Place
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata
     from typing_extensions import Self
 
 #: Ctrl-C is noticed between two calls of librdkafka.
@@ -99,7 +102,8 @@ class Reader:
         self._is_refused = False
         self._heard = monotonic()
         self._asked: Question[Any] | None = None
-        self._look: Question[dict[str, list[int]]] | None = None
+        self._admin = Admin(servers, connection, _ANSWER_SECONDS)
+        self._look: Question[ClusterMetadata] | None = None
         # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
         config = {**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._errors.append}
@@ -111,8 +115,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A question that is open has a thread in the client: that ends with the process, or with the answer.
-        if not any(each is not None and each.is_open for each in (self._asked, self._look)):
+        if self._asked is None or not self._asked.is_open:  # else a thread is in it, and ends with the process
             self._consumer.close()
 
     def topics(self) -> dict[str, list[int]]:
@@ -121,26 +124,26 @@ class Reader:
         Raises:
             ReaderError: no broker answers.
         """
-        return self._ask(self._list_topics)
+        try:
+            return _partitions(self._admin.metadata())
+        except RefusedError as error:
+            refused = error.code in _REFUSED
+            text = f"Kafka at {self._servers} refuses: {error}" if refused else self._silent(error)
+            raise ReaderError(text, at_start=True) from None
 
     def look_for_topics(self) -> dict[str, list[int]] | None:
         """The same while following, where nothing waits for the answer: None until one of the next calls has it."""
         if self._look is None:
-            self._look = Question(lambda: self._list_topics(_ANSWER_SECONDS))
+            self._look = Question(partial(self._admin.client.list_topics, timeout=self._admin.seconds))
         if self._look.is_open:
             return None
         look, self._look = self._look, None
         try:
-            found = look.answer(self._consumer.poll)
+            found = _partitions(look.answer(self._admin.client.poll))
         except KafkaException:
             return {}
         self._is_back()
         return found
-
-    def _list_topics(self, seconds: float) -> dict[str, list[int]]:
-        # All are asked for: a broker may make one that is asked for by its name.
-        found = self._consumer.list_topics(timeout=seconds).topics
-        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
 
     def ends(self, places: Iterable[Place]) -> dict[Place, Ends]:
         """Where partitions begin and end now.
@@ -246,26 +249,23 @@ class Reader:
 
     def _ask(self, request: Callable[[float], _T]) -> _T:
         """The answer to what is asked before anything is read."""
-        deadline = monotonic() + _ANSWER_SECONDS
+        deadline = monotonic() + self._admin.seconds
         while True:
             self._asked = question = Question(partial(request, max(0.0, deadline - monotonic())))
             try:
-                return question.answer(self._check_refusal)
+                return question.answer(time.sleep)
             except KafkaException as error:
-                self._check_refusal(0)
+                self._consumer.poll(0)  # brings errors that say more; nothing is assigned yet
+                self._note_errors()
                 problem = error.args[0]
                 why = self._problem or problem.str()
-                if problem.code() in _REFUSED:
+                if self._is_refused or problem.code() in _REFUSED:
                     raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
                 if monotonic() > deadline:
-                    text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
-                    raise ReaderError(text, at_start=True) from None
+                    raise ReaderError(self._silent(why), at_start=True) from None
 
-    def _check_refusal(self, seconds: float) -> None:
-        self._consumer.poll(seconds)  # brings errors that say more; nothing is assigned yet
-        self._note_errors()
-        if self._is_refused:
-            raise ReaderError(f"Kafka at {self._servers} refuses: {self._problem}", at_start=True)
+    def _silent(self, why: object) -> str:
+        return f"no Kafka answers at {self._servers} within {self._admin.seconds:g} s: {why}"
 
     def _note_errors(self) -> None:
         """See what librdkafka complains of, and say it once when no broker is left."""
@@ -279,6 +279,10 @@ class Reader:
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
                 self._problem = _STATE.sub("", error.str())
                 self._is_refused |= error.code() in _REFUSED
+
+
+def _partitions(cluster: ClusterMetadata) -> dict[str, list[int]]:
+    return {name: sorted(topic.partitions) for name, topic in cluster.topics.items() if topic.error is None}
 
 
 # What a time may be instead, in Kafka's protocol.
