@@ -22,7 +22,7 @@ def completion(context: click.Context, shell: str) -> None:
       otel-kafka completion fish | source
 
     \b
-      otel-kafka completion bash > completions/otel-kafka
+      otel-kafka completion bash > otel-kafka.bash
     """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has these three

@@ -35,6 +35,8 @@ def progress(what: str, done: Callable[[], int], total: int | None) -> Iterator[
         console=Console(stderr=True),
         transient=True,
         auto_refresh=False,
+        redirect_stdout=False,  # that is the command's output
+        redirect_stderr=False,
     )
     task = bar.add_task(what, total=total)
     over = threading.Event()

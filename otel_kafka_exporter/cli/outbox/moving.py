@@ -181,7 +181,7 @@ def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> 
     return True
 
 
-@click.command(epilog="Exit codes: 0 they are deleted, 1 you said no.")
+@click.command(epilog="Exit codes: 0 they are deleted, 130 you said no.")
 @directory_option
 @click.option("--records", is_flag=True, help="Records that wait, of dead processes, instead of dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
