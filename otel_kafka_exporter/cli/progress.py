@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 _EVERY_SECONDS = 0.1
+_QUICK_SECONDS = 0.5  # what is over by then needs no bar
 
 
 @contextmanager
@@ -42,6 +43,8 @@ def progress(what: str, done: Callable[[], int], total: int | None) -> Iterator[
     over = threading.Event()
 
     def show() -> None:
+        if over.wait(_QUICK_SECONDS):
+            return
         with bar:
             while not over.wait(_EVERY_SECONDS):
                 bar.update(task, completed=done(), refresh=True)

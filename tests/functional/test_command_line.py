@@ -181,7 +181,7 @@ def test_bars_are_for_terminals(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
     variables = environment(
         tmp_path, OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers, TERM="xterm"
     )
-    embedded_kafka.slow(200)  # long enough to be seen
+    embedded_kafka.slow(600)  # long enough to be seen
     with (tmp_path / "out").open("wb") as out:
         code, said = on_a_terminal(
             "otel-kafka", "tail", "--json", "--since", "beginning", stdout=out.fileno(), env=variables
