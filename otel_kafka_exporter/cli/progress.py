@@ -46,7 +46,7 @@ def progress(what: str, done: Callable[[], int], total: int | None) -> Iterator[
         if over.wait(_QUICK_SECONDS):
             return
         with bar:
-            while not over.wait(_EVERY_SECONDS):
+            while not over.wait(_EVERY_SECONDS) and (total is None or done() < total):
                 bar.update(task, completed=done(), refresh=True)
 
     thread = threading.Thread(target=show, name="otel-kafka-progress", daemon=True)

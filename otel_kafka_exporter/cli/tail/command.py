@@ -200,9 +200,9 @@ class _Session:
         else:
             starts = {place: end.low for place, end in ends.items()}
         ranges = {place: (starts[place], end.high) for place, end in ends.items()}
-        if what.follow:
-            self._show(reader, topics, ranges)
-            return
+        if what.follow and sys.stderr.isatty():
+            begin = " from now on" if what.since is None else ""
+            _say(f"following {len(topics)} topics at {self._settings.bootstrap_servers}{begin}; Ctrl-C ends it")
         records = sum(end - start for start, end in ranges.values())
         with progress("read", lambda: self._tally.read, records) as take_away:
             if shares_terminal():
@@ -216,9 +216,6 @@ class _Session:
             ranges = {place: (end, end) for place, (_, end) in ranges.items()}
             if not what.follow:
                 return
-        if what.follow and sys.stderr.isatty():
-            begin = "" if what.since else " from now on"
-            _say(f"following {len(topics)} topics at {self._settings.bootstrap_servers}{begin}; Ctrl-C ends it")
         follow = topics if what.follow else None
         for records in by_time(reader, self._scan, ranges, follow):
             self._showing.ordered(records)
