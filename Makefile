@@ -4,7 +4,7 @@
 VENV = .venv
 DEV = $(VENV)/dev/bin
 
-.PHONY: demo test test-quick test-lowest test-all soak check proto bench readme surface clean
+.PHONY: demo test test-quick test-lowest test-all soak check proto bench readme screenshots surface clean
 
 demo: $(VENV)/demo/made
 	$(VENV)/demo/bin/otel-kafka demo $(ARGS)
@@ -58,6 +58,10 @@ bench: $(VENV)/dev/made
 # Rewrites the settings table of the README from the settings module.
 readme: $(VENV)/dev/made
 	$(DEV)/python scripts/settings_table.py README.md
+
+# Makes the pictures of docs/images anew, of real runs (Java).
+screenshots: $(VENV)/dev/made
+	PYTHONPATH=. $(DEV)/python scripts/screenshots.py
 
 # Writes down the public surface, which a test compares.
 surface: $(VENV)/dev/made

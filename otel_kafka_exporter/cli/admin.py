@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -17,11 +16,13 @@ from confluent_kafka.admin import AdminClient
 
 from otel_kafka_exporter.process import monotonic
 
+from .question import Question
+
 if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
-_SLICE_SECONDS = 0.05
 _KEPT = 100
+_SLICE_SECONDS = 0.05
 _STATISTICS_MS = 200
 _STATE = re.compile(r" \(after \d+ms in state .*\)$")
 _FINAL = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001 - public, in spite of their spelling
@@ -81,32 +82,27 @@ class Admin:
         Raises:
             RefusedError: there is no answer.
         """
-        found: list[ClusterMetadata | KafkaError] = []
-
-        def ask() -> None:
-            # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves;
-            # so does the first, where the client's own has been answered before it.
-            try:
-                found.append(self._admin.list_topics(timeout=self._seconds))
-            except KafkaException as error:
-                found.append(error.args[0])
-
-        threading.Thread(target=ask, name="otel-kafka-metadata", daemon=True).start()
-        while not found:
-            self._admin.poll(_SLICE_SECONDS)  # brings errors that say more
-            final = next((each for each in self._errors if each.code() in _FINAL), None)
-            if final is not None and not found:
-                raise RefusedError(_STATE.sub("", final.str()), final.code())
-        if not isinstance(found[0], KafkaError):
-            return found[0]
+        # Once, for as long as it may take: a second question goes to the addresses that brokers give themselves; so
+        # does the first, where the client's own has been answered before it.
+        question = Question(lambda: self._admin.list_topics(timeout=self._seconds))
+        try:
+            return question.answer(self._check_refusal)
+        except KafkaException as error:
+            last: KafkaError = error.args[0]
         # An error may come before the statistics that know of the addresses.
         deadline = monotonic() + 2 * _STATISTICS_MS / 1000
         while not self._advertised and monotonic() < deadline:
             self._admin.poll(_SLICE_SECONDS)
         # That all brokers are down follows a line on each of them that says why.
         heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
-        problem = heard[-1] if heard else found[0]
+        problem = heard[-1] if heard else last
         raise RefusedError(_STATE.sub("", problem.str()), problem.code(), self._advertised)
+
+    def _check_refusal(self, seconds: float) -> None:
+        self._admin.poll(seconds)  # brings errors that say more
+        final = next((each for each in self._errors if each.code() in _FINAL), None)
+        if final is not None:
+            raise RefusedError(_STATE.sub("", final.str()), final.code())
 
     def answers(self, futures: Mapping[Any, Future[_T]]) -> dict[Any, _T | KafkaError]:
         """What became of questions that have a request_timeout."""

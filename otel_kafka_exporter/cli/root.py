@@ -9,6 +9,8 @@ import click
 
 from otel_kafka_exporter import __version__
 
+from .completion import completion
+from .defaults import name_variables, origin
 from .demo import demo
 from .doctor import doctor
 from .outbox import outbox
@@ -30,6 +32,8 @@ def run() -> int:
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
+        if variable := origin(error):
+            click.echo(f"It comes from the environment variable {variable}.", err=True)
         return error.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
@@ -44,12 +48,21 @@ def run() -> int:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage, 3 it could not be run, 130 interrupted.",
+    epilog="An option can be set by an environment variable too: OTEL_KAFKA_TAIL_LEVEL=warn is --level warn of tail."
+    "\n\nExit codes: 0 fine, 1 what was asked for failed, 2 wrong usage, 3 it could not be run, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="otel-kafka", message="%(prog)s %(version)s")
 def cli() -> None:
-    """OpenTelemetry logs, audit events and security events in Kafka."""
+    """OpenTelemetry logs, audit events and security events in Kafka.
+
+    \b
+      otel-kafka demo
+      otel-kafka doctor
+      otel-kafka tail --last 10
+      otel-kafka --version
+    """
 
 
-for command in (demo, doctor, outbox, schema, tail, topics):
+for command in (completion, demo, doctor, outbox, schema, tail, topics):
     cli.add_command(command)
+name_variables(cli, "OTEL_KAFKA")

@@ -18,12 +18,21 @@ _SECONDS = 10.0
 
 @click.group()
 def schema() -> None:
-    """The Protobuf schema of encoding=protobuf, for readers and for a Schema Registry."""
+    """The Protobuf schema of encoding=protobuf, for readers and for a Schema Registry.
+
+    \b
+      otel-kafka schema show
+      otel-kafka schema register
+    """
 
 
-@schema.command()
+@schema.command(epilog="Exit codes: 0 it is printed.")
 def show() -> int:
-    """Print it as a .proto file."""
+    """Print it as a .proto file.
+
+    \b
+      otel-kafka schema show > envelope.proto
+    """
     click.echo(schema_source(), nl=False)
     return 0
 
@@ -33,6 +42,9 @@ def register() -> int:
     """Register it for the three topics, in the registry of the exporter's own environment variables.
 
     What is there already stays as it is.
+
+    \b
+      otel-kafka schema register
     """
     settings = exporter_settings()
     try:

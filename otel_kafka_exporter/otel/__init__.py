@@ -20,9 +20,11 @@ from .pipeline import (
 )
 from .processor import KafkaLogRecordProcessor
 from .reach import may_reach_kafka
+from .structured import EventFormatter
 
 __all__ = [
     "SCOPE",
+    "EventFormatter",
     "KafkaLogExporter",
     "KafkaLogRecordProcessor",
     "aemit_audit_event",

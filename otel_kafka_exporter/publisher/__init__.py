@@ -5,7 +5,7 @@ Held here: a call that the original accepts is True, False or a documented error
 """
 
 from .context import LoggingEventPublisherContext
-from .one_off import publish_application_log, publish_audit_log, publish_security_log
+from .one_off import close_shared_publisher, publish_application_log, publish_audit_log, publish_security_log
 from .publisher import LoggingEventPublisher
 from .route import KafkaError
 
@@ -13,6 +13,7 @@ __all__ = [
     "KafkaError",
     "LoggingEventPublisher",
     "LoggingEventPublisherContext",
+    "close_shared_publisher",
     "publish_application_log",
     "publish_audit_log",
     "publish_security_log",

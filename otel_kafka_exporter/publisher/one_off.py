@@ -53,6 +53,14 @@ def _shared() -> LoggingEventPublisher | None:
         return None
 
 
+def close_shared_publisher() -> None:
+    """Close the publisher that all calls share; the next one makes another, by the settings of then. For tests."""
+    with _lock:
+        if _publisher.cache_info().currsize:
+            _publisher().close()
+            _publisher.cache_clear()
+
+
 async def publish_application_log(
     service_name: str,
     instance_id: str,

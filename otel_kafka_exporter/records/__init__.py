@@ -10,7 +10,7 @@ from .conversion import Converter
 from .decoding import decode
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
-from .envelope import CATEGORIES, Category, OnexEnvelopeV1
+from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier, unwrapped
 from .ids import uuid7
 from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
@@ -33,6 +33,7 @@ __all__ = [
     "JSON",
     "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",
+    "PAYLOAD_KEYS",
     "REDACTED",
     "UNKNOWN_SERVICE",
     "AuditAction",
@@ -57,6 +58,7 @@ __all__ = [
     "SecurityEventType",
     "WholeLogRecord",
     "attributes",
+    "category_of",
     "decode",
     "describe",
     "encode_json",

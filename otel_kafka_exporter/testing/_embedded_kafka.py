@@ -96,6 +96,12 @@ class EmbeddedKafka:
         replicas = min(MAX_REPLICAS, self._brokers)
         self._running().command("topic_create", topic.encode(), count, replicas)
 
+    def topics(self) -> list[str]:
+        """The topics that there are, by name. TimeoutError when the brokers do not tell within 10 seconds."""
+        reader = _Reader(self.bootstrap_servers, "", _READ_TIMEOUT, "the names of all topics", [])
+        with contextlib.closing(reader):
+            return sorted(reader.topics())
+
     def down(self) -> None:
         """Make all brokers unreachable: connections break, new ones are refused. Records stay."""
         self._running().command("broker_set_down", ALL_BROKERS)
@@ -136,7 +142,7 @@ class EmbeddedKafka:
         """
         _in_range("n", n, 0, 10_000_000)
         found: list[Message] = []
-        reader = _Reader(self.bootstrap_servers, topic, timeout, f"{n} messages", found)
+        reader = _Reader(self.bootstrap_servers, topic, timeout, f"{n} messages in {topic!r}", found)
         with contextlib.closing(reader):
             partitions: list[int] = []
             while n and not partitions:
@@ -154,7 +160,7 @@ class EmbeddedKafka:
         Empty for a topic that does not exist. TimeoutError when the brokers do not give it within 10 seconds.
         """
         found: list[Message] = []
-        reader = _Reader(self.bootstrap_servers, topic, _READ_TIMEOUT, "all messages", found)
+        reader = _Reader(self.bootstrap_servers, topic, _READ_TIMEOUT, f"all messages in {topic!r}", found)
         with contextlib.closing(reader):
             ranges = {partition: reader.watermarks(partition) for partition in reader.partitions()}
             ends = {partition: high for partition, (low, high) in ranges.items() if high > low}
@@ -198,17 +204,22 @@ class _Reader:
         ]
         # While a topic is not there, nothing is wrong but the very last request, which had no time left.
         why = f" (last problem: {self._problems[-1]})" if self._problems and self._topic_exists is not False else ""
-        raise TimeoutError(f"expected {self._expected} in {self._topic!r}, {got} in {self._timeout} s{why}")
+        raise TimeoutError(f"expected {self._expected}, {got} in {self._timeout} s{why}")
 
     def partitions(self) -> list[int]:
         """The topic's partitions; none when it does not exist, after a pause for the caller's next try."""
-        # All topics are asked for: to ask for one by its name would make it.
-        topics = self._retry(lambda left: self._consumer.list_topics(timeout=left)).topics
+        topics = self.topics()
         self._topic_exists = self._topic in topics
         if self._topic_exists:
-            return sorted(topics[self._topic].partitions)
+            return topics[self._topic]
         self._consumer.poll(min(self._left(), _PAUSE))
         return []
+
+    def topics(self) -> dict[str, list[int]]:
+        """The partitions of each topic."""
+        # All topics are asked for: to ask for one by its name would make it.
+        found = self._retry(lambda left: self._consumer.list_topics(timeout=left)).topics
+        return {name: sorted(topic.partitions) for name, topic in found.items()}
 
     def watermarks(self, partition: int) -> tuple[int, int]:
         place = TopicPartition(self._topic, partition)

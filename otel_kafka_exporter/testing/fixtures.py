@@ -6,48 +6,50 @@ early for coverage and assertion rewriting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from otel_kafka_exporter import OnexEnvelopeV1
-
+    from ._captured import CapturedEnvelopes
     from ._embedded_kafka import EmbeddedKafka
 
-    CapturedEnvelopes = Callable[..., list[OnexEnvelopeV1]]
-
 
 @pytest.fixture
-def embedded_kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedKafka]:
-    """An embedded Kafka of the test's own; `OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS` names it meanwhile."""
+def embedded_kafka(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmbeddedKafka]:
+    """An embedded Kafka of the test's own; `OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS` names it meanwhile.
+
+    What does not reach it waits in the test's own directory, unless `OTEL_EXPORTER_KAFKA_OUTBOX_DIR` names another.
+    """
+    from otel_kafka_exporter.publisher import close_shared_publisher  # noqa: PLC0415 - see above
+
     from . import EmbeddedKafka  # noqa: PLC0415 - see above
 
+    if not os.environ.get("OTEL_EXPORTER_KAFKA_OUTBOX_DIR"):
+        monkeypatch.setenv("OTEL_EXPORTER_KAFKA_OUTBOX_DIR", str(tmp_path / "otel-kafka-outbox"))
     with EmbeddedKafka() as kafka:
         monkeypatch.setenv("OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+        close_shared_publisher()  # one that an earlier test made publishes elsewhere
         yield kafka
+        close_shared_publisher()
 
 
 @pytest.fixture
-def captured_envelopes(embedded_kafka: EmbeddedKafka) -> CapturedEnvelopes:
-    """A function that returns the envelopes of a category that are in the embedded Kafka, in their order.
+def captured_envelopes(request: pytest.FixtureRequest) -> Iterator[CapturedEnvelopes]:
+    """What the test's code sends, captured in memory; see `CapturedEnvelopes`.
 
         def test_a_login_is_audited(captured_envelopes):
             log_in("bob")
-            [envelope] = captured_envelopes("audit", 1)
-            assert envelope.payload["actor"] == "bob"
+            captured_envelopes.one("audit", actor="bob", outcome="success")
 
-    Its arguments: the category (`application` unless given), how many to wait for (0: take what is there), and for how
-    many seconds (10 unless given; then a `TimeoutError` says what came).
+    No broker is needed, and any number of tests may follow each other in one process; see `capture_envelopes`. A test
+    that also has the fixture `embedded_kafka` sends everything there, and gets what arrived, from other processes too.
     """
-    from otel_kafka_exporter import decode  # noqa: PLC0415 - see above
+    from ._capture import capture_envelopes, captured_from  # noqa: PLC0415 - see above
 
-    def captured(
-        category: str = "application", n: int = 0, timeout: float = 10.0, namespace: str = "omninode"
-    ) -> list[OnexEnvelopeV1]:
-        topic = f"{namespace}.logging.{category}.v1"
-        messages = embedded_kafka.consume(topic, n, timeout) if n else embedded_kafka.messages(topic)
-        return [decode(message.value(), message.headers()) for message in messages]
-
-    return captured
+    kafka = request.getfixturevalue("embedded_kafka") if "embedded_kafka" in request.fixturenames else None
+    with capture_envelopes() if kafka is None else captured_from(kafka) as captured:
+        yield captured

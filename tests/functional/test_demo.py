@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter import __version__
+from otel_kafka_exporter.cli.demo.reader import EnvelopeReader
 from otel_kafka_exporter.testing import EmbeddedKafka
 
 COMMAND = str(Path(sys.executable).with_name("otel-kafka"))
@@ -193,6 +194,15 @@ def test_the_service_ends_with_the_demo(number: signal.Signals, code: int, tmp_p
         wait_until_gone(services)
     if number != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_kafka_of_ones_own_is_waited_for(embedded_kafka: EmbeddedKafka) -> None:
+    """One whose first answers take longer than the demo looks for Ctrl-C is heard all the same."""
+    embedded_kafka.create_topic("there", 1)
+    embedded_kafka.slow(600)
+    with EnvelopeReader(embedded_kafka.bootstrap_servers, ["there"], {}) as reader:
+        reader.start(10)
+        assert reader.read(0) == []
 
 
 def test_a_kafka_that_cannot_be_reached_is_one_line() -> None:

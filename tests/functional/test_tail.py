@@ -265,6 +265,14 @@ def test_a_kafka_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert "Connection refused" in line
 
 
+def test_a_slow_kafka_is_waited_for(embedded_kafka: EmbeddedKafka) -> None:
+    """One that takes longer for an answer than this looks for Ctrl-C is heard all the same."""
+    put(embedded_kafka, [kafka_record(at=n, message=f"m{n}") for n in range(3)], 0)
+    embedded_kafka.slow(600)
+    done = tail("--json", "--no-follow", OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers)
+    assert (done.code, done.messages) == (0, ["m0", "m1", "m2"]), done.errors
+
+
 def test_a_kafka_that_goes_away_meanwhile_is_a_failure(
     embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import trustme
+from confluent_kafka.admin._acl import AclOperation
 
 from tests.rig import java, otelcol
 from tests.rig.kafka import KafkaCluster
 from tests.rig.process import HeldPort
 from tests.rig.registry import SchemaRegistryServer
+from tests.rig.security import grant, let_in_by_scram, secure_cluster
+from tests.tailing import TOPICS
+from tests.tls_front import pem
 
 from .collectors import create_topics
 
+LONG = {"retention.ms": str(90 * 86_400_000)}
+#: The users of the cluster `secure`, by their passwords for PLAIN, and that for SCRAM.
+USERS = {"writer": "writer-secret", "reader": "reader-secret", "nobody": "nobody-secret", "half": "half-secret"}
+SCRAM_PASSWORD = "scram-secret"
 REQUIRE_VARIABLE = "REQUIRE_REAL_SYSTEMS"
 
 
@@ -95,3 +104,29 @@ def port() -> Iterator[HeldPort]:
     held = HeldPort()
     yield held
     held.close()
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def secure(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """TLS, a login, and rights that are granted."""
+    require_kafka()
+    with secure_cluster(tmp_path_factory.mktemp("secure"), ca, USERS) as cluster:
+        cluster.create_topics(*TOPICS.values(), config=LONG)
+        grant(cluster, "writer", AclOperation.WRITE, *TOPICS.values())
+        grant(cluster, "reader", AclOperation.READ, *TOPICS.values())
+        grant(cluster, "half", AclOperation.WRITE, TOPICS["application"])
+        grant(cluster, "half", AclOperation.DESCRIBE, TOPICS["audit"], TOPICS["security"])
+        for user in ("writer", "reader"):
+            let_in_by_scram(cluster, user, SCRAM_PASSWORD)
+        yield cluster
+
+
+@pytest.fixture
+def trusted(ca: trustme.CA, tmp_path: Path) -> str:
+    """What has a client trust that cluster, as the setting `producer_config` has it."""
+    return f"ssl.ca.location={pem(ca, tmp_path / 'ca.pem')}"

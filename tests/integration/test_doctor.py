@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 from confluent_kafka import Producer
-from confluent_kafka.admin._acl import AclOperation
 
 from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from tests.doctoring import Examined, examine
@@ -19,16 +17,17 @@ from tests.functional.tails import tail
 from tests.rig.kafka import KafkaCluster
 from tests.rig.process import HeldPort
 from tests.rig.registry import SchemaRegistryServer
-from tests.rig.security import grant, secure_cluster
+from tests.rig.security import SCRAM, login, secure_cluster
 from tests.tailing import TOPICS
 from tests.tls_front import client_files, pem
 
-from .conftest import require_kafka
+from .conftest import LONG, SCRAM_PASSWORD, USERS, require_kafka
 
 pytestmark = pytest.mark.integration
 
-LONG = {"retention.ms": str(90 * 86_400_000)}
-USERS = {"writer": "writer-secret", "reader": "reader-secret", "nobody": "nobody-secret", "half": "half-secret"}
+
+def as_user(user: str, password: str = "", mechanism: str = "PLAIN") -> str:
+    return login(user, password or USERS[user], mechanism)
 
 
 class Prefixed:
@@ -100,6 +99,15 @@ def test_topics_that_are_made_otherwise(
     assert (found.ids("warn", "fail"), words in found.check(check)["text"]) == ([check], True)
 
 
+def test_a_record_in_a_topic_that_sets_its_times(topics: Prefixed) -> None:
+    """Where the broker puts its own time on records, one that is written arrives, and is no fault of a clock."""
+    topics.create({"message.timestamp.type": "LogAppendTime"})
+    found = topics.examine("--write")
+    assert (found.code, found.ids("fail")) == (0, []), found.document
+    assert found.ids("warn") == [], found.document
+    assert "write.record" in found.ids("ok")
+
+
 def test_a_record_that_may_not_be_written_is_not_tried(topics: Prefixed) -> None:
     """Where replicas are missing, --write does not wait for what cannot come."""
     topics.create({"min.insync.replicas": "2"})
@@ -164,37 +172,10 @@ def test_addresses_that_were_given_before_the_question_are_known(tmp_path: Path)
         assert refused.value.advertised == {1: "kafka-1.invalid:9092"}
 
 
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def secure(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    """TLS, a login, and rights that are granted."""
-    require_kafka()
-    with secure_cluster(tmp_path_factory.mktemp("secure"), ca, USERS) as cluster:
-        cluster.create_topics(*TOPICS.values(), config=LONG)
-        grant(cluster, "writer", AclOperation.WRITE, *TOPICS.values())
-        grant(cluster, "reader", AclOperation.READ, *TOPICS.values())
-        grant(cluster, "half", AclOperation.WRITE, TOPICS["application"])
-        grant(cluster, "half", AclOperation.DESCRIBE, TOPICS["audit"], TOPICS["security"])
-        yield cluster
-
-
-@pytest.fixture
-def trusted(ca: trustme.CA, tmp_path: Path) -> str:
-    return f"ssl.ca.location={pem(ca, tmp_path / 'ca.pem')}"
-
-
-def login(user: str, password: str = "", mechanism: str = "PLAIN") -> str:
-    password = password or USERS[user]
-    return f"security.protocol=SASL_SSL,sasl.mechanism={mechanism},sasl.username={user},sasl.password={password}"
-
-
-def test_the_right_to_write_is_enough(secure: KafkaCluster, trusted: str) -> None:
+@pytest.mark.parametrize(("mechanism", "password"), [("PLAIN", USERS["writer"]), (SCRAM, SCRAM_PASSWORD)])
+def test_the_right_to_write_is_enough(secure: KafkaCluster, trusted: str, mechanism: str, password: str) -> None:
     """With TLS, a login and WRITE all is well; what may not be read is skipped, and says which right it takes."""
-    found = examine(secure.bootstrap_servers, "--write", properties=f"{trusted},{login('writer')}")
+    found = examine(secure.bootstrap_servers, "--write", properties=f"{trusted},{login('writer', password, mechanism)}")
     assert (found.code, found.ids("warn", "fail")) == (0, []), found.document
     names = ["tls.chain", "tls.expiry", "tls.hostname", "tls.client", "sasl.mechanism", "cluster.answer"]
     assert {*names, "rights.topics", "rights.cluster", "write.record"} <= set(found.ids("ok"))
@@ -205,15 +186,29 @@ def test_the_right_to_write_is_enough(secure: KafkaCluster, trusted: str) -> Non
 @pytest.mark.parametrize(
     ("properties", "cause", "words"),
     [
-        (login("writer", "wrong-secret"), "cluster.answer", ["the login of writer is refused", "sasl.password"]),
-        (login("stranger", "wrong-secret"), "cluster.answer", ["the login of stranger is refused"]),
-        (login("writer", mechanism="SCRAM-SHA-512"), "sasl.mechanism", ["it has no SCRAM-SHA-512; it has PLAIN"]),
-        ("security.protocol=SSL", "sasl.mechanism", ["asks for a login (PLAIN)", "security.protocol=SASL_SSL"]),
+        (as_user("writer", "wrong-secret"), "cluster.answer", ["the login of writer is refused", "sasl.password"]),
+        (
+            as_user("writer", "wrong-secret", SCRAM),
+            "cluster.answer",
+            ["the login of writer is refused", "sasl.password"],
+        ),
+        (as_user("stranger", "wrong-secret", SCRAM), "cluster.answer", ["the login of stranger is refused"]),
+        (as_user("stranger", "wrong-secret"), "cluster.answer", ["the login of stranger is refused"]),
+        (
+            as_user("writer", mechanism="SCRAM-SHA-512"),
+            "sasl.mechanism",
+            ["it has no SCRAM-SHA-512; it has", "PLAIN", SCRAM],
+        ),
+        (
+            "security.protocol=SSL",
+            "sasl.mechanism",
+            [f"(PLAIN, {SCRAM})", "security.protocol=SASL_SSL"],
+        ),
         ("security.protocol=PLAINTEXT", "network.protocol", ["got TLS"]),
         ("", "network.protocol", ["got TLS"]),
-        (login("nobody"), "topics.exist", ["may not see it", "--allow-principal User:nobody"]),
-        (login("reader"), "rights.topics", ["no WRITE on", TOPICS["audit"]]),
-        (login("half"), "rights.topics", [f"no WRITE on {TOPICS['audit']}, {TOPICS['security']}"]),
+        (as_user("nobody"), "topics.exist", ["may not see it", "--allow-principal User:nobody"]),
+        (as_user("reader"), "rights.topics", ["no WRITE on", TOPICS["audit"]]),
+        (as_user("half"), "rights.topics", [f"no WRITE on {TOPICS['audit']}, {TOPICS['security']}"]),
     ],
 )
 def test_who_is_not_let_in(secure: KafkaCluster, trusted: str, properties: str, cause: str, words: list[str]) -> None:
@@ -227,7 +222,7 @@ def test_a_real_broker_with_a_ca_that_is_not_trusted(secure: KafkaCluster, tmp_p
     """Another CA, and the system's ones, do not trust it."""
     other = pem(trustme.CA(), tmp_path / "other.pem")
     for location in (f"ssl.ca.location={other},", ""):
-        found = examine(secure.bootstrap_servers, properties=f"{location}{login('writer')}")
+        found = examine(secure.bootstrap_servers, properties=f"{location}{as_user('writer')}")
         found.one_cause("tls.chain", "not trusted")
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
+import uuid
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
-from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.admin._acl import AclOperation
 
 from otel_kafka_exporter.records import KafkaRecord
 from tests.functional.tails import Done, tail
 from tests.rig.kafka import KafkaCluster
+from tests.rig.security import ADMIN_PASSWORD, SCRAM, grant, login
 from tests.tailing import ENCODINGS, TOPICS, kafka_record
 
-from .conftest import require_kafka
+from .conftest import SCRAM_PASSWORD, USERS
 
 pytestmark = pytest.mark.integration
 
@@ -81,72 +80,39 @@ def test_a_read_ends_where_offsets_have_gaps(kafka: KafkaCluster, prefix: str, e
     assert "otel-kafka" not in [group.group_id for group in groups.valid]
 
 
-@pytest.fixture
-def guarded_kafka(tmp_path: Path) -> Iterator[KafkaCluster]:
-    """A broker that asks for a password, and lets nobody but its administrator do anything that is not granted."""
-    require_kafka()
-    jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    config = {
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "sasl.mechanism.inter.broker.protocol": "PLAIN",
-        "listener.name.plaintext.plain.sasl.jaas.config": (
-            f'{jaas} username="admin" password="a" user_admin="a" user_reader="r";'
-        ),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:admin;User:ANONYMOUS",
-    }
-    with KafkaCluster(tmp_path / "kafka", config=config, credentials=credentials("admin", "a")) as cluster:
-        yield cluster
-
-
-def credentials(user: str, password: str) -> dict[str, str]:
-    return {
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": user,
-        "sasl.password": password,
-    }
-
-
-def test_the_right_to_read_the_topics_is_enough(guarded_kafka: KafkaCluster) -> None:
-    """With READ on the topics, and no right on groups, everything is read; without it, or the password, it says so."""
-    guarded_kafka.create_topics(*TOPICS.values())
-    producer = Producer({"bootstrap.servers": guarded_kafka.bootstrap_servers, **credentials("admin", "a")})
+@pytest.mark.parametrize(("mechanism", "password"), [("PLAIN", USERS["reader"]), (SCRAM, SCRAM_PASSWORD)])
+def test_the_right_to_read_the_topics_is_enough(
+    secure: KafkaCluster, trusted: str, mechanism: str, password: str
+) -> None:
+    """With TLS, a login and READ on the topics, and no right on groups, all is read; without one of them it says so."""
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    topics = [prefix + topic for topic in TOPICS.values()]
+    secure.create_topics(*topics)
+    writer = [*login("admin", ADMIN_PASSWORD).split(","), trusted]
+    producer = Producer({"bootstrap.servers": secure.bootstrap_servers, **dict(each.split("=", 1) for each in writer)})
     for category in TOPICS:
-        each = kafka_record(category)
+        each = kafka_record(category, prefix=prefix)
         producer.produce(each.topic, each.value, each.key, headers=each.headers, timestamp=each.milliseconds)
     assert producer.flush(10) == 0
 
-    def read(password: str) -> Done:
-        properties = ",".join(f"{name}={value}" for name, value in credentials("reader", password).items())
+    def read(password: str, trusted: str = trusted) -> Done:
         return tail(
-            OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=guarded_kafka.bootstrap_servers,
-            OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG=properties,
+            OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=secure.bootstrap_servers,
+            OTEL_EXPORTER_KAFKA_PRODUCER_CONFIG=f"{trusted},{login('reader', password, mechanism)}".lstrip(","),
+            OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
         )
 
-    refused = read("r")
+    refused = read(password)
     assert (refused.code, refused.output) == (1, b"")
-    assert f"topic {TOPICS['audit']} does not exist, or may not be read" in refused.errors
-    grants = [
-        AclBinding(
-            ResourceType.TOPIC,
-            topic,
-            ResourcePatternType.LITERAL,
-            "User:reader",
-            "*",
-            AclOperation.READ,
-            AclPermissionType.ALLOW,
-        )
-        for topic in TOPICS.values()
-    ]
-    admin = guarded_kafka.admin_client()  # its futures need it alive
-    for future in admin.create_acls(grants).values():
-        future.result(10)
-    done = read("r")
+    assert f"topic {prefix}{TOPICS['audit']} does not exist, or may not be read" in refused.errors
+    grant(secure, "reader", AclOperation.READ, *topics)
+    done = read(password)
     assert (done.code, len(done.lines)) == (0, 3), done.errors
     assert done.errors.startswith("3 read, 3 matched")
     began = time.monotonic()
     wrong = read("wrong")
-    assert (wrong.code, time.monotonic() - began < 5) == (3, True)
-    assert "Authentication failed" in wrong.errors
+    assert (wrong.code, time.monotonic() - began < 5) == (3, True), wrong.errors + str(time.monotonic() - began)
+    assert "refuses: " in wrong.errors
+    assert "uthentication failed" in wrong.errors
+    untrusted = read(password, trusted="")
+    assert (untrusted.code, "certificate verify failed" in untrusted.errors) == (3, True), untrusted.errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from otel_kafka_exporter.cli.admin import Admin
 from otel_kafka_exporter.cli.topics.facts import TopicFacts, find_topics
 from tests.doctoring import PROPERTIES, SERVERS
 from tests.functional.tails import Done, tail
+from tests.functional.test_command_line import COMMANDS, environment, examples
 from tests.rig.kafka import KafkaCluster
 from tests.rig.process import HeldPort
 from tests.rig.security import grant, secure_cluster
@@ -53,6 +55,20 @@ class Cluster:
 @pytest.fixture
 def cluster(kafka: KafkaCluster) -> Cluster:
     return Cluster(kafka)
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path.startswith("otel-kafka topics")])
+def test_the_examples_of_help(cluster: Cluster, tmp_path: Path, path: str) -> None:
+    """What the help shows is used rightly, and does what it says."""
+    (tmp_path / "topics.properties").write_text("audit.retention.ms=90d\n")
+    for line in examples(path):
+        given = environment(
+            tmp_path,
+            OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=cluster.kafka.bootstrap_servers,
+            OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=cluster.prefix,
+        )
+        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=given, capture_output=True, timeout=60, check=False)
+        assert done.returncode == (1 if "check" in line else 0), (line, done.stderr)
 
 
 def test_from_nothing(cluster: Cluster) -> None:

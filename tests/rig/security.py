@@ -8,11 +8,13 @@ from pathlib import Path
 import trustme
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from cryptography.hazmat.primitives import serialization
 
 from .kafka import KafkaCluster
 
 ADMIN, ADMIN_PASSWORD = "admin", "admin-secret"
+SCRAM = "SCRAM-SHA-256"
 _PROTOCOLS = {
     (False, False): "PLAINTEXT",
     (True, False): "SSL",
@@ -34,7 +36,8 @@ def secure_cluster(
     Args:
         directory: for its files, and the CA's certificate in `ca.pem`.
         ca: has its listener speak TLS, with a certificate that it signs.
-        users: has it ask for a login (PLAIN) of one of these, by their passwords; with rights that are granted.
+        users: has it ask for a login of one of these: with PLAIN by their passwords, with SCRAM by those that
+            `let_in_by_scram` gives them; with rights that are granted.
         config: more properties of the broker.
         client: more properties of a client that may do everything.
     """
@@ -59,11 +62,14 @@ def secure_cluster(
         everybody = {ADMIN: ADMIN_PASSWORD, **users}
         known = " ".join(f'user_{name}="{password}"' for name, password in everybody.items())
         broker |= {
-            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.enabled.mechanisms": f"PLAIN,{SCRAM}",
             "sasl.mechanism.inter.broker.protocol": "PLAIN",
             "listener.name.plaintext.plain.sasl.jaas.config": (
                 "org.apache.kafka.common.security.plain.PlainLoginModule required"
                 f' username="{ADMIN}" password="{ADMIN_PASSWORD}" {known};'
+            ),
+            f"listener.name.plaintext.{SCRAM.lower()}.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
             ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:{ADMIN};User:ANONYMOUS",
@@ -78,6 +84,21 @@ def _pkcs8(key: bytes) -> bytes:
     return loaded.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def let_in_by_scram(cluster: KafkaCluster, user: str, password: str) -> None:
+    """Give a user a password for SCRAM, which the cluster keeps by itself."""
+    credential = UserScramCredentialUpsertion(
+        user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), password.encode()
+    )
+    admin = cluster.admin_client()  # its futures need it alive
+    for future in admin.alter_user_scram_credentials([credential]).values():
+        future.result(_TIMEOUT)
+
+
+def login(user: str, password: str, mechanism: str = "PLAIN") -> str:
+    """A client's properties, as the setting `producer_config` has them."""
+    return f"security.protocol=SASL_SSL,sasl.mechanism={mechanism},sasl.username={user},sasl.password={password}"
 
 
 def grant(cluster: KafkaCluster, user: str, operation: AclOperation, *topics: str) -> None:

@@ -23,6 +23,10 @@ def demo(bootstrap_servers: str | None) -> int:
 
     With --bootstrap-servers, the settings of the exporter are taken from the environment (OTEL_EXPORTER_KAFKA_...),
     for TLS and passwords too, and the records stay in that Kafka's topics.
+
+    \b
+      otel-kafka demo
+      otel-kafka demo --bootstrap-servers localhost:9092
     """
     try:
         return run(bootstrap_servers)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from otel_kafka_exporter import DecodeError, OnexEnvelopeV1, decode
+from otel_kafka_exporter.cli.admin import Admin, RefusedError
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata
     from typing_extensions import Self
 
 # Of the exporter's librdkafka properties, those that a reader of the same cluster needs.
 _CONNECTION = ("security.", "sasl.", "ssl.", "enable.ssl.", "enable.sasl.", "broker.address.", "client.dns.")
-_SLICE_SECONDS = 0.25  # Ctrl-C is noticed between two calls of librdkafka
 _CREATION_SECONDS = 3.0
 _BATCH = 500
-_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
 
 
 class ReaderError(Exception):
@@ -49,11 +51,11 @@ class EnvelopeReader:
     def __init__(self, bootstrap_servers: str, topics: Iterable[str], properties: Mapping[str, Any]) -> None:
         self._servers = bootstrap_servers
         self._topics = tuple(topics)
-        self._problem = ""
-        connection = {name: value for name, value in properties.items() if name.startswith(_CONNECTION)}
+        self._asked: Question[ClusterMetadata] | None = None
+        self._connection = {name: value for name, value in properties.items() if name.startswith(_CONNECTION)}
         self._consumer = Consumer(
             {
-                **connection,
+                **self._connection,
                 "bootstrap.servers": bootstrap_servers,
                 "group.id": "otel-kafka",  # librdkafka insists; no group is joined, since partitions are assigned
                 "client.id": "otel-kafka",
@@ -62,8 +64,7 @@ class EnvelopeReader:
                 "allow.auto.create.topics": True,
                 "fetch.wait.max.ms": 50,
                 "reconnect.backoff.max.ms": 500,
-                "log_level": 0,  # what it would write to stderr comes to error_cb too
-                "error_cb": self._on_error,
+                "log_level": 0,  # nothing of its own on stderr
             }
         )
 
@@ -73,7 +74,8 @@ class EnvelopeReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        if self._asked is None or not self._asked.is_open:  # else a thread is in it, and ends with the process
+            self._consumer.close()
 
     def start(self, seconds: float) -> None:
         """Find the topics, and note where each partition ends. Topics that are missing are made, where Kafka does that.
@@ -84,8 +86,7 @@ class EnvelopeReader:
         Raises:
             ReaderError: it does not, or topics are missing.
         """
-        deadline = monotonic() + seconds
-        partitions = self._partitions(deadline, f"{seconds:g} s")
+        partitions = self._partitions(seconds)
         if missing := [topic for topic in self._topics if topic not in partitions]:
             partitions |= self._create(missing)
         if missing := [topic for topic in self._topics if topic not in partitions]:
@@ -116,24 +117,18 @@ class EnvelopeReader:
                 (message.key() or b"").decode(errors="replace"),
             )
 
-    def _partitions(self, deadline: float, allowed: str) -> dict[str, list[int]]:
+    def _partitions(self, seconds: float) -> dict[str, list[int]]:
         """The partitions of the topics that exist and can be read already."""
-        while True:
-            try:
-                # All topics: asking for one by its name may make it.
-                found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
-            except KafkaException as error:
-                self._consumer.poll(0)  # brings error_cb, which knows more
-                if monotonic() > deadline:
-                    why = self._problem or error.args[0].str()
-                    text = f"no Kafka answers at {self._servers} within {allowed}: {why}"
-                    raise ReaderError(text) from None
-                continue
-            return {
-                topic: sorted(found[topic].partitions)
-                for topic in self._topics
-                if topic in found and _has_leaders(found[topic])
-            }
+        try:
+            found = Admin(self._servers, self._connection, seconds).metadata().topics
+        except RefusedError as error:
+            text = f"no Kafka answers at {self._servers} within {seconds:g} s: {error}"
+            raise ReaderError(text) from None
+        return {
+            topic: sorted(found[topic].partitions)
+            for topic in self._topics
+            if topic in found and _has_leaders(found[topic])
+        }
 
     def _create(self, missing: list[str]) -> dict[str, list[int]]:
         deadline = monotonic() + _CREATION_SECONDS
@@ -141,7 +136,9 @@ class EnvelopeReader:
         while monotonic() < deadline and not partitions.keys() >= set(missing):
             for topic in missing:
                 try:
-                    found = self._consumer.list_topics(topic, timeout=_SLICE_SECONDS).topics[topic]
+                    left = max(0.0, deadline - monotonic())
+                    self._asked = Question(partial(self._consumer.list_topics, topic, timeout=left))
+                    found = self._asked.answer(time.sleep).topics[topic]
                 except KafkaException:
                     continue
                 if _has_leaders(found):
@@ -164,11 +161,6 @@ class EnvelopeReader:
             f"Kafka at {self._servers} has no topic {', '.join(missing)} and makes none on first use."
             f" Create what is missing, and try again:" + "".join(command + topic for topic in missing)
         )
-
-    def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down follows a line on each of them that says why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._problem:  # noqa: SLF001 - public, in spite of its spelling
-            self._problem = _STATE.sub("", error.str())
 
 
 def _has_leaders(topic: Any) -> bool:

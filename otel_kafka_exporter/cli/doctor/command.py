@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from otel_kafka_exporter.cli.progress import progress
 from otel_kafka_exporter.cli.tail.output import is_terminal, silence_stdout, terminal_width, wants_color, write
 from otel_kafka_exporter.cli.tail.text import visible
 from otel_kafka_exporter.process import monotonic
@@ -102,7 +103,8 @@ def doctor(
     rendering = Rendering(write, width=width, color=wants_color(color), verbose=verbose)
     try:
         if as_json:
-            examination.look_until(wait, strict=strict)
+            with progress("checks", lambda: examination.made, len(checks)):
+                examination.look_until(wait, strict=strict)
             write(json.dumps(document(examination.results, examination.subject), indent=2) + "\n")
         elif wait is not None:
             examination.look_until(wait, strict=strict)
@@ -139,6 +141,7 @@ class _Examination:
         self._writes, self._bootstrap_servers = writes, bootstrap_servers
         self.child: Child | None = None
         self.results: list[Result] = []
+        self.made = 0
 
     def look(self, on_result: Callable[[Result], None] = lambda _: None) -> None:
         """Ask all of them."""
@@ -149,11 +152,13 @@ class _Examination:
         self.results = []
 
         def take(result: Result) -> None:
+            self.made += 1
             # What another check stands on is shown where it is the reason why that one was skipped.
             if result.check.id in self._reported or result.finding.status is Status.FAIL:
                 self.results.append(result)
                 on_result(result)
 
+        self.made = 0
         examine(self._checks, self.subject, self._seconds, take)
 
     def look_until(self, seconds: float | None, *, strict: bool) -> None:

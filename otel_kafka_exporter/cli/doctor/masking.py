@@ -13,6 +13,8 @@ _LEAST = 3  # a shorter text would take half of every line with it
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 #: Variables of ours whose values are lists of properties, of which any may be a secret.
 _LISTS = tuple(variable(name) for name in ("producer_config", "schema_registry_config"))
+#: A shell's working directories, in spite of their names: they begin many a path.
+_DIRECTORIES = ("PWD", "OLDPWD")
 # Values that are no secret, and that stand in many a sentence.
 _WORDS = frozenset({
     "true", "false", "none", "default", "https", "http", "plain", "ssl", "plaintext", "sasl_ssl", "sasl_plaintext",
@@ -41,7 +43,7 @@ class Masking:
         for name, value in environ.items():
             if name in _LISTS or name.endswith("_HEADERS"):
                 self._add_pairs(value)
-            elif self._is_sensitive(name):
+            elif self._is_sensitive(name) and name not in _DIRECTORIES:
                 self.add(value)
             for found in re.findall(r"//([^/@\s]*)@", value):
                 for part in (found, *found.split(":")):

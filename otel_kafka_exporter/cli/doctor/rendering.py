@@ -59,7 +59,7 @@ class Rendering:
             return
         self._skips()
         word, style, text_style = _LOOKS[finding.status]
-        head = Text(f"{word:4} ", style).append(f"{result.check.id:{_ID_WIDTH}} ", text_style)
+        head = Text.assemble((f"{word:4} ", style), (f"{result.check.id:{_ID_WIDTH}} ", text_style))
         self._lines(head, finding.text, text_style, _TEXT_AT)
         below = Text(" " * _BELOW_AT)
         for line in finding.lines:
@@ -85,7 +85,8 @@ class Rendering:
         self._lines(Text(), text, "", 0)
         cause = root_cause(results)
         if cause is not None:
-            self._lines(Text("root cause: ", "bold red"), f"{cause.check.id}: {cause.finding.text}", "bold", 12)
+            head = Text.assemble(("root cause: ", "bold red"))
+            self._lines(head, f"{cause.check.id}: {cause.finding.text}", "bold", len(head))
 
     def _skips(self) -> None:
         for because, names in self._skipped.items():

@@ -13,6 +13,11 @@ def outbox() -> None:
     """See and move what waits on the disk.
 
     The directory and the cluster are those of the exporter's own environment variables (OTEL_EXPORTER_KAFKA_...).
+
+    \b
+      otel-kafka outbox status
+      otel-kafka outbox list --dead-letters
+      otel-kafka outbox drain --timeout 120
     """
 
 

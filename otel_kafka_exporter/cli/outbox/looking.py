@@ -22,11 +22,16 @@ from otel_kafka_exporter.settings import Settings
 from .describing import directory_option, time_of, whom
 
 
-@click.command()
+@click.command(epilog="Exit codes: 0 it is said.")
 @directory_option
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def status(*, outbox_dir: str | None, as_json: bool) -> int:
-    """Each outbox: owner, files, records, bytes, age, dead letters."""
+    """Each outbox: owner, files, records, bytes, age, dead letters.
+
+    \b
+      otel-kafka outbox status
+      otel-kafka outbox status --json
+    """
     directory = outbox_directory(outbox_dir)
     settings = given_settings()
     found = [_summary(stored, settings) for stored in stored_outboxes(directory)]
@@ -101,13 +106,18 @@ def _summary(stored: StoredOutbox, settings: Settings | None) -> dict[str, Any]:
     }
 
 
-@click.command("list")
+@click.command("list", epilog="Exit codes: 0 it is said.")
 @directory_option
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
 @click.option("--limit", default=100, show_default=True, help="Show so many.")
 @shown_options
 def list_(*, outbox_dir: str | None, shown: Shown, dead_letters: bool, limit: int) -> int:
-    """What is in the outboxes, oldest first, with the filters and the looks of `otel-kafka tail`."""
+    """What is in the outboxes, oldest first, with the filters and the looks of `otel-kafka tail`.
+
+    \b
+      otel-kafka outbox list --limit 20
+      otel-kafka outbox list --dead-letters --category audit --json
+    """
     left = show_outbox(shown, Tally(), directory=outbox_directory(outbox_dir), dead=dead_letters, limit=limit)
     if left:
         click.echo(f"... {left:,} more; --limit {limit}", err=True)
@@ -119,7 +129,11 @@ def list_(*, outbox_dir: str | None, shown: Shown, dead_letters: bool, limit: in
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each record of that ID.")
 @click.argument("event_id")
 def show(*, outbox_dir: str | None, as_json: bool, event_id: str) -> int:
-    """One record in full: where it is, its headers, its value."""
+    """One record in full: where it is, its headers, its value.
+
+    \b
+      otel-kafka outbox show 019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b
+    """
     code = 1
     for stored in stored_outboxes(outbox_directory(outbox_dir)):
         for each in stored.rows():

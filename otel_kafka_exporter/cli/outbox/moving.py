@@ -11,6 +11,7 @@ import click
 from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
+from otel_kafka_exporter.cli.progress import progress
 from otel_kafka_exporter.delivery import is_cut
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
@@ -32,12 +33,17 @@ _CLUSTER_SECONDS = 5.0
 @directory_option
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to try.")
 def drain(timeout: float, outbox_dir: str | None) -> int:
-    """Deliver what dead processes of this configuration have left."""
+    """Deliver what dead processes of this configuration have left.
+
+    \b
+      otel-kafka outbox drain --timeout 5
+    """
     settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings), sync=settings.durability == "power")
-    complete = delivery.drain(timeout)
+    with progress("delivered", lambda: delivery.stats().delivered, None):
+        complete = delivery.drain(timeout)
     stats = delivery.stats()
     left = [line for stored in stored_outboxes(Path(settings.outbox_dir)) if (line := _left(stored))]
     delivery.close(settings.shutdown_timeout)
@@ -66,6 +72,9 @@ def adopt(*, outbox_dir: str | None, yes: bool, path: str) -> int:
     """Have what a dead process left for other addresses be delivered by this configuration.
 
     PATH is its directory, as `otel-kafka outbox status` shows it.
+
+    \b
+      otel-kafka outbox adopt /var/lib/otel-kafka/5a17c3/0f3b
     """
     settings = exporter_settings(outbox_dir=outbox_dir)
     configuration = Path(settings.outbox_dir).absolute() / settings.configuration
@@ -116,7 +125,11 @@ def _obstacle(stored: StoredOutbox, settings: Settings) -> str:
 @click.command(epilog="Exit codes: 0 all of them were delivered, 1 not so.")
 @directory_option
 def retry(outbox_dir: str | None) -> int:
-    """Send dead letters again, once the reason is mended."""
+    """Send dead letters again, once the reason is mended.
+
+    \b
+      otel-kafka outbox retry
+    """
     settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
@@ -168,12 +181,17 @@ def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> 
     return True
 
 
-@click.command()
+@click.command(epilog="Exit codes: 0 they are deleted, 130 you said no.")
 @directory_option
 @click.option("--records", is_flag=True, help="Records that wait, of dead processes, instead of dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(*, outbox_dir: str | None, records: bool, yes: bool) -> int:
-    """Delete dead letters for good."""
+    """Delete dead letters for good.
+
+    \b
+      otel-kafka outbox purge --yes
+      otel-kafka outbox purge --records
+    """
     directory = outbox_directory(outbox_dir)
     if not yes:
         what = "records that were never delivered" if records else "dead letters"

@@ -15,6 +15,7 @@ import click
 from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.cli.connection import connection_properties
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
+from otel_kafka_exporter.cli.progress import progress, shares_terminal
 from otel_kafka_exporter.records import CATEGORIES, event_type
 from otel_kafka_exporter.settings import Settings
 
@@ -163,6 +164,7 @@ class _Session:
         except SettingsError as error:
             raise click.UsageError(str(error)) from None
         self._what = what
+        self._tally = tally
         self._showing = Showing(shown.output, tally, dedupe=shown.dedupe)
         names = {category: settings.topic_prefix + event_type(settings.namespace, category) for category in CATEGORIES}
         selection = Selection(shown.filters.expression())
@@ -198,14 +200,22 @@ class _Session:
         else:
             starts = {place: end.low for place, end in ends.items()}
         ranges = {place: (starts[place], end.high) for place, end in ends.items()}
+        if what.follow and sys.stderr.isatty():
+            begin = " from now on" if what.since is None else ""
+            _say(f"following {len(topics)} topics at {self._settings.bootstrap_servers}{begin}; Ctrl-C ends it")
+        records = sum(end - start for start, end in ranges.values())
+        with progress("read", lambda: self._tally.read, records) as take_away:
+            if shares_terminal():
+                self._showing.before_first = take_away
+            self._show(reader, topics, ranges)
+
+    def _show(self, reader: Reader, topics: list[str], ranges: dict[Place, tuple[int, int]]) -> None:
+        what = self._what
         if what.last is not None:
             self._showing.records(last(reader, self._scan, ranges, what.last))
             ranges = {place: (end, end) for place, (_, end) in ranges.items()}
             if not what.follow:
                 return
-        if what.follow and sys.stderr.isatty():
-            begin = "" if what.since else " from now on"
-            _say(f"following {len(topics)} topics at {self._settings.bootstrap_servers}{begin}; Ctrl-C ends it")
         follow = topics if what.follow else None
         for records in by_time(reader, self._scan, ranges, follow):
             self._showing.ordered(records)

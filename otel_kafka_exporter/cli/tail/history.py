@@ -50,8 +50,10 @@ def by_time(
         yield list(ordering.ready(now))
         throttle.adjust()
         if follow is not None and now > look_at:
-            look_at = now + _DISCOVERY_SECONDS
             found = reader.look_for_topics()
+            if found is None:
+                continue
+            look_at = now + _DISCOVERY_SECONDS
             new = [(topic, each) for topic in follow for each in found.get(topic, ()) if (topic, each) not in known]
             if new:
                 source.go_on_with(dict.fromkeys(new, 0))  # where there was nothing, all is new

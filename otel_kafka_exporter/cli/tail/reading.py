@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from otel_kafka_exporter.cli.admin import Admin, RefusedError
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.process import monotonic
 
 from .ordering import Place
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin._metadata import ClusterMetadata
     from typing_extensions import Self
 
 #: Ctrl-C is noticed between two calls of librdkafka.
@@ -96,6 +101,9 @@ class Reader:
         self._is_reading = False
         self._is_refused = False
         self._heard = monotonic()
+        self._asked: Question[Any] | None = None
+        self._admin = Admin(servers, connection, _ANSWER_SECONDS)
+        self._look: Question[ClusterMetadata] | None = None
         # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT_ERRORS)
         config = {**connection, **_READING, "bootstrap.servers": servers, "error_cb": self._errors.append}
@@ -107,7 +115,8 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        if self._asked is None or not self._asked.is_open:  # else a thread is in it, and ends with the process
+            self._consumer.close()
 
     def topics(self) -> dict[str, list[int]]:
         """All topics, and their partitions.
@@ -115,18 +124,26 @@ class Reader:
         Raises:
             ReaderError: no broker answers.
         """
-        # All are asked for: a broker may make one that is asked for by its name.
-        found = self._ask(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
-        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
-
-    def look_for_topics(self) -> dict[str, list[int]]:
-        """The same while following, where an answer can be done without."""
         try:
-            found = self._consumer.list_topics(timeout=_SLICE_SECONDS).topics
+            return _partitions(self._admin.metadata())
+        except RefusedError as error:
+            refused = error.code in _REFUSED
+            text = f"Kafka at {self._servers} refuses: {error}" if refused else self._silent(error)
+            raise ReaderError(text, at_start=True) from None
+
+    def look_for_topics(self) -> dict[str, list[int]] | None:
+        """The same while following, where nothing waits for the answer: None until one of the next calls has it."""
+        if self._look is None:
+            self._look = Question(partial(self._admin.client.list_topics, timeout=self._admin.seconds))
+        if self._look.is_open:
+            return None
+        look, self._look = self._look, None
+        try:
+            found = _partitions(look.answer(self._admin.client.poll))
         except KafkaException:
             return {}
         self._is_back()
-        return {name: sorted(topic.partitions) for name, topic in found.items() if topic.error is None}
+        return found
 
     def ends(self, places: Iterable[Place]) -> dict[Place, Ends]:
         """Where partitions begin and end now.
@@ -224,27 +241,31 @@ class Reader:
         asked = [TopicPartition(*place, at) for place in places]
         if not asked:
             return {}
-        found = self._ask(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds), slice_=5.0)
+        found = self._ask(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds))
         for each in found:
             if each.error is not None:
                 raise ReaderError(f"topic {each.topic} cannot be read: {each.error.str()}", at_start=True)
         return {(each.topic, each.partition): each.offset for each in found}
 
-    def _ask(self, request: Callable[[float], _T], slice_: float = _SLICE_SECONDS) -> _T:
-        deadline = monotonic() + _ANSWER_SECONDS
+    def _ask(self, request: Callable[[float], _T]) -> _T:
+        """The answer to what is asked before anything is read."""
+        deadline = monotonic() + self._admin.seconds
         while True:
+            self._asked = question = Question(partial(request, max(0.0, deadline - monotonic())))
             try:
-                return request(slice_)
-            except KafkaException as error:  # noqa: PERF203 - the loop is there for the error
-                self._consumer.poll(0)  # brings errors that say more
+                return question.answer(time.sleep)
+            except KafkaException as error:
+                self._consumer.poll(0)  # brings errors that say more; nothing is assigned yet
                 self._note_errors()
                 problem = error.args[0]
                 why = self._problem or problem.str()
                 if self._is_refused or problem.code() in _REFUSED:
                     raise ReaderError(f"Kafka at {self._servers} refuses: {why}", at_start=True) from None
                 if monotonic() > deadline:
-                    text = f"no Kafka answers at {self._servers} within {_ANSWER_SECONDS:g} s: {why}"
-                    raise ReaderError(text, at_start=True) from None
+                    raise ReaderError(self._silent(why), at_start=True) from None
+
+    def _silent(self, why: object) -> str:
+        return f"no Kafka answers at {self._servers} within {self._admin.seconds:g} s: {why}"
 
     def _note_errors(self) -> None:
         """See what librdkafka complains of, and say it once when no broker is left."""
@@ -258,6 +279,10 @@ class Reader:
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
                 self._problem = _STATE.sub("", error.str())
                 self._is_refused |= error.code() in _REFUSED
+
+
+def _partitions(cluster: ClusterMetadata) -> dict[str, list[int]]:
+    return {name: sorted(topic.partitions) for name, topic in cluster.topics.items() if topic.error is None}
 
 
 # What a time may be instead, in Kafka's protocol.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .ordering import Ordered
 from .output import Output
@@ -21,12 +21,16 @@ class Showing:
         output: takes them.
         tally: counts them.
         dedupe: whether those whose event_id came before are left out.
+
+    Attributes:
+        before_first: called before the first record goes to the output.
     """
 
     def __init__(self, output: Output, tally: Tally, *, dedupe: bool) -> None:
         self._output = output
         self._tally = tally
         self._dedupe = dedupe
+        self.before_first: Callable[[], None] | None = None
         self._seen: dict[str, None] = {}  # in their order, the newest last
 
     def ordered(self, records: Iterable[Ordered]) -> None:
@@ -50,6 +54,9 @@ class Showing:
         duplicate = record.envelope is not None and self._is_duplicate(record.envelope.event_id)
         self._tally.duplicates += duplicate
         if not (duplicate and self._dedupe):
+            if self.before_first is not None:
+                self.before_first()
+                self.before_first = None
             self._output.show(record, notes, duplicate=duplicate)
 
     def _is_duplicate(self, event_id: str) -> bool:

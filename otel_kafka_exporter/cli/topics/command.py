@@ -119,7 +119,12 @@ _OPTIONS = (
 @topics.command(epilog=_EPILOG.format("it is said", "never"))
 @_planned
 def plan(made: _Plan) -> int:
-    """What would change, and why. Changes nothing."""
+    """What would change, and why. Changes nothing.
+
+    \b
+      otel-kafka topics plan
+      otel-kafka topics plan --set audit.retention.ms=365d --json
+    """
     _show(made, {})
     return 0
 
@@ -127,7 +132,11 @@ def plan(made: _Plan) -> int:
 @topics.command(epilog=_EPILOG.format("all is as it is wanted", "something is not"))
 @_planned
 def check(made: _Plan) -> int:
-    """Whether all is as it is wanted. Changes nothing."""
+    """Whether all is as it is wanted. Changes nothing.
+
+    \b
+      otel-kafka topics check --dead-letters
+    """
     _show(made, {})
     return _FAILED if made.changes else 0
 
@@ -135,7 +144,11 @@ def check(made: _Plan) -> int:
 @topics.command(epilog=_EPILOG.format("done, but for what needs an operator", "Kafka refused something"))
 @_planned
 def apply(made: _Plan) -> int:
-    """Do what the plan says; a second time there is nothing to do."""
+    """Do what the plan says; a second time there is nothing to do.
+
+    \b
+      otel-kafka topics apply --set audit.retention.ms=365d
+    """
     problems = {
         place: _applied(made.admin, change) for place, change in enumerate(made.changes) if change.action != "operator"
     }

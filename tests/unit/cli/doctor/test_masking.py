@@ -61,3 +61,9 @@ def test_the_longest_goes_first() -> None:
     """A secret that begins with another one does not leave its end."""
     masking = Masking({"A_TOKEN": "abc", "B_TOKEN": "abcdef"})
     assert masking.text("abcdef abc") == "[REDACTED] [REDACTED]"
+
+
+def test_a_working_directory_is_no_secret() -> None:
+    """A shell's PWD is a directory that paths begin with; a password of that name in a longer one is hidden."""
+    masking = Masking({"PWD": "/srv/shop", "OLDPWD": "/srv", "DB_PWD": "hunter2"})
+    assert masking.text("/srv/shop/outbox hunter2") == "/srv/shop/outbox [REDACTED]"
