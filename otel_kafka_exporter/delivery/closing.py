@@ -153,6 +153,7 @@ class Closing:
             state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()
+        state.sync()
         with state.lock:
             self._intake.start_deferred()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None

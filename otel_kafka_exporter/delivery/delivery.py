@@ -56,7 +56,6 @@ class Delivery:
         full_queue_wait: seconds that a single record waits for room in the local queue.
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
-        sync: whether they are on the disk, too, before the call returns.
         on_round: called in whichever thread has served reports, with no lock held.
     """
 
@@ -70,7 +69,6 @@ class Delivery:
         full_queue_wait: float = 0.05,
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
-        sync: bool = False,
         on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._producer = producer
@@ -80,7 +78,6 @@ class Delivery:
         self._full_queue_wait = full_queue_wait
         self._make_outbox = outbox
         self._durable = durable
-        self._sync = sync
         self._on_round = on_round
         self._begin(self._new_state())
         after_fork_in_child(self._after_fork)
@@ -138,20 +135,26 @@ class Delivery:
     def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
         """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
 
+        With `durability=power` that waits for the disk, too.
+
         Args:
             source: what it is made of.
             builder: makes it.
             batch: is told of its outcome.
         """
+        self.put(source, builder, batch)
+        if self.needs_disk:
+            self._state.sync()
+
+    def put(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
+        """As `hand_over`, but for the disk: `sync` is due."""
         notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
             frame_within = self._full_queue_wait if self._make_outbox is None else 0.0
-            entry = self._intake.take(source, builder, batch, self._full_queue_wait, frame_within)
+            self._intake.take(source, builder, batch, self._full_queue_wait, frame_within)
         finally:
             self._background.notice()
-        if self._sync and entry is not None:
-            self._state.sync(entry)
         self._calls += 1
         if not self._calls % _OFTEN and not self._state.is_interrupted():
             open_ = self._state.with_client()
@@ -164,7 +167,7 @@ class Delivery:
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
         """Take one record for a caller that is told of its outcome, and wait for nothing.
 
-        Call `hurry` when the last of several has been handed over.
+        Call `hurry` when the last of several has been handed over. One that is kept is on the disk after a `sync` only.
 
         Returns:
             Its entry when there was no room for it: call `try_again` until that says yes, or `give_up`.
@@ -173,8 +176,6 @@ class Delivery:
         entry, room = self._intake.offer(source, builder, batch)
         if not room:
             return entry
-        if self._sync and entry is not None:
-            self._state.sync(entry)
         self._background.await_hurry()
         return None
 
@@ -185,6 +186,15 @@ class Delivery:
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
         self._intake.give_up(entry)
+
+    @property
+    def needs_disk(self) -> bool:
+        """Whether what is kept is to survive a power failure, so that whoever tells of that calls `sync` first."""
+        return self._state.needs_disk
+
+    def sync(self) -> None:
+        """With `durability=power`, return when what is kept by now is on the disk."""
+        self._state.sync()
 
     def hurry(self) -> None:
         """Somebody waits for what was handed over: have it sent without lingering."""
@@ -209,21 +219,20 @@ class Delivery:
         notice_fork()
         started = monotonic()
         deadline = started + self._delivery_wait
-        batch, entry = Batch(), None
+        batch = Batch()
         try:
             for source in sources:
                 left = deadline - monotonic()
-                entry = self._intake.take(source, builder, batch, left, left) or entry
+                self._intake.take(source, builder, batch, left, left)
                 if batch.taken == 1:
                     self._background.notice()
-            if self._sync and entry is not None:
-                self._state.sync(entry)  # the last of them: with it, all before it
             self._waiting.wait(batch, deadline)
         finally:
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
                 with self._state.lock:
                     self._state.ledger.lose("interrupted", rest)
+        self._state.sync()
         self._metrics.exported(monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open

@@ -157,6 +157,7 @@ class Recovery:
             if self._state.outbox is not None:
                 for stream, rows in self._state.outbox.check().items():
                     self._state.settled_by_others(stream, rows)
+        self._state.sync()
 
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""

@@ -42,6 +42,7 @@ class RestState:
     ) -> None:
         self.lock = RLock()  # a signal handler may log while its own thread is in here
         self.outbox = make_outbox(self._lost) if make_outbox is not None else None
+        self.needs_disk = self.outbox is not None and self.outbox.power
         self.ledger = Ledger()
         self.lanes = {
             category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
@@ -94,7 +95,7 @@ class RestState:
         except OutboxError as error:
             note(error.reason, "the outbox cannot keep log records in order: %s", error)
         else:
-            self.outbox.set_state(before, DONE)
+            self.outbox.supersede(before, entry.place)
 
     def try_to_keep(self, lane: Lane, entry: Entry, row: bytes | None = None, front: Front | None = None) -> str:
         """As `keep`, but an entry that cannot be kept stays at hand; why it cannot, or nothing."""
@@ -118,7 +119,7 @@ class RestState:
             else:
                 self.outbox.set_state(entry.place, WAITING)
                 if before is not None:
-                    self.outbox.set_state(before, DONE)
+                    self.outbox.supersede(before, entry.place)
             lane.cursor = None if front else lane.cursor
         if entry.place is not None:
             lane.backlog.add(entry.place, entry.record.key)
@@ -129,11 +130,12 @@ class RestState:
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
         """An entry that is at hand is kept with the reason why no broker takes it."""
-        lost = self._keep_letter(lane, entry.record, reason)
-        if lost:
-            self.drop(entry, lost)
+        letter = self._keep_letter(lane, entry.record, reason)
+        if isinstance(letter, str):
+            self.drop(entry, letter)
             return
-        self._leave_outbox(entry)
+        if entry.place is not None and self.outbox is not None:
+            self.outbox.supersede(entry.place, letter)
         self._step(entry, Event.REFUSED)
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DEAD_LETTERED, reason)
         self._settle(entry, DeliveryOutcome.DEAD_LETTERED)
@@ -150,11 +152,16 @@ class RestState:
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DROPPED, reason)
         self._settle(entry, DeliveryOutcome.DROPPED)
 
-    def sync(self, entry: Entry) -> None:
-        """Wait until an entry's row is on the disk. Must not be called with the lock held."""
-        if self.outbox is not None and entry.place is not None:
+    def sync(self) -> None:
+        """With `durability=power`, wait until all that was kept by now is on the disk. Takes the lock itself.
+
+        Called by whatever returns to somebody who relies on it, and every second for what moved meanwhile. It does
+        nothing in the middle of a change by this very thread, which a signal handler has interrupted.
+        """
+        outbox = self.outbox
+        if outbox is not None and self.needs_disk and not self.is_interrupted():
             try:
-                self.outbox.sync(entry.place)
+                outbox.sync(self.lock)
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
 
@@ -195,18 +202,17 @@ class RestState:
         lane.backlog.forget_empty()  # nobody knows which key it had
         self.ledger.leave(State.WAITING, "outbox_damaged", 1)
 
-    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> str:
-        """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
+    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> Place | str:
+        """Keep a dead letter; where, or the reason why it is lost."""
         if self.outbox is None:
             return reason
         row, is_cut = letter_row(record, reason, self.outbox.most_letter_bytes)
         self.ledger.truncated += is_cut
         try:
-            self.outbox.append(lane.dead, row, WAITING)
+            return self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
             note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason
-        return ""
 
     def _leave_outbox(self, entry: Entry) -> None:
         if entry.place is None or self.outbox is None:

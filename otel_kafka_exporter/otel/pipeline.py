@@ -150,6 +150,7 @@ def delivery_of(
             judge_of(settings),
             dead_max_bytes=settings.outbox_dead_letters_max_bytes,
             ages=ages,
+            power=settings.durability == "power",
         )
 
     problem = outbox(lambda *_: None).problem() if settings.outbox else ""
@@ -166,6 +167,5 @@ def delivery_of(
         full_queue_wait=settings.full_queue_wait,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,
-        sync=settings.durability == "power",
         on_round=on_round,
     )

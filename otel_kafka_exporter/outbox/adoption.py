@@ -75,7 +75,7 @@ class Adoption:
         if self._opened is not None:
             self._opened.abandon()
         if self._dead is not None:
-            self._dead.release()
+            self._dead.abandon()
 
     def adopt(self, adopter: Adopter, until: float) -> bool:
         """Take over what there is and has room. One thread at a time calls it, and does not hold the lock.
@@ -140,6 +140,7 @@ class Adoption:
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         stays: set[Stream] = set()
         is_left = False
+        moved: list[Segment] = []
         for name in dead.names():
             parsed = parse_segment_name(name)
             if parsed is None or parsed[0] in stays:
@@ -150,6 +151,7 @@ class Adoption:
                 if segment is not None:
                     rows = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
                     if self._take(dead, stream, segment, rows, adopter):
+                        moved.append(segment)
                         yield
             except _NoRoomError:
                 self._full.add(stream)
@@ -163,6 +165,8 @@ class Adoption:
         if is_left:
             self.passed_over.append(dead.path)
         elif not stays:
+            # What was in it is found without it first: a power failure may leave what comes later, and not this.
+            self._storage.sync(moved)
             dead.remove()
 
     def _open(self, dead: Box, stream: Stream, name: str, adopter: Adopter) -> Segment | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import disk
 from .trust import check_directory, read_file
 
 OWNER = "owner"
@@ -97,4 +98,4 @@ def _make_directories(directory: Path) -> None:
         directory = directory.parent
     for directory in reversed(missing):
         with suppress(FileExistsError):  # another process makes it, too
-            directory.mkdir(0o700)
+            disk.make_directory(directory)

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from . import disk
 from .descriptor import Descriptor, close_map, map_file
 from .group_commit import GroupCommit
 from .trust import UntrustedError, check_file
@@ -37,7 +38,7 @@ class MappedFile:
         if path is not None:
             self._descriptor = Descriptor(descriptor)
             self._identity = self._descriptor.identity
-            self._commit = GroupCommit(self._descriptor, tuple(path.parents[:3]))
+            self._commit = GroupCommit(self._descriptor, (path.parent,))
 
     @classmethod
     def create(cls, path: Path | None, size: int, content: bytes) -> MappedFile:
@@ -51,17 +52,18 @@ class MappedFile:
             memory[: len(content)] = content
             return cls(memory)
         new = path.with_name(path.name + NEW)
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = disk.create(new, os.O_TRUNC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _allocate(descriptor, size)
             memory = map_file(descriptor, size)
             memory[: len(content)] = content
             made = cls(memory, path, descriptor)
-            new.rename(path)
+            disk.rename(new, path)
         except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
-            new.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                disk.remove(new)
             raise
         return made
 
@@ -134,14 +136,15 @@ class MappedFile:
             OSError: it cannot be moved there.
         """
         if self.path is not None:
-            self.path.rename(path)
+            disk.rename(self.path, path)
             self.path = path
+            self._commit.renamed((path.parent,))
 
     def delete(self) -> None:
         """Remove and close it."""
         if self.path is not None and self.intact():
             with suppress(OSError):  # on a disk that has become read-only, say: it is found and delivered again then
-                self.path.unlink()
+                disk.remove(self.path)
         self.close()
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ class Merging:
             with adopter.lock:
                 for _, payload in rows:
                     copies.append(None if target.closed else target.append(payload, SENT))  # nobody sends them yet
-            target.sync()  # what was on the disk before has to be there when its own file goes
+            self._storage.sync([target])  # what was on the disk before has to be there when its own file goes
             with adopter.lock:
                 for (offset, _), copy in zip(rows, copies, strict=True):
                     if copy is None or target.closed:  # it had to give way, or the outbox was closed

@@ -62,6 +62,8 @@ class Segment:
         self._first = HEADER_BYTES  # no row before it is WAITING
         self._gaps: dict[int, int] = {}  # from where damage begins to the row behind
         self._touched = file.memory[TOUCHED_AT:HEADER_BYTES]
+        self._names = 0  # how often its file was another one, or had another name
+        self._synced = (0, 0)  # as of when it is on the disk: the same, and behind which row
 
     @classmethod
     def create(cls, path: Path | None, size: int, order: int, created: int = 0) -> Segment:
@@ -200,6 +202,7 @@ class Segment:
             # Ctrl-C, between any two of these: what stands there counts, and what was not committed goes.
             self._scan(self.size)
             memory[self._tail : max(tail, self._tail)] = bytes(max(tail - self._tail, 0))
+            self._names += 1  # what stands there from now on is not on the disk
             raise
         return offset
 
@@ -222,6 +225,10 @@ class Segment:
     def is_sent(self, offset: int) -> bool:
         """Whether a row is SENT."""
         return self._memory[offset + STATE_AT] == SENT
+
+    def is_done(self, offset: int) -> bool:
+        """Whether a row is DONE."""
+        return self._memory[offset + STATE_AT] == DONE
 
     def settled_by_others(self) -> int:
         """How many rows that were WAITING somebody else has settled, since this was asked last.
@@ -292,10 +299,18 @@ class Segment:
         Raises:
             OSError: the disk did not take them.
         """
-        file = None
-        while file is not self._file:  # another one, once it was written anew meanwhile
-            file = self._file
-            file.sync()
+        written = (self._names, self._tail)
+        if written != self._synced:
+            file = None
+            while file is not self._file:  # another one, once it was written anew meanwhile
+                file = self._file
+                file.sync()
+            self._synced = written
+
+    def is_synced(self, offset: int) -> bool:
+        """Whether a row is on the disk, as far as is known."""
+        names, tail = self._synced
+        return names == self._names and offset < tail
 
     def intact(self) -> bool:
         """Whether its path still names its file."""
@@ -308,6 +323,7 @@ class Segment:
             OSError: it cannot be moved there.
         """
         self._file.move(path)
+        self._names += 1
 
     def rewrite(self, path: Path) -> None:
         """Write it to a new file, where its own was lost.
@@ -317,6 +333,7 @@ class Segment:
         """
         lost, self._file = self._file, MappedFile.create(path, self.size, self._memory[: self._tail])
         self._memory = self._file.memory
+        self._names += 1
         lost.close()
 
     def delete(self) -> None:

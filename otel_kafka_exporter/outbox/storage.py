@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from mmap import PAGESIZE
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import making_locks, monotonic, note
 
+from . import disk
 from .box import Box
 from .segment import Segment
 from .segment_format import HEADER_BYTES, row_bytes
@@ -271,7 +272,7 @@ class Storage:
             note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
         if current is not box:
             with suppress(OSError):
-                box.path.rmdir()
+                disk.remove_directory(box.path)
 
     def settled_by_others(self) -> dict[Stream, int]:
         """How many rows of each stream were settled by others; segments in which nothing is left are removed."""
@@ -303,6 +304,30 @@ class Storage:
             with suppress(OSError):  # it is made anew, if it is not there, and says so then
                 self._box.describe(self.owner)
 
+    def sync_all(self) -> None:
+        """As `sync`, of all segments."""
+        self.sync([segment for queue in self.queues.values() for segment in queue])
+
+    def sync(self, segments: Sequence[Segment]) -> None:
+        """Return when all rows that are in these by now are on the disk. Threads may call it at any time, without the
+        lock.
+
+        Raises:
+            OSError: the disk did not take some of them.
+        """
+        box, problem = None, None
+        while box is not self._box:  # another one, once somebody removed it meanwhile
+            box = self._box
+            if box is not None:
+                box.sync()  # first: a file whose directory is not there is not there
+            for segment in segments:
+                try:
+                    segment.sync()
+                except OSError as error:  # noqa: PERF203 - the others' rows are none the worse for it
+                    problem = error
+        if problem is not None:
+            raise problem
+
     def close(self) -> None:
         """Leave what is not DONE to be adopted, and remove the rest."""
         self.is_closed = True
@@ -323,7 +348,7 @@ class Storage:
         for _, segment in self.segments():
             segment.abandon()
         if self._box is not None:
-            self._box.release()
+            self._box.abandon()
 
     def _check_refusal(self) -> None:
         if self._refusal is not None and monotonic() < self._refusal[0]:

@@ -98,12 +98,16 @@ class Connection:
             await inbox.turn(awaited)
         without_room = self.delivery.begin(publication, self._builder, awaited)
         outcome = awaited.outcome or await inbox.outcome(awaited, without_room)
+        if outcome is DeliveryOutcome.SPOOLED and self.delivery.needs_disk:
+            await inbox.on_disk()
         return outcome in _PUBLISHED
 
-    def hand_over(self, publication: Publication) -> bool:
-        """Publish without waiting; whether it was taken."""
+    async def hand_over(self, publication: Publication) -> bool:
+        """Publish without waiting for the outcome; whether it was taken."""
         batch = Batch()
-        self.delivery.hand_over(publication, self._builder, batch)
+        self.delivery.put(publication, self._builder, batch)
+        if self.delivery.needs_disk:
+            await self._inbox().on_disk()
         return not batch.failed
 
     def stats(self) -> DeliveryStats:

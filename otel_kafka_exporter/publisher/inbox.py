@@ -62,6 +62,8 @@ class Inbox:
         self._no_room: deque[tuple[Awaited, Entry]] = deque()
         self._turns: deque[asyncio.Future[None]] = deque()
         self._announced = self._kicks = self._watches = False
+        self._flushing: asyncio.Future[None] | None = None
+        self._flushed_next: asyncio.Future[None] | None = None
 
     def awaited(self) -> Awaited:
         """What a record is handed over with; from here on the time counts."""
@@ -99,6 +101,21 @@ class Inbox:
             self._kicks = True
             self.loop.call_soon(self._kick)
         return await future
+
+    async def on_disk(self) -> None:
+        """Return when what was handed over by now is on the disk. A thread waits for that, and not the loop's.
+
+        Those who come while it does share the next turn.
+        """
+        if self._flushed_next is None:
+            self._flushed_next = asyncio.ensure_future(self._flush_after(self._flushing))
+        await asyncio.shield(self._flushed_next)
+
+    async def _flush_after(self, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._flushing, self._flushed_next = self._flushed_next, None
+        await self.loop.run_in_executor(None, self._delivery.sync)
 
     def _kick(self) -> None:
         """All tasks of this turn of the loop have handed their records over."""

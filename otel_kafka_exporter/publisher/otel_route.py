@@ -96,7 +96,7 @@ class OtelRoute:
         finally:
             receipts.forget(envelope.event_id)
 
-    def hand_over(self, publication: Publication) -> bool:
+    async def hand_over(self, publication: Publication) -> bool:
         """Emit."""
         envelope = self._convert(publication)
         if envelope is None:

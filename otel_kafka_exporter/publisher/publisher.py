@@ -285,7 +285,7 @@ class LoggingEventPublisher:
         try:
             if wait:
                 return await route.publish(publication)
-            return route.hand_over(publication)
+            return await route.hand_over(publication)
         except Exception as error:  # noqa: BLE001 - the original's promise: publishing never raises
             log.exception("an event was lost by a fault of ours: %s", error, extra={"kind": type(error)})
             return False

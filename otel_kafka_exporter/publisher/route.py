@@ -27,7 +27,7 @@ class Route(Protocol):
     async def publish(self, publication: Publication) -> bool:
         """Publish, and wait for the outcome; whether that is a good one."""
 
-    def hand_over(self, publication: Publication) -> bool:
+    async def hand_over(self, publication: Publication) -> bool:
         """Publish without waiting; whether it was taken."""
 
     def stats(self) -> DeliveryStats:
