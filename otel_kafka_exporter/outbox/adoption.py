@@ -224,6 +224,11 @@ class Adoption:
 
     def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
+        if rows:
+            with adopter.lock:
+                if not self._storage.is_closed:
+                    self._storage.box()
+            self._storage.sync(())  # before anything is in it: whose it is must not be lost where the rest is not
         is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
         with adopter.lock:
             if rows and not is_merged:
