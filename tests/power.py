@@ -14,7 +14,6 @@ from otel_kafka_exporter.outbox import disk
 BLOCK = 4096
 
 
-
 class PowerFailureError(BaseException):
     """The power fails, within a call to the disk."""
 
@@ -123,8 +122,11 @@ class RecordedDisk:
     def fail(self) -> None:
         """The power fails, unless it has already."""
         if self.left is None:
-            names = self._names()
-            self.left = {path: None if inode is None else self._leave(inode) for path, inode in names.items()}
+            self.left = self.leave()
+
+    def leave(self) -> dict[Path, bytes | None]:
+        """What a power failure would leave just now, as `left` has it."""
+        return {path: None if inode is None else self._leave(inode) for path, inode in self._names().items()}
 
     def _names(self) -> dict[Path, int | None]:
         """What was not flushed is there or not, in the order in which it came; a name never without its directory."""

@@ -30,7 +30,6 @@ from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-from otel_kafka_exporter.outbox import disk
 from otel_kafka_exporter import (
     DeliveryTimeout,
     KafkaLogExporter,
@@ -38,6 +37,7 @@ from otel_kafka_exporter import (
     LoggingEventPublisherContext,
     emit_audit_event,
 )
+from otel_kafka_exporter.outbox import disk
 from otel_kafka_exporter.process import sleep
 
 exporter = KafkaLogExporter(bootstrap_servers=SERVERS)

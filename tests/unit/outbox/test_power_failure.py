@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import disk, merging
 from otel_kafka_exporter.outbox.adoption import Fate
 from otel_kafka_exporter.outbox.box import SET_ASIDE
@@ -23,14 +25,18 @@ from tests.outboxes import Losses, places
 from tests.power import Choice, PowerFailureError, RecordedDisk
 
 #: Where files are made that need no disk of their own, since what a disk would do is told by `RecordedDisk`.
-_MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)  # noqa: S108 - with a name of its own
+_MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)
 #: Everything that a process does.
 ALL_ACTIONS = (
     *("more", "sync", "front", "letter", "sync", "done", "die", "append", "sync", "die elsewhere", "more", "sync"),
-    *("letter", "die", "front", "lose a file", "more", "sync", "done", "die elsewhere", "sync"),
+    *("letter", "die", "front", "lose a file", "lose the lock", "more", "sync", "done", "die elsewhere", "sync"),
 )
 #: And how often, in proportion.
-ACTIONS = ("append",) * 6 + ("sync",) * 3 + ("done", "front", "letter", "die", "die elsewhere", "lose a file", "more")
+ACTIONS = (
+    ("append",) * 6
+    + ("sync",) * 3
+    + ("done", "front", "letter", "die", "die elsewhere", "lose a file", "lose the lock", "more")
+)
 ROW_BYTES = (20, 5_000, 30_000)
 
 
@@ -108,14 +114,21 @@ class History:
 
     def _lose_a_file(self) -> None:
         """Somebody removes a segment; it is written anew."""
-        files = list(self.directory.glob("*/*-*/*.segment"))
+        files = list(self.directory.glob("*/*/*/*-*/*.segment"))
         if files:
-            rows = self.promised
-            self.promised = set()  # for a moment nobody can keep that
-            disk.remove(self.chance.choice(files))
-            self.outbox.check()
-            self.outbox.sync(self.lock)
-            self.promised = rows | set(self.rows)
+            self._lose(self.chance.choice(files))
+
+    def _lose_the_lock(self) -> None:
+        """Somebody removes what says whose a directory is; the segments go to another one."""
+        for path in self.directory.glob("*/*/*/*-*/owner"):
+            self._lose(path)
+
+    def _lose(self, path: Path) -> None:
+        rows, self.promised = self.promised, set()  # for a moment nobody can keep that
+        disk.remove(path)
+        self.outbox.check()
+        self.outbox.sync(self.lock)
+        self.promised = rows | set(self.rows)
 
 
 def _judge(_stream: Stream, payload: bytes) -> Fate:
@@ -191,3 +204,41 @@ def test_at_every_moment(choose: Choice) -> None:
     while _live_through(ALL_ACTIONS, fails_at, 0, choose):
         fails_at += 1
     assert fails_at > 50
+
+
+def test_whose_it_is_is_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a cluster has answered, its ID is there after a power failure: by it others know whose the records are."""
+    with _directory() as directory:
+        recorded = RecordedDisk(directory, monkeypatch, 0, lambda _: False)
+        outbox, lock = _outbox(directory, "first"), RLock()
+        outbox.append(STREAMS[0], b"row")
+        outbox.sync(lock)
+        outbox.reached("its own ID")
+        outbox.sync(lock)
+        left = recorded.leave()
+        assert [b"its own ID" in (left[path] or b"") for path in left if path.name == "owner"] == [True]
+        outbox.close()
+        recorded.close()
+
+
+def test_what_moved_to_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row stays where it is on the disk while the one in its place is not; it is not sent twice meanwhile."""
+    outbox, lock = _outbox(tmp_path, "first"), RLock()
+    before = outbox.append(STREAMS[0], b"row")
+    outbox.sync(lock)
+    after = outbox.append(STREAMS[2], b"row")
+    outbox.supersede(before, after)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "flush", fail)
+        with pytest.raises(OutboxError, match="Input/output error"):
+            outbox.sync(lock)
+    assert outbox.is_sent(before)
+    outbox.set_state(after, DONE)
+    with pytest.raises(OutboxError, match="Input/output error"):
+        outbox.sync(lock)
+    assert not outbox.exists(before)  # delivered, and so are both
+    outbox.abandon()
