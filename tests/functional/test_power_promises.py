@@ -1,4 +1,4 @@
-"""With `durability=power`, what each way in returned is on the disk: nothing else is left by the power failures here."""
+"""With `durability=power`, what each way in returned is on the disk, here a disk that has nothing else."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {"durability": "power", "delivery_wait": 0.1, "shutdo
 
 @pytest.fixture
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox_dir: Path) -> Iterator[RecordedDisk]:
+    assert outbox_dir.is_relative_to(tmp_path)
     found = RecordedDisk(tmp_path, monkeypatch, 0, lambda _: False)
     yield found
     found.close()
@@ -40,7 +41,7 @@ def is_on_the_disk(recorded: RecordedDisk, text: str) -> bool:
 
 
 @pytest.fixture
-def exporter(recorded: RecordedDisk) -> Iterator[KafkaLogExporter]:
+def exporter(recorded: RecordedDisk) -> Iterator[KafkaLogExporter]:  # noqa: ARG001 - the disk is below it
     exporter = KafkaLogExporter(bootstrap_servers=NO_SERVERS, **SETTINGS)
     yield exporter
     exporter.shutdown()
@@ -62,7 +63,7 @@ def test_events_that_were_emitted(recorded: RecordedDisk) -> None:
     assert is_on_the_disk(recorded, "an.audit")
     emit_security_event("a.security", "bob", "order", "deny", logger=logger)
     assert is_on_the_disk(recorded, "a.security")
-    emit_audit_event("a.letter", "bob", "order", "no such outcome", logger=logger)  # type: ignore[arg-type]
+    emit_audit_event("a.letter", "bob", "order", "no outcome", logger=logger)  # type: ignore[call-overload]
     assert is_on_the_disk(recorded, "a.letter")
     provider.shutdown()
 

@@ -240,5 +240,5 @@ def test_what_moved_to_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch:
     outbox.set_state(after, DONE)
     with pytest.raises(OutboxError, match="Input/output error"):
         outbox.sync(lock)
-    assert not outbox.exists(before)  # delivered, and so are both
+    assert not outbox.is_sent(before)  # delivered, and so are both
     outbox.abandon()
