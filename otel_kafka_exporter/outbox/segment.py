@@ -62,7 +62,7 @@ class Segment:
         self._first = HEADER_BYTES  # no row before it is WAITING
         self._gaps: dict[int, int] = {}  # from where damage begins to the row behind
         self._touched = file.memory[TOUCHED_AT:HEADER_BYTES]
-        self._names = 0  # how often its file was another one, or had another name
+        self._names = 0  # how often its bytes were written anew
         self._synced = (0, 0)  # as of when it is on the disk: the same, and behind which row
 
     @classmethod
@@ -323,7 +323,6 @@ class Segment:
             OSError: it cannot be moved there.
         """
         self._file.move(path)
-        self._names += 1
 
     def rewrite(self, path: Path) -> None:
         """Write it to a new file, where its own was lost.

@@ -29,13 +29,13 @@ _MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)
 #: Everything that a process does.
 ALL_ACTIONS = (
     *("more", "sync", "front", "letter", "sync", "done", "die", "append", "sync", "die elsewhere", "more", "sync"),
-    *("letter", "die", "front", "lose a file", "lose the lock", "more", "sync", "done", "die elsewhere", "sync"),
+    *("letter", "die", "front", "lose files", "lose the lock", "more", "sync", "done", "die elsewhere", "sync"),
 )
 #: And how often, in proportion.
 ACTIONS = (
     ("append",) * 6
     + ("sync",) * 3
-    + ("done", "front", "letter", "die", "die elsewhere", "lose a file", "lose the lock", "more")
+    + ("done", "front", "letter", "die", "die elsewhere", "lose files", "lose the lock", "more")
 )
 ROW_BYTES = (20, 5_000, 30_000)
 
@@ -112,11 +112,10 @@ class History:
     def _die_elsewhere(self) -> None:
         self._die("second")
 
-    def _lose_a_file(self) -> None:
-        """Somebody removes a segment; it is written anew."""
-        files = list(self.directory.glob("*/*/*/*-*/*.segment"))
-        if files:
-            self._lose(self.chance.choice(files))
+    def _lose_files(self) -> None:
+        """Somebody removes the segments; they are written anew."""
+        for path in self.directory.glob("*/*/*/*-*/*.segment"):
+            self._lose(path)
 
     def _lose_the_lock(self) -> None:
         """Somebody removes what says whose a directory is; the segments go to another one."""
