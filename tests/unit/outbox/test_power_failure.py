@@ -114,12 +114,12 @@ class History:
 
     def _lose_files(self) -> None:
         """Somebody removes the segments; they are written anew."""
-        for path in self.directory.glob("*/*/*/*-*/*.segment"):
+        for path in self.directory.glob("*/*/*/*-*-*-*-*/*.segment"):
             self._lose(path)
 
     def _lose_the_lock(self) -> None:
         """Somebody removes what says whose a directory is; the segments go to another one."""
-        for path in self.directory.glob("*/*/*/*-*/owner"):
+        for path in self.directory.glob("*/*/*/*-*-*-*-*/owner"):
             self._lose(path)
 
     def _lose(self, path: Path) -> None:
