@@ -114,17 +114,16 @@ class History:
 
     def _lose_files(self) -> None:
         """Somebody removes the segments; they are written anew."""
-        for path in self.directory.glob("*/*/*/*-*-*-*-*/*.segment"):
-            self._lose(path)
+        self._lose("*.segment")
 
     def _lose_the_lock(self) -> None:
         """Somebody removes what says whose a directory is; the segments go to another one."""
-        for path in self.directory.glob("*/*/*/*-*-*-*-*/owner"):
-            self._lose(path)
+        self._lose("owner")
 
-    def _lose(self, path: Path) -> None:
+    def _lose(self, names: str) -> None:
         rows, self.promised = self.promised, set()  # for a moment nobody can keep that
-        disk.remove(path)
+        for path in list(self.directory.glob(f"*/*/*/*-*-*-*-*/{names}")):
+            disk.remove(path)
         self.outbox.check()
         self.outbox.sync(self.lock)
         self.promised = rows | set(self.rows)
