@@ -159,6 +159,12 @@ class Recovery:
                     self._state.settled_by_others(stream, rows)
         self._state.sync()
 
+    def keep_bound(self) -> None:
+        """Have the outbox's directory hold no more than all processes together may keep, in an outage too."""
+        outbox = self._state.outbox
+        if outbox is not None:
+            outbox.keep_bound(Adopter(self._state.lock, self._state.adopted))
+
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""
         now = monotonic()

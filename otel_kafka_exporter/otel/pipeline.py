@@ -150,6 +150,7 @@ def delivery_of(
             judge_of(settings),
             dead_max_bytes=settings.outbox_dead_letters_max_bytes,
             ages=ages,
+            directory_max_bytes=settings.directory_max_bytes,
             power=settings.durability == "power",
         )
 

@@ -233,6 +233,7 @@ class Adoption:
         with adopter.lock:
             if rows and not is_merged:
                 self._move(stream, segment)
+            self._storage.others_bytes = max(0, self._storage.others_bytes - segment.size)
             if segment.damaged:
                 self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
             if rows and not is_merged:

@@ -18,6 +18,7 @@ from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
+from .directory_bound import DirectoryBound
 from .merging import Adopter
 from .rows import time_of
 from .segment import DONE, SENT, WAITING, Segment
@@ -97,6 +98,7 @@ class Outbox:
         dead_max_bytes: how much of `max_bytes` dead letters may take, of which the oldest give way then; a quarter of
             it, unless given.
         ages: of each stream whose rows go after some time, after how many seconds.
+        directory_max_bytes: how much all processes together may keep below `directory`; None for any.
         power: whether rows are to survive a power failure, and not only the process.
     """
 
@@ -111,6 +113,7 @@ class Outbox:
         *,
         dead_max_bytes: int | None = None,
         ages: Mapping[Stream, float] | None = None,
+        directory_max_bytes: int | None = None,
         power: bool = False,
     ) -> None:
         self._configuration = None if directory is None else directory.absolute() / configuration
@@ -120,11 +123,16 @@ class Outbox:
         self._judge = judge
         self._dead_max_bytes = max_bytes // 4 if dead_max_bytes is None else dead_max_bytes
         self._ages = ages or {}
+        self._directory_max_bytes = directory_max_bytes
         self.power = power
         self._begin()
 
     def _begin(self) -> None:
-        self._storage = Storage(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss)
+        self._storage = Storage(
+            *(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss),
+            self._directory_max_bytes,
+        )
+        self._bound = DirectoryBound(self._storage)
         self._adoption = Adoption(self._storage, self._judge)
         self._survey = Survey()
         self._queues = self._storage.queues
@@ -240,6 +248,16 @@ class Outbox:
             Whether it was stopped by that, and goes on when it is called again.
         """
         return self._adoption.adopt(adopter, until)
+
+    def keep_bound(self, adopter: Adopter) -> None:
+        """See to it that all processes together keep no more than they may; call it every ten seconds or so.
+
+        Call it without the lock, which it takes itself for moments.
+
+        Args:
+            adopter: as of `adopt`; what dead processes have left and gives way was adopted, and then lost.
+        """
+        self._bound.keep(adopter)
 
     def stranded(self) -> tuple[Stranded, ...]:
         """What waits in the directories of dead processes, and was passed over by the last adoption.

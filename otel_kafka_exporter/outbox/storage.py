@@ -46,8 +46,10 @@ class Storage:
         dead_max_bytes: how much of it dead letters may take.
         owner: what the process says of itself.
         on_loss: is told the stream, how many rows were lost, and why.
+        directory_max_bytes: how much all processes may keep below the directory of all outboxes; None for any.
 
     Attributes:
+        others_bytes: what the others keep there, as of when somebody looked last.
         queues: the segments of each stream.
         is_closed: whether nothing is put here any more.
     """
@@ -59,9 +61,12 @@ class Storage:
         dead_max_bytes: int,
         owner: Mapping[str, object],
         on_loss: OnLoss,
+        directory_max_bytes: int | None = None,
     ) -> None:
         self.configuration = configuration
         self.max_bytes = max_bytes
+        self.directory_max_bytes = directory_max_bytes
+        self.others_bytes = 0
         self.dead_max_bytes = dead_max_bytes
         self.on_loss = on_loss
         self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
@@ -83,6 +88,15 @@ class Storage:
     def allocated(self) -> int:
         """The bytes that all of them take."""
         return sum(segment.size for queue in self.queues.values() for segment in queue.segments)
+
+    def most_bytes(self) -> int:
+        """The bytes that all of them may take, beside what other processes keep."""
+        if self.directory_max_bytes is None:
+            return self.max_bytes
+        return min(self.max_bytes, max(0, self.directory_max_bytes - self.others_bytes))
+
+    def _bound(self) -> str:
+        return "outbox_max_bytes" if self.most_bytes() == self.max_bytes else "outbox_directory_max_bytes"
 
     def dead_bytes(self) -> int:
         """The bytes that dead letters take."""
@@ -133,7 +147,7 @@ class Storage:
         self._make_room(queue.stream, least)
         while True:
             try:
-                return self._place(queue, order, max(least, min(size, self.max_bytes - self.allocated())), created)
+                return self._place(queue, order, max(least, min(size, self.most_bytes() - self.allocated())), created)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
@@ -146,7 +160,7 @@ class Storage:
         Raises:
             OutboxError: there is no directory.
         """
-        free = self.max_bytes - self.allocated()
+        free = self.most_bytes() - self.allocated()
         if free < LEAST_BYTES:
             return None
         size = self._size(queue.stream, LEAST_BYTES, before)
@@ -182,11 +196,12 @@ class Storage:
             return
         self.discard_done()
         stays = self.allocated() - sum(segment.size for _, segment in self._giving_way_to(stream))
-        if stays + least > self.max_bytes:
+        most = self.most_bytes()
+        if stays + least > most:
             raise OutboxError(
                 "outbox_full",
-                f"expected room for {least} bytes in the outbox, got {stays} of {self.max_bytes} bytes taken by "
-                "records that do not give way; set outbox_max_bytes higher",
+                f"expected room for {least} bytes in the outbox, got {stays} of {most} bytes taken by "
+                f"records that do not give way; set {self._bound()} higher",
             )
         if stream.dead:
             self.keep_share(least)
@@ -211,23 +226,31 @@ class Storage:
 
     def _has_room(self, least: int) -> bool:
         count = sum(len(queue.segments) for queue in self.queues.values())
-        return count < MOST_SEGMENTS and self.allocated() + least <= self.max_bytes
+        return count < MOST_SEGMENTS and self.allocated() + least <= self.most_bytes()
 
-    def _giving_way_to(self, stream: Stream) -> list[tuple[SegmentQueue, Segment]]:
-        """What gives way to a record of a stream: dead letters, then application records, each the oldest first."""
+    def giving_way(self) -> list[tuple[SegmentQueue, Segment]]:
+        """What gives way to events: dead letters, then application records, each the oldest first."""
         may = [
             (queue, segment)
             for queue, segment in self.segments()
-            if queue.stream.dead or (queue.stream.category == "application" and not stream.dead)
+            if queue.stream.dead or queue.stream.category == "application"
         ]
         return sorted(may, key=lambda pair: (not pair[0].stream.dead, pair[1].created, pair[1].order))
+
+    def _giving_way_to(self, stream: Stream) -> list[tuple[SegmentQueue, Segment]]:
+        """What gives way to a record of a stream: to a dead letter, only others."""
+        return [pair for pair in self.giving_way() if pair[0].stream.dead or not stream.dead]
 
     def _evict(self, stream: Stream) -> bool:
         """Give up the first segment that gives way to a record of a stream; whether there was one."""
         may = self._giving_way_to(stream)
         if not may:
             return False
-        queue, segment = may[0]
+        self.give_up(*may[0])
+        return True
+
+    def give_up(self, queue: SegmentQueue, segment: Segment) -> None:
+        """Delete a segment, and count what is lost with it."""
         lost, live = segment.waiting, segment.live
         try:
             segment.delete()
@@ -235,7 +258,6 @@ class Storage:
             queue.remove(segment)
             if live:  # what is on its way has no row from here on, too
                 self.on_loss(queue.stream, lost, "dead_letters_full" if queue.stream.dead else "outbox_full")
-        return True
 
     def discard(self, queue: SegmentQueue, segment: Segment) -> None:
         """Remove a segment whose rows are all DONE; if some were damaged, a person may want to look at it."""
