@@ -143,7 +143,7 @@ class Delivery:
             batch: is told of its outcome.
         """
         self.put(source, builder, batch)
-        if self.needs_disk:
+        if self._state.needs_disk:
             self._state.sync()
 
     def put(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:

@@ -157,6 +157,8 @@ class Recovery:
             if self._state.outbox is not None:
                 for stream, rows in self._state.outbox.check().items():
                     self._state.settled_by_others(stream, rows)
+                for stream, rows in self._state.outbox.cut_off().items():
+                    self._state.cut_off(stream, rows)
         self._state.sync()
 
     def keep_bound(self) -> None:

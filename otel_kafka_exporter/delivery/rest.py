@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
 from otel_kafka_exporter.process import DeliveryOutcome, Flag, RLock, Stranded, note
-from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
+from otel_kafka_exporter.records import CATEGORIES, Category
 
 from . import receipts
 from .accounting import Ledger
@@ -130,12 +130,10 @@ class RestState:
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
         """An entry that is at hand is kept with the reason why no broker takes it."""
-        letter = self._keep_letter(lane, entry.record, reason)
-        if isinstance(letter, str):
-            self.drop(entry, letter)
+        lost = self._keep_letter(lane, entry, reason)
+        if lost:
+            self.drop(entry, lost)
             return
-        if entry.place is not None and self.outbox is not None:
-            self.outbox.supersede(entry.place, letter)
         self._step(entry, Event.REFUSED)
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DEAD_LETTERED, reason)
         self._settle(entry, DeliveryOutcome.DEAD_LETTERED)
@@ -177,9 +175,25 @@ class RestState:
         else:
             if rows:
                 self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
-            for entry in self.lanes[stream.category].with_client():
-                if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
-                    self._step(entry, Event.EVICTED)  # librdkafka has it still
+            self._evicted(self.lanes[stream.category])
+
+    def cut_off(self, stream: Stream, rows: int) -> None:
+        """Somebody has cut a file of the outbox short: rows that waited are lost."""
+        lane = self.lanes[stream.category]
+        lane.backlog.forget_empty()
+        lane.cursor = None
+        if rows:
+            self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, "outbox_damaged", rows)
+        self._evicted(lane)
+
+    def _evicted(self, lane: Lane) -> None:
+        """What was written down as late is so no longer, where its row has gone; librdkafka has it still."""
+        for entry in lane.with_client():
+            if entry.state is State.LATE and self._has_lost(entry):
+                self._step(entry, Event.EVICTED)
+
+    def _has_lost(self, entry: Entry) -> bool:
+        return entry.place is not None and self.outbox is not None and not self.outbox.exists(entry.place)
 
     def adopted(self, stream: Stream, rows: int) -> None:
         """The outbox of a process that is dead is this one's now."""
@@ -202,17 +216,20 @@ class RestState:
         lane.backlog.forget_empty()  # nobody knows which key it had
         self.ledger.leave(State.WAITING, "outbox_damaged", 1)
 
-    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> Place | str:
-        """Keep a dead letter; where, or the reason why it is lost."""
+    def _keep_letter(self, lane: Lane, entry: Entry, reason: str) -> str:
+        """Keep a dead letter in place of a row; the reason why it is lost, or nothing when it is kept."""
         if self.outbox is None:
             return reason
-        row, is_cut = letter_row(record, reason, self.outbox.most_letter_bytes)
+        row, is_cut = letter_row(entry.record, reason, self.outbox.most_letter_bytes)
         self.ledger.truncated += is_cut
         try:
-            return self.outbox.append(lane.dead, row, WAITING)
+            letter = self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
             note(error.reason, "dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason
+        if entry.place is not None:
+            self.outbox.supersede(entry.place, letter)
+        return ""
 
     def _leave_outbox(self, entry: Entry) -> None:
         if entry.place is None or self.outbox is None:

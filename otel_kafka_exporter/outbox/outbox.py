@@ -213,7 +213,7 @@ class Outbox:
 
     def exists(self, place: Place) -> bool:
         """Whether a row's segment is still there: it goes when it has to give way, or all its rows are DONE."""
-        return not place.segment.closed
+        return place.segment.has(place.offset)
 
     def is_sent(self, place: Place) -> bool:
         """Whether a row is there, and SENT."""
@@ -279,6 +279,12 @@ class Outbox:
         for stream, seconds in self._ages.items():
             self._expire(stream, time.time_ns() - int(seconds * 1e9))
         return settled
+
+    def cut_off(self) -> dict[Stream, int]:
+        """How many rows of each stream waited that are lost, since somebody has cut their files short, since this
+        was asked last. 0: only such as were on their way.
+        """
+        return self._storage.cut_off()
 
     def _expire(self, stream: Stream, before: int) -> None:
         """Have the first rows of a stream go that are older than that, some at a time."""

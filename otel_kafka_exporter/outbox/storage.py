@@ -73,6 +73,7 @@ class Storage:
         self.owner = owner
         self.is_closed = False
         self._box: Box | None = None
+        self._cut_off: dict[Stream, int] = {}
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
         # The oldest dead letters give way by segments: they take a small part of their share each.
@@ -256,12 +257,14 @@ class Storage:
             segment.delete()
         finally:
             queue.remove(segment)
+            self._count_cut_off(queue, segment)
             if live:  # what is on its way has no row from here on, too
                 self.on_loss(queue.stream, lost, "dead_letters_full" if queue.stream.dead else "outbox_full")
 
     def discard(self, queue: SegmentQueue, segment: Segment) -> None:
         """Remove a segment whose rows are all DONE; if some were damaged, a person may want to look at it."""
         queue.remove(segment)
+        self._count_cut_off(queue, segment)
         if segment.damaged and segment.path is not None and self._box is not None and segment.intact():
             with suppress(OSError, UntrustedError):
                 self._box.set_aside(segment.path.name, "expected undamaged rows, got others")
@@ -279,7 +282,11 @@ class Storage:
         misplaced = [(queue, segment) for queue, segment in self.segments() if not self._is_placed(queue, segment)]
         if box.intact() and not misplaced:
             return
-        note("outbox_removed", "Files of the outbox in %s were removed or replaced; they are written anew", box.path)
+        note(
+            "outbox_removed",
+            "Files of the outbox in %s were removed, replaced or cut short; they are written anew",
+            box.path,
+        )
         current = box
         try:
             if not box.intact():
@@ -306,6 +313,21 @@ class Storage:
                 if not segment.live and segment is not queue.writing:
                     self.discard(queue, segment)
         return found
+
+    def cut_off(self) -> dict[Stream, int]:
+        """How many rows of each stream waited, and were cut off with their file, since this was asked last."""
+        for queue, segment in self.segments():
+            if segment.cut_off is not None and not segment.live:
+                self.discard(queue, segment)
+            else:
+                self._count_cut_off(queue, segment)
+        found, self._cut_off = self._cut_off, {}
+        return found
+
+    def _count_cut_off(self, queue: SegmentQueue, segment: Segment) -> None:
+        if segment.cut_off is not None:
+            self._cut_off[queue.stream] = self._cut_off.get(queue.stream, 0) + segment.cut_off
+            segment.cut_off = None
 
     def _is_placed(self, queue: SegmentQueue, segment: Segment) -> bool:
         return segment.path == self.path(queue, segment.order) and segment.intact()
