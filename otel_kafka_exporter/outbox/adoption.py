@@ -32,10 +32,6 @@ class Fate(Enum):
     SET_ASIDE = "set aside"  # for a person to look at: nobody sends it
 
 
-class _LeftError(Exception):
-    """A segment holds records that this process leaves where they are."""
-
-
 class _NoRoomError(Exception):
     """There is no room for a segment, or nobody who wants it any more."""
 
@@ -149,8 +145,11 @@ class Adoption:
             try:
                 segment = self._open(dead, stream, name, adopter)
                 if segment is not None:
-                    rows = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
-                    if self._take(dead, stream, segment, rows, adopter):
+                    rows, stay = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
+                    if stay:
+                        is_left = True
+                        self._take_out(stream, segment, rows, adopter)
+                    elif self._take(dead, stream, segment, rows, adopter):
                         moved.append(segment)
                         yield
             except _NoRoomError:
@@ -158,8 +157,6 @@ class Adoption:
                 stays.add(stream)
             except BlockingIOError:
                 stays.add(stream)  # its owner lives, and somebody removed the lock
-            except _LeftError:
-                is_left = True
             finally:
                 self._close(dead)
         if is_left:
@@ -195,23 +192,21 @@ class Adoption:
         if opened is not None and opened.path is not None and opened.path.parent == dead.path:
             opened.close()
 
-    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> Rows:
-        """Where the rows are that wait, and their payloads; those that nobody sends are set aside.
+    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> tuple[Rows, bool]:
+        """Where the rows are that wait, and their payloads, and whether others stay where they are.
 
-        Raises:
-            _LeftError: some are to stay where they are, and so all of the segment.
+        Those that nobody sends are set aside.
         """
         aside: Rows = []
         rows: Rows = []
+        stay = False
         for number, (offset, payload) in enumerate(segment.live_rows(), 1):
             if not number % ROWS_A_BREATH:
                 breathe()
             fate = self._judge(stream, payload)
             if fate is Fate.LEFT or (fate is Fate.SET_ASIDE and may_be_others):
-                line = "Records of a dead process cannot be sent by this one, and stay in %s"
-                note("outbox_left", line, segment.path)
-                raise _LeftError
-            if fate is Fate.SET_ASIDE:
+                stay = True
+            elif fate is Fate.SET_ASIDE:
                 aside.append((offset, payload))
             else:
                 rows.append((offset, payload))
@@ -220,15 +215,27 @@ class Adoption:
             dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
-        return rows
+        if stay:
+            note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
+        return rows, stay
+
+    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> None:
+        """Take over what this process can send of a segment that stays for others."""
+        if rows and not segment.damaged:  # a damaged one is counted by who takes it over as a whole
+            self._ready(adopter)
+            self._merging.take_out(stream, segment, rows, adopter)
+
+    def _ready(self, adopter: Adopter) -> None:
+        """Whose this process's own directory is must not be lost where what comes there is not."""
+        with adopter.lock:
+            if not self._storage.is_closed:
+                self._storage.box()
+        self._storage.sync(())
 
     def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
         if rows:
-            with adopter.lock:
-                if not self._storage.is_closed:
-                    self._storage.box()
-            self._storage.sync(())  # before anything is in it: whose it is must not be lost where the rest is not
+            self._ready(adopter)
         is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
         with adopter.lock:
             if rows and not is_merged:
