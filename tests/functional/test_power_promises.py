@@ -97,11 +97,13 @@ def test_what_was_published(recorded: RecordedDisk, monkeypatch: pytest.MonkeyPa
     async def publish() -> None:
         publisher = LoggingEventPublisher(NO_SERVERS, outbox=True, start_timeout=0.1, **SETTINGS)
         await publisher.start()
-        published = [
-            publisher.publish_audit_log("t-1", f"published.{n}", "bob", "order", "success", wait=wait) for n in range(9)
-        ]
-        assert await asyncio.gather(*published) == [True] * 9
-        assert all(is_on_the_disk(recorded, f"published.{n}") for n in range(9))
+        for text in ("first", "once.it.is.away"):
+            published = [
+                publisher.publish_audit_log("t-1", f"{text}.{n}", "bob", "order", "success", wait=wait)
+                for n in range(9)
+            ]
+            assert await asyncio.gather(*published) == [True] * 9
+            assert all(is_on_the_disk(recorded, f"{text}.{n}") for n in range(9))
         assert flushing
         assert threading.current_thread() not in flushing
         await publisher.stop()
