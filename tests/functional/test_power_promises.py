@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs import LoggerProvider
 
 from otel_kafka_exporter import (
@@ -19,10 +20,12 @@ from otel_kafka_exporter import (
     emit_security_event,
 )
 from otel_kafka_exporter.outbox import disk
+from otel_kafka_exporter.outbox.files import stored_outboxes
+from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.power import RecordedDisk
 from tests.waiting import until
 
-from .pipelines import audit_records, records
+from .pipelines import audit_records, exporting, records
 
 NO_SERVERS = "127.0.0.1:1"
 SETTINGS: dict[str, Any] = {"durability": "power", "delivery_wait": 0.1, "shutdown_timeout": 0.1}
@@ -109,3 +112,23 @@ def test_what_was_published(recorded: RecordedDisk, monkeypatch: pytest.MonkeyPa
         await publisher.stop()
 
     asyncio.run(publish())
+
+
+def test_an_event_that_a_broker_refuses(
+    embedded_kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox_dir: Path
+) -> None:
+    """An event whose emit has returned is there at every moment: as itself, or as the dead letter in its place."""
+    # Of what was not flushed, no name is there, and every change within a file is.
+    recorded = RecordedDisk(tmp_path, monkeypatch, 0, lambda change: change is None)
+    with exporting(embedded_kafka, durability="power") as exporter:
+        exporter.export(audit_records(["warms up"]))
+        embedded_kafka.fail_next(KafkaError.INVALID_RECORD, 2)
+        exporter.hand_over(audit_records(["refused"])[0])
+        until(lambda: exporter.stats().dead_lettered == 1)
+        recorded.fail()
+    after = tmp_path / "after"
+    after.mkdir()
+    recorded.restore(after)
+    recorded.close()
+    rows = [row for stored in stored_outboxes(after / outbox_dir.relative_to(tmp_path)) for row in stored.rows()]
+    assert any(b"refused" in row.row.record.value for row in rows)
