@@ -29,11 +29,16 @@ class Losses(Counter[tuple[Stream, str]]):
 
 
 def make_outbox(
-    directory: Path | None, max_bytes: int = 1 << 20, losses: Losses | None = None, dead_max_bytes: int | None = None
+    directory: Path | None,
+    max_bytes: int = 1 << 20,
+    losses: Losses | None = None,
+    dead_max_bytes: int | None = None,
+    *,
+    power: bool = False,
 ) -> Outbox:
     """An outbox of this process."""
-    told = Losses() if losses is None else losses
-    return Outbox(directory, CONFIGURATION, max_bytes, {"pid": 7, "host": "h"}, told, dead_max_bytes=dead_max_bytes)
+    told, owner = Losses() if losses is None else losses, {"pid": 7, "host": "h"}
+    return Outbox(directory, CONFIGURATION, max_bytes, owner, told, dead_max_bytes=dead_max_bytes, power=power)
 
 
 def adopt(outbox: Outbox) -> dict[Stream, int]:

@@ -115,7 +115,7 @@ class Background:
     def _run(self) -> None:
         self._ident = get_ident()
         step_at = check_at = 0.0
-        adopt_at = 0.0
+        adopt_at = bound_at = 0.0
         while not self._stopped:
             try:
                 self._warm()
@@ -132,6 +132,9 @@ class Background:
                     check_at = now + _CHECK_SECONDS
                     self._recovery.check_outbox()
                     self._count_partitions()
+                if now >= bound_at:
+                    bound_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
+                    self._recovery.keep_bound()
                 if now >= adopt_at and not self._state.away and not self._recovery.adopt(_ADOPTING_SECONDS):
                     # Not all at the same moment, where many processes start together.
                     adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)

@@ -156,6 +156,7 @@ class Closing:
             state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()
+        self._recovery.check_outbox()
         with state.lock:
             self._intake.start_deferred()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None

@@ -59,7 +59,6 @@ class Delivery:
         batch_queue_wait: seconds that one of a batch does; what is left of `delivery_wait` unless given.
         outbox: makes the outbox of a process, given what is to be told of losses; None for none.
         durable: the categories whose records are in the outbox before they are on their way.
-        sync: whether they are on the disk, too, before the call returns.
         on_round: called in whichever thread has served reports, with no lock held.
     """
 
@@ -74,7 +73,6 @@ class Delivery:
         batch_queue_wait: float = math.inf,
         outbox: Callable[[OnLoss], Outbox] | None = None,
         durable: Collection[Category] = (),
-        sync: bool = False,
         on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._producer = producer
@@ -85,7 +83,6 @@ class Delivery:
         self._batch_queue_wait = batch_queue_wait
         self._make_outbox = outbox
         self._durable = durable
-        self._sync = sync
         self._on_round = on_round
         self._begin(self._new_state())
         after_fork_in_child(self._after_fork)
@@ -145,26 +142,29 @@ class Delivery:
 
     # The way in
 
-    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> Entry | None:
+    def hand_over(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
         """Take one record, and return without waiting for its outcome, at most `full_queue_wait` later.
+
+        With `durability=power` that waits for the disk, too.
 
         Args:
             source: what it is made of.
             builder: makes it.
             batch: is told of its outcome.
-
-        Returns:
-            Its entry, unless it is at rest at once, or somewhere in between.
         """
+        self.put(source, builder, batch)
+        if self._state.needs_disk:
+            self._state.sync()
+
+    def put(self, source: Source, builder: Builder[Source], batch: Batch | None = None) -> None:
+        """As `hand_over`, but for the disk: `sync` is due."""
         notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
             room_by = monotonic() + self._full_queue_wait
-            entry = self._intake.take((source,), builder, batch, room_by, room_by if self._make_outbox is None else 0.0)
+            self._intake.take((source,), builder, batch, room_by, room_by if self._make_outbox is None else 0.0)
         finally:
             self._background.notice()
-        if self._sync and entry is not None:
-            self._state.sync(entry)
         self._calls += 1
         if not self._calls % _OFTEN and not self._state.is_interrupted():
             open_ = self._state.with_client()
@@ -173,15 +173,15 @@ class Delivery:
                 self._producer.poll(0)
         if self._state.closed:
             self._losses.tell()
-        return entry
 
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> tuple[Entry | None, bool]:
         """Take one record for a caller that is told of its outcome, and wait for nothing, not for the disk either.
 
-        Call `hurry` when the last of several has been handed over.
+        Call `hurry` when the last of several has been handed over. One that is kept is on the disk after a `sync` only.
 
         Returns:
-            As `hand_over`, and whether there was room for it: else call `try_again` until that says yes, or `give_up`.
+            Its entry, unless it is at rest at once, or somewhere in between; and whether there was room for it: else
+            call `try_again` until that says yes, or `give_up`.
         """
         notice_fork()
         entry, room = self._intake.offer(source, builder, batch)
@@ -194,10 +194,6 @@ class Delivery:
         notice_fork()
         return self._intake.hold(source, builder, batch)
 
-    def sync(self, entry: Entry) -> bool:
-        """Wait until an entry's row is on the disk, or needed no more; whether that came about."""
-        return self._state.sync(entry)
-
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""
         return self._intake.try_again(entry)
@@ -205,6 +201,15 @@ class Delivery:
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
         self._intake.give_up(entry)
+
+    @property
+    def needs_disk(self) -> bool:
+        """Whether what is kept is to survive a power failure, so that whoever tells of that calls `sync` first."""
+        return self._state.needs_disk
+
+    def sync(self) -> bool:
+        """With `durability=power`, return when what is kept by now is on the disk; whether it is."""
+        return self._state.sync()
 
     def hurry(self) -> None:
         """Somebody waits for what was handed over: have it sent without lingering."""
@@ -229,16 +234,14 @@ class Delivery:
         notice_fork()
         started = monotonic()
         deadline = started + self._delivery_wait
-        batch, entry = Batch(), None
+        batch = Batch()
         try:
             self._background.stand_back()
             rest_of_them = iter(sources)
             while batch.taken < len(sources) and (chunk := tuple(islice(rest_of_them, _CHUNK))):
                 room_by = min(deadline, monotonic() + self._batch_queue_wait)
-                entry = self._intake.take(chunk, builder, batch, room_by, deadline) or entry
+                self._intake.take(chunk, builder, batch, room_by, deadline)
                 self._background.notice()
-            if self._sync and entry is not None:
-                self._state.sync(entry)  # the last of them: with it, all before it
             self._waiting.wait(batch, deadline)
         finally:
             self._background.come_back()
@@ -246,6 +249,7 @@ class Delivery:
             if rest := len(sources) - batch.taken:
                 with self._state.lock:
                     self._state.ledger.lose("interrupted", rest)
+        self._state.sync()
         self._metrics.exported(monotonic() - started)
         self._look_after()
         return not batch.failed and not batch.open

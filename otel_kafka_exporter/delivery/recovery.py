@@ -159,6 +159,15 @@ class Recovery:
             if self._state.outbox is not None:
                 for stream, rows in self._state.outbox.check().items():
                     self._state.settled_by_others(stream, rows)
+                for stream, rows in self._state.outbox.cut_off().items():
+                    self._state.cut_off(stream, rows)
+        self._state.sync()
+
+    def keep_bound(self) -> None:
+        """Have the outbox's directory hold no more than all processes together may keep, in an outage too."""
+        outbox = self._state.outbox
+        if outbox is not None:
+            outbox.keep_bound(Adopter(self._state.lock, self._state.adopted))
 
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
 from otel_kafka_exporter.process import DeliveryOutcome, Flag, RLock, Stranded, note
-from otel_kafka_exporter.records import CATEGORIES, Category, KafkaRecord
+from otel_kafka_exporter.records import CATEGORIES, Category
 
 from . import receipts
 from .accounting import Ledger
@@ -42,6 +42,7 @@ class RestState:
     ) -> None:
         self.lock = RLock()  # a signal handler may log while its own thread is in here
         self.outbox = make_outbox(self._lost) if make_outbox is not None else None
+        self.needs_disk = self.outbox is not None and self.outbox.power
         self.ledger = Ledger()
         self.lanes = {
             category: Lane(category, durable=self.outbox is not None and category in durable, partition_of=partition_of)
@@ -97,7 +98,7 @@ class RestState:
         except OutboxError as error:
             self._refused("the outbox cannot keep log records in order: %s", error)
         else:
-            self.outbox.set_state(before, DONE)
+            self.outbox.supersede(before, entry.place)
 
     def try_to_keep(self, lane: Lane, entry: Entry, row: bytes | None = None, front: Front | None = None) -> str:
         """As `keep`, but an entry that cannot be kept stays at hand; why it cannot, or nothing."""
@@ -122,7 +123,7 @@ class RestState:
                 self.unkept = ""
                 self.outbox.set_state(entry.place, WAITING)
                 if before is not None:
-                    self.outbox.set_state(before, DONE)
+                    self.outbox.supersede(before, entry.place)
             lane.cursor = None if front else lane.cursor
         if entry.place is not None:
             lane.backlog.add(entry.place, entry.record.key)
@@ -134,11 +135,10 @@ class RestState:
 
     def dead_letter(self, lane: Lane, entry: Entry, reason: str) -> None:
         """An entry that is at hand is kept with the reason why no broker takes it."""
-        lost = self._keep_letter(lane, entry.record, reason)
+        lost = self._keep_letter(lane, entry, reason)
         if lost:
             self.drop(entry, lost)
             return
-        self._leave_outbox(entry)
         self._step(entry, Event.REFUSED)
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DEAD_LETTERED, reason)
         self._settle(entry, DeliveryOutcome.DEAD_LETTERED)
@@ -157,14 +157,17 @@ class RestState:
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DROPPED, reason)
         self._settle(entry, DeliveryOutcome.DROPPED)
 
-    def sync(self, entry: Entry) -> bool:
-        """Wait until an entry's row is on the disk, or needed no more; whether that came about.
+    def sync(self) -> bool:
+        """With `durability=power`, wait until all that was kept by now is on the disk; whether it is.
 
-        Must not be called with the lock held.
+        Takes the lock itself. Called by whatever returns to somebody who relies on it, and every second for what moved
+        meanwhile. It does nothing in the middle of a change by this very thread, which a signal handler has
+        interrupted.
         """
-        if self.outbox is not None and entry.place is not None:
+        outbox = self.outbox
+        if outbox is not None and self.needs_disk and not self.is_interrupted():
             try:
-                self.outbox.sync(entry.place)
+                outbox.sync(self.lock)
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
                 return False
@@ -187,9 +190,25 @@ class RestState:
         else:
             if rows:
                 self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, reason, rows)
-            for entry in self.lanes[stream.category].with_client():
-                if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
-                    self._step(entry, Event.EVICTED)  # librdkafka has it still
+            self._evicted(self.lanes[stream.category])
+
+    def cut_off(self, stream: Stream, rows: int) -> None:
+        """Somebody has cut a file of the outbox short: rows that waited are lost."""
+        lane = self.lanes[stream.category]
+        lane.backlog.forget_empty()
+        lane.cursor = None
+        if rows:
+            self.ledger.leave(State.DEAD_LETTERED if stream.dead else State.WAITING, "outbox_damaged", rows)
+        self._evicted(lane)
+
+    def _evicted(self, lane: Lane) -> None:
+        """What was written down as late is so no longer, where its row has gone; librdkafka has it still."""
+        for entry in lane.with_client():
+            if entry.state is State.LATE and self._has_lost(entry):
+                self._step(entry, Event.EVICTED)
+
+    def _has_lost(self, entry: Entry) -> bool:
+        return entry.place is not None and self.outbox is not None and not self.outbox.exists(entry.place)
 
     def adopted(self, stream: Stream, rows: int) -> None:
         """The outbox of a process that is dead is this one's now."""
@@ -212,18 +231,20 @@ class RestState:
         lane.backlog.forget_empty()  # nobody knows which key it had
         self.ledger.leave(State.WAITING, "outbox_damaged", 1)
 
-    def _keep_letter(self, lane: Lane, record: KafkaRecord, reason: str) -> str:
-        """Keep a dead letter; the reason why it is lost, or nothing when it is kept."""
+    def _keep_letter(self, lane: Lane, entry: Entry, reason: str) -> str:
+        """Keep a dead letter in place of a row; the reason why it is lost, or nothing when it is kept."""
         if self.outbox is None:
             return reason
-        row, is_cut = letter_row(record, reason, self.outbox.most_letter_bytes)
+        row, is_cut = letter_row(entry.record, reason, self.outbox.most_letter_bytes)
         self.ledger.truncated += is_cut
         try:
-            self.outbox.append(lane.dead, row, WAITING)
+            letter = self.outbox.append(lane.dead, row, WAITING)
         except OutboxError as error:
             self._refused("dead letters are lost, because the outbox cannot keep them: %s", error)
             return error.reason
         self.unkept = ""
+        if entry.place is not None:
+            self.outbox.supersede(entry.place, letter)
         return ""
 
     def _refused(self, line: str, error: OutboxError) -> None:

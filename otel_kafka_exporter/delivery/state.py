@@ -149,7 +149,7 @@ class DeliveryState(RestState):
         if entry.record.key is None and entry.partition < 0 and lane.count:
             entry.partition = lane.choose()
         self._step(entry, Event.SEND)
-        if entry.state is State.LATE and entry.place is not None and entry.place.segment.closed:
+        if entry.state is State.LATE and self._has_lost(entry):
             self._step(entry, Event.EVICTED)  # while it was at hand
         lane.recent[entry.number] = entry
         lane.topic = entry.record.topic

@@ -90,8 +90,7 @@ class KafkaLogExporter(LogRecordExporter):
             _OWN_LOGGERS,
         )
         self._tell_way = functools.partial(tell_way, settings)
-        sync = settings.durability == "power"
-        self._delivery = delivery = delivery_of(settings, config, registry_of(settings), sync=sync)
+        self._delivery = delivery = delivery_of(settings, config, registry_of(settings))
         receipts.pipeline_opened(self, delivery.trouble)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:

@@ -138,8 +138,6 @@ def delivery_of(
     config: Mapping[str, Any],
     registry: SchemaRegistry | None,
     on_round: Callable[[], None] = lambda: None,
-    *,
-    sync: bool,
 ) -> Delivery:
     """A delivery.
 
@@ -148,7 +146,6 @@ def delivery_of(
         config: librdkafka's part of them.
         registry: as of `registry_of`.
         on_round: as of `Delivery`.
-        sync: as of `Delivery`.
 
     Raises:
         SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
@@ -170,6 +167,8 @@ def delivery_of(
             judge_of(settings),
             dead_max_bytes=settings.outbox_dead_letters_max_bytes,
             ages=ages,
+            directory_max_bytes=settings.directory_max_bytes,
+            power=settings.durability == "power",
         )
 
     if not settings.outbox and "outbox" not in settings.given:
@@ -194,6 +193,5 @@ def delivery_of(
         batch_queue_wait=settings.full_queue_wait if "full_queue_wait" in settings.given else math.inf,
         outbox=outbox if settings.outbox else None,
         durable=settings.durable,
-        sync=sync,
         on_round=on_round,
     )

@@ -32,10 +32,6 @@ class Fate(Enum):
     SET_ASIDE = "set aside"  # for a person to look at: nobody sends it
 
 
-class _LeftError(Exception):
-    """A segment holds records that this process leaves where they are."""
-
-
 class _NoRoomError(Exception):
     """There is no room for a segment, or nobody who wants it any more."""
 
@@ -75,7 +71,7 @@ class Adoption:
         if self._opened is not None:
             self._opened.abandon()
         if self._dead is not None:
-            self._dead.release()
+            self._dead.abandon()
 
     def adopt(self, adopter: Adopter, until: float) -> bool:
         """Take over what there is and has room. One thread at a time calls it, and does not hold the lock.
@@ -140,6 +136,7 @@ class Adoption:
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         stays: set[Stream] = set()
         is_left = False
+        moved: list[Segment] = []
         for name in dead.names():
             parsed = parse_segment_name(name)
             if parsed is None or parsed[0] in stays:
@@ -148,21 +145,25 @@ class Adoption:
             try:
                 segment = self._open(dead, stream, name, adopter)
                 if segment is not None:
-                    rows = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
-                    if self._take(dead, stream, segment, rows, adopter):
+                    rows, stay = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
+                    if stay:
+                        is_left = True
+                        self._take_out(stream, segment, rows, adopter)
+                    elif self._take(dead, stream, segment, rows, adopter):
+                        moved.append(segment)
                         yield
             except _NoRoomError:
                 self._full.add(stream)
                 stays.add(stream)
             except BlockingIOError:
                 stays.add(stream)  # its owner lives, and somebody removed the lock
-            except _LeftError:
-                is_left = True
             finally:
                 self._close(dead)
         if is_left:
             self.passed_over.append(dead.path)
         elif not stays:
+            # What was in it is found without it first: a power failure may leave what comes later, and not this.
+            self._storage.sync(moved)
             dead.remove()
 
     def _open(self, dead: Box, stream: Stream, name: str, adopter: Adopter) -> Segment | None:
@@ -191,23 +192,21 @@ class Adoption:
         if opened is not None and opened.path is not None and opened.path.parent == dead.path:
             opened.close()
 
-    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> Rows:
-        """Where the rows are that wait, and their payloads; those that nobody sends are set aside.
+    def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> tuple[Rows, bool]:
+        """Where the rows are that wait, and their payloads, and whether others stay where they are.
 
-        Raises:
-            _LeftError: some are to stay where they are, and so all of the segment.
+        Those that nobody sends are set aside.
         """
         aside: Rows = []
         rows: Rows = []
+        stay = False
         for number, (offset, payload) in enumerate(segment.live_rows(), 1):
             if not number % ROWS_A_BREATH:
                 breathe()
             fate = self._judge(stream, payload)
             if fate is Fate.LEFT or (fate is Fate.SET_ASIDE and may_be_others):
-                line = "Records of a dead process cannot be sent by this one, and stay in %s"
-                note("outbox_left", line, segment.path)
-                raise _LeftError
-            if fate is Fate.SET_ASIDE:
+                stay = True
+            elif fate is Fate.SET_ASIDE:
                 aside.append((offset, payload))
             else:
                 rows.append((offset, payload))
@@ -216,14 +215,32 @@ class Adoption:
             dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
-        return rows
+        if stay:
+            note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
+        return rows, stay
+
+    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> None:
+        """Take over what this process can send of a segment that stays for others."""
+        if rows and not segment.damaged:  # a damaged one is counted by who takes it over as a whole
+            self._ready(adopter)
+            self._merging.take_out(stream, segment, rows, adopter)
+
+    def _ready(self, adopter: Adopter) -> None:
+        """Whose this process's own directory is must not be lost where what comes there is not."""
+        with adopter.lock:
+            if not self._storage.is_closed:
+                self._storage.box()
+        self._storage.sync(())
 
     def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
+        if rows:
+            self._ready(adopter)
         is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
         with adopter.lock:
             if rows and not is_merged:
                 self._move(stream, segment)
+            self._storage.others_bytes = max(0, self._storage.others_bytes - segment.size)
             if segment.damaged:
                 self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
             if rows and not is_merged:

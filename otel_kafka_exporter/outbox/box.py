@@ -20,8 +20,10 @@ from uuid import uuid4
 
 from otel_kafka_exporter.process import lock_file, note
 
+from . import disk
 from .descriptor import Descriptor
 from .directories import OWNER, make_directories
+from .group_commit import GroupCommit
 from .mapped_file import NEW
 from .segment import NotASegmentError, Segment
 from .segment_format import HEADER_BYTES, VERSION, row_bytes
@@ -42,6 +44,9 @@ class Box:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = Descriptor(descriptor)
+        self._commit = GroupCommit(self._descriptor, (*reversed(path.parents), path))
+        self._written = 1  # how often what it says has changed, and as of when that is on the disk
+        self._synced = 0
 
     @classmethod
     def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
@@ -55,12 +60,12 @@ class Box:
             path = configuration / str(uuid4())
             try:
                 make_directories(configuration)
-                path.mkdir(0o700)
+                disk.make_directory(path)
             except FileNotFoundError:  # the last process that was there has just removed it
                 if attempt == _ATTEMPTS - 1:
                     raise
                 continue
-            box = _lock(path, os.O_CREAT | os.O_EXCL)
+            box = _lock(path, os.O_EXCL)
             if box is not None:
                 try:
                     box.describe(owner)
@@ -83,14 +88,14 @@ class Box:
             OSError: it cannot be opened.
         """
         try:
-            path.rmdir()  # it is empty when its maker, or who took it, died at the wrong moment
+            disk.remove_directory(path)  # it is empty when its maker, or who took it, died at the wrong moment
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             check_directory(path)
-            return _lock(path, os.O_CREAT)  # if somebody removed it, the segments still know whether they are used
+            return _lock(path)  # if somebody removed it, the segments still know whether they are used
         return None
 
     def describe(self, owner: Mapping[str, object]) -> None:
@@ -108,6 +113,18 @@ class Box:
         os.pwrite(descriptor, text.ljust(before.st_size), 0)
         if before.st_size:
             os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self._written += 1
+
+    def sync(self) -> None:
+        """Return when it will be found after a power failure: the directory, those above it, and whose it is.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        written = self._written
+        if written != self._synced:
+            self._commit.wait()
+            self._synced = written
 
     def intact(self) -> bool:
         """Whether the directory and its lock are still there, and still held."""
@@ -142,7 +159,9 @@ class Box:
             return ""  # somebody is about to
         except NotASegmentError:
             try:
-                path.unlink(missing_ok=True)
+                disk.remove(path)
+            except FileNotFoundError:
+                pass
             except OSError:
                 return path.name  # a directory, which is set aside like whatever else is not ours
             return ""
@@ -166,7 +185,7 @@ class Box:
             OSError: it cannot be moved.
         """
         target = self._place_aside(name)
-        (self.path / name).rename(target)
+        disk.rename(self.path / name, target)
         note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
 
     def set_rows_aside(self, name: str, payloads: Sequence[bytes], problem: str) -> None:
@@ -182,6 +201,7 @@ class Box:
         try:
             for payload in payloads:
                 segment.append(payload)
+            segment.sync()  # the rows are settled where they were
         finally:
             segment.close()
         note(
@@ -191,7 +211,8 @@ class Box:
     def _place_aside(self, name: str) -> Path:
         directory = self.path.parent / SET_ASIDE
         with suppress(FileExistsError):
-            directory.mkdir(0o700)
+            disk.make_directory(directory)
+            disk.flush_directory(directory.parent)
         check_directory(directory)
         target = directory / f"{self.path.name}.{name}"
         number = 0
@@ -209,20 +230,23 @@ class Box:
         for name in self.names():
             self.set_aside(name, "expected nothing but segments in an outbox's directory")
         if self._is_there():
-            (self.path / OWNER).unlink()
-        self.path.rmdir()
+            disk.remove(self.path / OWNER)
+        disk.remove_directory(self.path)
         with suppress(OSError):  # others are there, or something was set aside
-            self.path.parent.rmdir()
+            disk.remove_directory(self.path.parent)
 
     def release(self) -> None:
         """Give the lock up. Never raises."""
-        self._descriptor.close()
+        self._commit.close()
+
+    def abandon(self) -> None:
+        """Give it up in a forked child, whose parent goes on with it. Never raises."""
+        self._commit.abandon()
 
 
-def _lock(path: Path, flags: int) -> Box | None:
+def _lock(path: Path, flags: int = 0) -> Box | None:
     try:
-        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(path / OWNER, flags, 0o600)
+        descriptor = disk.create(path / OWNER, flags | os.O_NONBLOCK)
     except (FileNotFoundError, FileExistsError):
         return None
     except OSError as error:

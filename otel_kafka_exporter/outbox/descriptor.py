@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import sys
+from collections.abc import Callable
 
 #: Maps whose own descriptor is somebody else's by now. Closing them, or forgetting them, would close that one.
 _kept: list[mmap.mmap] = []
@@ -38,6 +40,30 @@ class Descriptor:
 def _identity(number: int) -> tuple[int, int]:
     status = os.fstat(number)
     return status.st_dev, status.st_ino
+
+
+def _seeker() -> Callable[[int, object, object], int]:
+    """A way to ask for a file's size that keeps the interpreter, which `os.lseek` gives away: another thread takes it
+    then, and whoever logs gets it back later, up to milliseconds.
+    """
+    try:
+        found = ctypes.PyDLL(None).lseek
+    except (OSError, AttributeError):  # an interpreter without dynamic libraries
+        return _seek
+    found.restype = ctypes.c_long
+    return found
+
+
+def _seek(number: int, _: object, __: object) -> int:
+    try:
+        return os.lseek(number, 0, os.SEEK_END)
+    except OSError:
+        return -1
+
+
+#: Called with a descriptor, `NOTHING` and `TO_END`: the size of the file; -1 where it is closed, or of no file.
+seek: Callable[[int, object, object], int] = _seeker()
+NOTHING, TO_END = ctypes.c_long(0), ctypes.c_int(os.SEEK_END)
 
 
 def map_file(number: int, size: int) -> mmap.mmap:

@@ -14,6 +14,7 @@ from typing import Any
 
 from otel_kafka_exporter.process import lock_file
 
+from . import disk
 from .trust import check_directory, read_file
 
 OWNER = "owner"
@@ -98,4 +99,4 @@ def _make_directories(directory: Path) -> None:
         directory = directory.parent
     for directory in reversed(missing):
         with suppress(FileExistsError):  # another process makes it, too
-            directory.mkdir(0o700)
+            disk.make_directory(directory)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.records import Category
 
+from . import disk
 from .box import Box
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, is_alive, make_directories, read_owner
@@ -145,7 +146,7 @@ def _move(box: Box, configuration: Path, before: Mapping[str, object], owner: Ma
     # First, since that alone is enough, should a kill come behind it.
     box.describe({**{name: before.get(name) for name in ("pid", "command")}, **owner})
     try:
-        box.path.rename(configuration / box.path.name)
+        disk.rename(box.path, configuration / box.path.name)
     except OSError:
         box.describe(before)
         raise

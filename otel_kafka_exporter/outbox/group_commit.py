@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from _thread import TIMEOUT_MAX
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from otel_kafka_exporter.process import Flag, OsThread, RLock, in_greenlet
 
+from . import disk
 from .descriptor import Descriptor
-
-# macOS has none; its fsync() leaves more to the drive.
-_flush = getattr(os, "fdatasync", os.fsync)
 
 
 class GroupCommit:
@@ -25,11 +23,11 @@ class GroupCommit:
 
     Args:
         descriptor: of the file.
-        directories: where the file is, and what is above: the first flush is one of these too, since a file that no
-            directory names after a power failure is lost.
+        directories: in which it is named: the first flush is one of these too, since a file that no directory names
+            after a power failure is lost. The highest comes first.
     """
 
-    def __init__(self, descriptor: Descriptor, directories: tuple[Path, ...]) -> None:
+    def __init__(self, descriptor: Descriptor, directories: Sequence[Path]) -> None:
         self._descriptor = descriptor
         self._directories = directories
         self._lock = RLock()
@@ -39,6 +37,10 @@ class GroupCommit:
         self._flusher = 0  # the thread that does; under gevent, the greenlet
         self._closed = False
         self._error: OSError | None = None
+
+    def renamed(self, directories: Sequence[Path]) -> None:
+        """The file is named in other directories, of which the next flush is one too."""
+        self._directories = directories
 
     def wait(self) -> None:
         """Return when what was written to the file before this call is on the disk, or the file has been closed.
@@ -113,18 +115,15 @@ class GroupCommit:
     def _flush_file(self) -> None:
         if not self._descriptor.intact():
             raise OSError(errno.EBADF, "somebody has closed the file's descriptor")
-        _flush(self._descriptor.number)
+        disk.flush(self._descriptor.number)
 
     def _flush(self) -> None:
         self._flush_file()
-        for directory in self._directories:
-            with suppress(PermissionError):  # one above ours, which we may pass and not read
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-        self._directories = ()
+        directories = self._directories
+        for directory in directories:
+            disk.flush_directory(directory)
+        if self._directories is directories:  # else it was renamed meanwhile
+            self._directories = ()
 
     def close(self) -> None:
         """Close the file, at the end of the flush that is under way if there is one; who waits returns."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from otel_kafka_exporter.process import lock_file
 
-from .descriptor import Descriptor, close_map, map_file
+from . import disk
+from .descriptor import NOTHING, TO_END, Descriptor, close_map, map_file, seek
 from .group_commit import GroupCommit
 from .trust import UntrustedError, check_file
 
@@ -24,9 +25,11 @@ class MappedFile:
     """A mapped file, or memory that is nobody else's and goes with the process.
 
     Attributes:
-        memory: its bytes; writing to them cannot fail, since they are allocated.
+        memory: its bytes; writing to them cannot fail, since they are allocated, if `is_whole` says so just before.
         path: where it is; None for memory only.
         closed: whether its memory can no longer be used.
+        number: its descriptor; -1 for memory only.
+        least: what `seek` tells of that while it is whole, at least.
     """
 
     def __init__(self, memory: mmap.mmap, path: Path | None = None, descriptor: int = -1) -> None:
@@ -34,11 +37,14 @@ class MappedFile:
         self.path = path
         self.closed = False
         self._size = len(memory)
+        self._is_cut = False
+        self.number = descriptor
+        self.least = -1 if path is None else self._size  # what `seek` tells while it is whole
         self._descriptor: Descriptor | None = None
         if path is not None:
             self._descriptor = Descriptor(descriptor)
             self._identity = self._descriptor.identity
-            self._commit = GroupCommit(self._descriptor, tuple(path.parents[:3]))
+            self._commit = GroupCommit(self._descriptor, (path.parent,))
 
     @classmethod
     def create(cls, path: Path | None, size: int, content: bytes) -> MappedFile:
@@ -52,17 +58,18 @@ class MappedFile:
             memory[: len(content)] = content
             return cls(memory)
         new = path.with_name(path.name + NEW)
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = disk.create(new, os.O_TRUNC)
         try:
             lock_file(descriptor)
             _allocate(descriptor, size)
             memory = map_file(descriptor, size)
             memory[: len(content)] = content
             made = cls(memory, path, descriptor)
-            new.rename(path)
+            disk.rename(new, path)
         except BaseException:  # Ctrl-C too; it goes on from here
             os.close(descriptor)
-            new.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                disk.remove(new)
             raise
         return made
 
@@ -94,20 +101,51 @@ class MappedFile:
             os.close(descriptor)
             raise
 
-    def read_through(self) -> None:
-        """Read everything once: what the disk cannot give is an error here, and would be a SIGBUS in the map.
+    def is_whole(self) -> bool:
+        """Whether it has its size yet: behind the end of a file that somebody has cut short, its memory kills us.
+
+        To be asked before each use of the memory. False once, it stays so.
+        """
+        return seek(self.number, NOTHING, TO_END) >= self.least or self._has_its_size()
+
+    def _has_its_size(self) -> bool:
+        if self.path is None or self._is_cut:
+            return True
+        try:
+            if self._descriptor is not None and self._descriptor.intact():
+                return os.fstat(self.number).st_size >= self._size
+            if self._is_named():
+                return self.path.lstat().st_size >= self._size
+        except OSError:
+            return False
+        return True  # it was removed, and nobody can find it any more
+
+    def detach(self, content: bytes) -> None:
+        """Go on in memory only, with this at its beginning: until it is written anew, nothing of it survives."""
+        close_map(self.memory, self._size)
+        self._is_cut = True
+        self.least = -1
+        self.memory = mmap.mmap(-1, self._size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.memory[: len(content)] = content
+
+    def content(self) -> bytes:
+        """What is in the file, be it cut short. What the disk cannot give is an error here, and none in the memory.
 
         Raises:
-            ValueError: the disk cannot read it.
+            OSError: the disk cannot read it.
         """
         if self._descriptor is None:
-            return
-        offset = 0
-        try:
-            while chunk := os.pread(self._descriptor.number, 1 << 20, offset):
+            return self.memory[:]
+        with ExitStack() as opened:
+            number = self.number
+            if not self._descriptor.intact():
+                number = os.open(str(self.path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                opened.callback(os.close, number)
+            chunks, offset = [], 0
+            while chunk := os.pread(number, min(1 << 20, self._size - offset), offset):
+                chunks.append(chunk)
                 offset += len(chunk)
-        except OSError as error:
-            raise ValueError(f"expected a file that the disk can read, got: {error.strerror}") from error
+        return b"".join(chunks)
 
     def sync(self) -> None:
         """Return when what was written by now is on the disk. Threads may call it at any time.
@@ -119,7 +157,10 @@ class MappedFile:
             self._commit.wait()
 
     def intact(self) -> bool:
-        """Whether its path still names it."""
+        """Whether its path still names it, and it was not cut short."""
+        return not self._is_cut and self._is_named()
+
+    def _is_named(self) -> bool:
         if self.path is None:
             return True
         try:
@@ -135,14 +176,15 @@ class MappedFile:
             OSError: it cannot be moved there.
         """
         if self.path is not None:
-            self.path.rename(path)
+            disk.rename(self.path, path)
             self.path = path
+            self._commit.renamed((path.parent,))
 
     def delete(self) -> None:
         """Remove and close it."""
-        if self.path is not None and self.intact():
+        if self.path is not None and self._is_named():
             with suppress(OSError):  # on a disk that has become read-only, say: it is found and delivered again then
-                self.path.unlink()
+                disk.remove(self.path)
         self.close()
 
     def close(self) -> None:
@@ -162,7 +204,7 @@ class MappedFile:
                 self._commit.abandon()
 
     def _close_memory(self) -> None:
-        if self.path is None:
+        if self.path is None or self._is_cut:
             self.memory.close()
         else:
             close_map(self.memory, self._size)

@@ -63,15 +63,35 @@ class Merging:
             rows: what waits in it.
             adopter: for whom.
         """
-        needed = sum(row_bytes(len(payload)) for _, payload in rows)
+        needed = _bytes_of(rows)
         if needed > SMALL_BYTES or source.damaged:  # a person may want to look at a damaged one
             return False
         with adopter.lock:
-            target = self._target(stream, needed, source.created)
+            target = self._found(stream, needed)
+            if target is None and len(self._storage.queues[stream].segments) >= _FEW:
+                target = self._new(stream, source.created)
         if target is None or not self._move(stream, source, rows, target, adopter):
             return False
         source.delete()
         return True
+
+    def take_out(self, stream: Stream, source: Segment, rows: Rows, adopter: Adopter) -> None:
+        """Take over some of what waits in a segment, which stays for the rest; what there is no room for stays, too.
+
+        Args:
+            stream, source, adopter: as of `merge`.
+            rows: what to take over.
+        """
+        left = [row for row in rows if _bytes_of([row]) <= SMALL_BYTES]  # a larger one stays, which no limit allows
+        while left:
+            count = 1
+            while count < len(left) and _bytes_of(left[: count + 1]) <= SMALL_BYTES:
+                count += 1
+            taken, left = left[:count], left[count:]
+            with adopter.lock:
+                target = self._found(stream, _bytes_of(taken)) or self._new(stream, source.created)
+            if target is None or not self._move(stream, source, taken, target, adopter):
+                return
 
     def _move(self, stream: Stream, source: Segment, rows: Rows, target: Segment, adopter: Adopter) -> bool:
         """Copy rows, and settle them where they were; whether that came about."""
@@ -81,7 +101,7 @@ class Merging:
             with adopter.lock:
                 for _, payload in rows:
                     copies.append(None if target.closed else target.append(payload, SENT))  # nobody sends them yet
-            target.sync()  # what was on the disk before has to be there when its own file goes
+            self._storage.sync([target])  # what was on the disk before has to be there when its own file goes
             with adopter.lock:
                 for (offset, _), copy in zip(rows, copies, strict=True):
                     if copy is None or target.closed:  # it had to give way, or the outbox was closed
@@ -100,19 +120,24 @@ class Merging:
                     adopter.on_adopted(stream, moved)
         return moved == len(rows)
 
-    def _target(self, stream: Stream, needed: int, created: int) -> Segment | None:
-        """Where to copy rows to; None where there is no need to, or no room. Expects the lock to be held."""
-        queue = self._storage.queues[stream]
+    def _found(self, stream: Stream, needed: int) -> Segment | None:
+        """What rows were copied to before, if there is room. Expects the lock to be held."""
+        target = self._targets.get(stream)
+        is_there = target is not None and not target.closed and target.free >= needed and not self._storage.is_closed
+        return target if is_there else None
+
+    def _new(self, stream: Stream, created: int) -> Segment | None:
+        """Where to copy rows to; None where there is no room. Expects the lock to be held."""
         if self._storage.is_closed:
             return None
-        target = self._targets.get(stream)
-        if target is not None and not target.closed and target.free >= needed:
-            return target
-        if len(queue.segments) < _FEW:
-            return None
-        if target is not None and target.closed:
-            target = None
-        found = self._storage.add_if_free(queue, self._next_order(queue), target, created)
-        if found is not None:
-            self._targets[stream] = found
-        return found
+        queue, before = self._storage.queues[stream], self._targets.get(stream)
+        if before is not None and before.closed:
+            before = None
+        target = self._storage.add_if_free(queue, self._next_order(queue), before, created)
+        if target is not None:
+            self._targets[stream] = target
+        return target
+
+
+def _bytes_of(rows: Rows) -> int:
+    return sum(row_bytes(len(payload)) for _, payload in rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,9 +18,10 @@ from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
+from .directory_bound import DirectoryBound
 from .merging import Adopter
 from .rows import time_of
-from .segment import DONE, WAITING, Segment
+from .segment import DONE, SENT, WAITING, Segment
 from .storage import LEAST_BYTES, OnLoss, Storage
 from .stranded import Survey
 from .stream import Place, SegmentQueue, Stream
@@ -77,6 +79,9 @@ class Outbox:
     """What waits to be delivered, and the dead letters. Not thread-safe: its owner's lock guards every call but `sync`,
     `adopt` and `stranded`.
 
+    With `power`, one rule holds for all that is put here: what was there when `sync` was called is on the disk when
+    that returns, and no row goes before the one to which it has moved is there (`supersede`).
+
     Nothing is made on the disk before the first row is put here or adopted.
 
     Args:
@@ -93,6 +98,8 @@ class Outbox:
         dead_max_bytes: how much of `max_bytes` dead letters may take, of which the oldest give way then; a quarter of
             it, unless given.
         ages: of each stream whose rows go after some time, after how many seconds.
+        directory_max_bytes: how much all processes together may keep below `directory`; None for any.
+        power: whether rows are to survive a power failure, and not only the process.
     """
 
     def __init__(
@@ -106,6 +113,8 @@ class Outbox:
         *,
         dead_max_bytes: int | None = None,
         ages: Mapping[Stream, float] | None = None,
+        directory_max_bytes: int | None = None,
+        power: bool = False,
     ) -> None:
         self._configuration = None if directory is None else directory.absolute() / configuration
         self._max_bytes = max_bytes
@@ -114,13 +123,20 @@ class Outbox:
         self._judge = judge
         self._dead_max_bytes = max_bytes // 4 if dead_max_bytes is None else dead_max_bytes
         self._ages = ages or {}
+        self._directory_max_bytes = directory_max_bytes
+        self.power = power
         self._begin()
 
     def _begin(self) -> None:
-        self._storage = Storage(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss)
+        self._storage = Storage(
+            *(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss),
+            self._directory_max_bytes,
+        )
+        self._bound = DirectoryBound(self._storage)
         self._adoption = Adoption(self._storage, self._judge)
         self._survey = Survey()
         self._queues = self._storage.queues
+        self._superseded: list[tuple[Place, Place]] = []
 
     def problem(self) -> str:
         """Why there cannot be an outbox, as far as can be told without making one; empty where nothing is known."""
@@ -182,9 +198,22 @@ class Outbox:
             if segment in queue.segments:
                 self._storage.discard(queue, segment)
 
+    def supersede(self, before: Place, after: Place) -> None:
+        """A row is settled, since there is another one for its record; with `power`, when that is on the disk.
+
+        Args:
+            before: the row.
+            after: the other one.
+        """
+        if self.power and self.exists(before):
+            self.set_state(before, SENT)  # nobody sends it meanwhile
+            self._superseded.append((before, after))
+        else:
+            self.set_state(before, DONE)
+
     def exists(self, place: Place) -> bool:
         """Whether a row's segment is still there: it goes when it has to give way, or all its rows are DONE."""
-        return not place.segment.closed
+        return place.segment.has(place.offset)
 
     def is_sent(self, place: Place) -> bool:
         """Whether a row is there, and SENT."""
@@ -220,6 +249,16 @@ class Outbox:
         """
         return self._adoption.adopt(adopter, until)
 
+    def keep_bound(self, adopter: Adopter) -> None:
+        """See to it that all processes together keep no more than they may; call it every ten seconds or so.
+
+        Call it without the lock, which it takes itself for moments.
+
+        Args:
+            adopter: as of `adopt`; what dead processes have left and gives way was adopted, and then lost.
+        """
+        self._bound.keep(adopter)
+
     def stranded(self) -> tuple[Stranded, ...]:
         """What waits in the directories of dead processes, and was passed over by the last adoption.
 
@@ -241,6 +280,12 @@ class Outbox:
             self._expire(stream, time.time_ns() - int(seconds * 1e9))
         return settled
 
+    def cut_off(self) -> dict[Stream, int]:
+        """How many rows of each stream waited that are lost, since somebody has cut their files short, since this
+        was asked last. 0: only such as were on their way.
+        """
+        return self._storage.cut_off()
+
     def _expire(self, stream: Stream, before: int) -> None:
         """Have the first rows of a stream go that are older than that, some at a time."""
         expired = 0
@@ -259,16 +304,32 @@ class Outbox:
         if expired:
             self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
 
-    def sync(self, place: Place) -> None:
-        """Return when a row is on the disk, or has gone. Call it without the lock: threads that wait share a flush.
+    def sync(self, lock: AbstractContextManager[object]) -> None:
+        """Return when all rows that are here by now are on the disk, or have gone. Without `power`, at once.
+
+        Call it without the lock, which it takes itself for a moment: threads that wait share a flush.
 
         Raises:
-            OutboxError: the disk did not take it.
+            OutboxError: the disk did not take some of them.
         """
+        if not self.power:
+            return
         try:
-            place.segment.sync()
+            self._storage.sync_all()
         except OSError as error:
             raise OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}") from error
+        finally:
+            if self._superseded:
+                with lock:
+                    self._settle_superseded()
+
+    def _settle_superseded(self) -> None:
+        superseded, self._superseded = self._superseded, []
+        for before, after in superseded:
+            if not self.exists(after) or after.segment.is_synced(after.offset) or after.segment.is_done(after.offset):
+                self.set_state(before, DONE)
+            else:
+                self._superseded.append((before, after))
 
     def close(self) -> None:
         """Give the lock up; what is not DONE can be adopted, and the rest is removed."""

@@ -32,29 +32,44 @@ class Row(NamedTuple):
     nanoseconds: int
 
 
+class _Names(NamedTuple):
+    """What the names of a record's headers are in a row: almost all records have the same.
+
+    Attributes:
+        layout: the head of such a row.
+        lengths: of each name.
+        joined: the names.
+    """
+
+    layout: Struct
+    lengths: tuple[int, ...]
+    joined: bytes
+
+
 @lru_cache(maxsize=64)
-def _layout(headers: int) -> Struct:
-    return Struct(f"{_HEAD}{2 * headers}I")
+def _names(names: tuple[str, ...]) -> _Names:
+    encoded = [name.encode() for name in names]
+    return _Names(Struct(f"{_HEAD}{2 * len(names)}I"), tuple(map(len, encoded)), b"".join(encoded))
 
 
 def encode_row(record: KafkaRecord, reason: str = "", nanoseconds: int = 0) -> bytes:
     """The bytes of a record; its category is not among them, since the stream that it is put in tells it."""
     topic, key, value, headers, milliseconds, _, event_id = record[:7]
-    names = [name.encode() for name, _ in headers]
-    values = [text for _, text in headers]
+    names, values = zip(*headers) if headers else ((), ())  # noqa: B905 - pairs
+    layout, name_lengths, joined = _names(names)
     topic_bytes = topic.encode()
     # The ID and the reason may quote what an application gave, lone surrogates included.
     event_id_bytes = event_id.encode("utf-8", "backslashreplace")
     reason_bytes = reason.encode("utf-8", "backslashreplace") if reason else b""
     try:
         # All are bytes, as in every record of our own; what is not is a TypeError in here.
-        parts = b"".join(names + values)  # type: ignore[operator]
-        lengths: Iterable[int] = map(len, names + values)  # type: ignore[arg-type]
+        texts = b"".join(values)
+        lengths: Iterable[int] = map(len, values)
     except TypeError:
         found = [text.encode() if isinstance(text, str) else text for text in values]
-        parts = b"".join(names + [text or b"" for text in found])
-        lengths = (_NONE if part is None else len(part) for part in (*names, *found))
-    head = _layout(len(names)).pack(
+        texts = b"".join([text or b"" for text in found])
+        lengths = (_NONE if text is None else len(text) for text in found)
+    head = layout.pack(
         nanoseconds,
         milliseconds,
         len(names),
@@ -63,9 +78,10 @@ def encode_row(record: KafkaRecord, reason: str = "", nanoseconds: int = 0) -> b
         len(reason_bytes),
         _NONE if key is None else len(key),
         len(value),
+        *name_lengths,
         *lengths,
     )
-    return b"".join((head, topic_bytes, event_id_bytes, reason_bytes, key or b"", value, parts))
+    return b"".join((head, topic_bytes, event_id_bytes, reason_bytes, key or b"", value, joined, texts))
 
 
 def decode_row(payload: bytes | memoryview, category: Category = "application") -> Row:

@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import randbits
 from zlib import crc32
 
+from .descriptor import NOTHING, TO_END, seek
 from .mapped_file import MappedFile
 from .segment_format import (
     DONE,
@@ -30,7 +31,7 @@ from .segment_format import (
     row_bytes,
     unpack_row,
 )
-from .segment_scan import count_rows, scan
+from .segment_scan import Scan, count_rows, scan
 from .trust import UntrustedError, read_file
 
 __all__ = ["DONE", "SENT", "WAITING", "NotASegmentError", "Segment"]
@@ -46,6 +47,7 @@ class Segment:
         waiting: rows that are WAITING.
         sent: rows that are SENT.
         damaged: rows that are lost to damage.
+        cut_off: rows that were WAITING, and are lost since somebody has cut the file short; None where nobody has.
     """
 
     def __init__(self, file: MappedFile, order: int, size: int, created: int, salt: int) -> None:
@@ -55,13 +57,21 @@ class Segment:
         self.waiting = 0
         self.sent = 0
         self.damaged = 0
-        self._file = file
-        self._memory = file.memory
+        self.cut_off: int | None = None
+        self._survivors: frozenset[int] | None = None  # the rows that are there yet, once it was cut short
+        self._use(file)
         self._salt = salt
         self._tail = HEADER_BYTES  # behind the last row
         self._first = HEADER_BYTES  # no row before it is WAITING
         self._gaps: dict[int, int] = {}  # from where damage begins to the row behind
         self._touched = file.memory[TOUCHED_AT:HEADER_BYTES]
+        self._names = 0  # how often its bytes were written anew
+        self._synced = (0, 0)  # as of when it is on the disk: the same, and behind which row
+
+    def _use(self, file: MappedFile) -> None:
+        self._file = file
+        self._memory = file.memory
+        self._number, self._least = file.number, file.least
 
     @classmethod
     def create(cls, path: Path | None, size: int, order: int, created: int = 0) -> Segment:
@@ -121,20 +131,20 @@ class Segment:
         Raises:
             NotASegmentError: it is no segment of this version.
         """
-        memory = self._memory
+        content = b""
         try:
-            self._file.read_through()
-            allocated, self.created, self._salt = read_header(memory[:HEADER_BYTES])
-            self.size = min(len(memory), allocated)
-            self._scan(allocated, breathe)
+            content = self._file.content()
+            allocated, self.created, self._salt = read_header(content[:HEADER_BYTES])
+            self.size = min(len(content), allocated)
+            self._found(scan(content, self.size, self._salt, allocated, breathe))
             self._send_again()
         except NotASegmentError as error:
-            error.rows = max(1, count_rows(memory))
+            error.rows = max(1, count_rows(content))
             self._file.close()
             raise
-        except ValueError as error:
+        except OSError as error:
             self._file.close()
-            raise NotASegmentError(str(error), 1) from error
+            raise NotASegmentError(f"expected a file that the disk can read, got: {error.strerror}", 1) from error
         except BaseException:  # Ctrl-C too; it goes on from here
             self._file.close()
             raise
@@ -178,17 +188,48 @@ class Segment:
         """Whether any row in it is not DONE."""
         return self.waiting > 0 or self.sent > 0
 
+    def has(self, offset: int) -> bool:
+        """Whether a row that was put here is there yet."""
+        return not self._file.closed and (self._survivors is None or offset in self._survivors)
+
+    def _is_whole(self) -> bool:
+        """Whether its memory can be used; where somebody has cut the file short, it is another one from here on.
+
+        What can be read is kept in memory until it is written anew, and nothing is appended any more.
+        """
+        if self._file.is_whole():
+            return True
+        before = self.waiting
+        try:
+            content = self._file.content()[HEADER_BYTES : self._tail]
+        except OSError:
+            content = b""
+        header = new_header(self.size, self.created, self._salt)
+        self._file.detach(header.ljust(HEADER_BYTES, b"\0") + content)
+        self._use(self._file)
+        damaged = self.damaged
+        self._scan(self.size)
+        self.damaged = damaged
+        for offset in self._gaps:
+            self._memory[offset + STATE_AT] = DONE  # counted now, and by nobody who reads it later
+        self._survivors = frozenset(self._offsets())
+        self.cut_off = before - self.waiting
+        return False
+
     def append(self, payload: bytes, state: int = WAITING) -> int | None:
-        """Add a row, and commit it; where it is, or None when there is no room for it."""
+        """Add a row, and commit it; where it is, or None when there is no room for it, or it was cut short."""
         offset = self._tail
         size = len(payload)
-        tail = offset + row_bytes(size)
+        tail = (offset + ROW_BYTES + size + 7) & ~7
         if tail > self.size:
+            return None
+        crc = crc32(payload, self._salt)
+        row = pack_row(MARKER, NOT_COMMITTED, 0, size, crc, crc32(pack_checked(MARKER, size), crc)) + payload
+        # As `_is_whole` does, without its call.
+        if (seek(self._number, NOTHING, TO_END) < self._least and not self._is_whole()) or self._survivors is not None:
             return None
         memory = self._memory
         try:
-            crc = crc32(payload, self._salt)
-            row = pack_row(MARKER, NOT_COMMITTED, 0, size, crc, crc32(pack_checked(MARKER, size), crc)) + payload
             memory[offset : offset + ROW_BYTES + size] = row
             memory[offset + STATE_AT] = state
             self._tail = tail
@@ -200,13 +241,16 @@ class Segment:
             # Ctrl-C, between any two of these: what stands there counts, and what was not committed goes.
             self._scan(self.size)
             memory[self._tail : max(tail, self._tail)] = bytes(max(tail - self._tail, 0))
+            self._names += 1  # what stands there from now on is not on the disk
             raise
         return offset
 
     def set_state(self, offset: int, state: int) -> None:
-        """Change the state of a row."""
+        """Change the state of a row; of one that is lost, nothing."""
         at = offset + STATE_AT
-        if self._gaps and offset in self._gaps:
+        if seek(self._number, NOTHING, TO_END) < self._least:
+            self._is_whole()
+        if (self._gaps and offset in self._gaps) or (self._survivors is not None and offset not in self._survivors):
             return
         try:
             before = self._memory[at]
@@ -221,13 +265,21 @@ class Segment:
 
     def is_sent(self, offset: int) -> bool:
         """Whether a row is SENT."""
+        self._is_whole()
         return self._memory[offset + STATE_AT] == SENT
+
+    def is_done(self, offset: int) -> bool:
+        """Whether a row is DONE."""
+        self._is_whole()
+        return self._memory[offset + STATE_AT] == DONE
 
     def settled_by_others(self) -> int:
         """How many rows that were WAITING somebody else has settled, since this was asked last.
 
         Each state is one byte: where both settle a row at the same moment, it is DONE, and counted here or there.
         """
+        if not self._is_whole():
+            return 0
         touched = self._memory[TOUCHED_AT:HEADER_BYTES]
         if touched == self._touched:
             return 0
@@ -243,6 +295,7 @@ class Segment:
         Raises:
             ValueError: it is damaged, or the segment is closed.
         """
+        self._is_whole()
         row = row_at(self._memory, offset, self.size)
         if row is None or not is_right(self._memory, offset, row, self.size, self._salt):
             self.damaged += 1
@@ -252,8 +305,8 @@ class Segment:
 
     def next_waiting(self, after: int | None = None) -> int | None:
         """Where the first row is that is WAITING, or the first behind another row."""
-        if not self.waiting:
-            return None
+        if not self.waiting or not self._is_whole():
+            return None  # of one that was cut short: there are some the next time
         first = self._first
         offset = first if after is None or after < first else self._end(after)
         memory, gaps, tail = self._memory, self._gaps, self._tail
@@ -278,6 +331,7 @@ class Segment:
                 yield offset, self.read(offset)
 
     def _offsets(self) -> Iterator[int]:
+        self._is_whole()
         offset = HEADER_BYTES
         while offset < self._tail:
             if offset in self._gaps:
@@ -292,14 +346,22 @@ class Segment:
         Raises:
             OSError: the disk did not take them.
         """
-        file = None
-        while file is not self._file:  # another one, once it was written anew meanwhile
-            file = self._file
-            file.sync()
+        written = (self._names, self._tail)
+        if written != self._synced:
+            file = None
+            while file is not self._file:  # another one, once it was written anew meanwhile
+                file = self._file
+                file.sync()
+            self._synced = written
+
+    def is_synced(self, offset: int) -> bool:
+        """Whether a row is on the disk, as far as is known."""
+        names, tail = self._synced
+        return names == self._names and offset < tail
 
     def intact(self) -> bool:
-        """Whether its path still names its file."""
-        return self._file.intact()
+        """Whether its path still names its file, which is whole."""
+        return self._is_whole() and self._file.intact()
 
     def move(self, path: Path) -> None:
         """Give its file another path on the same file system.
@@ -315,8 +377,10 @@ class Segment:
         Raises:
             OSError: that file cannot be made.
         """
+        self._is_whole()
         lost, self._file = self._file, MappedFile.create(path, self.size, self._memory[: self._tail])
-        self._memory = self._file.memory
+        self._use(self._file)
+        self._names += 1
         lost.close()
 
     def delete(self) -> None:
@@ -337,7 +401,9 @@ class Segment:
 
     def _scan(self, allocated: int, breathe: Callable[[], object] = lambda: None) -> None:
         """Count the rows that stand there, and find the damage and the end."""
-        found = scan(self._memory, self.size, self._salt, allocated, breathe)
+        self._found(scan(self._memory, self.size, self._salt, allocated, breathe))
+
+    def _found(self, found: Scan) -> None:
         self.waiting, self.sent, self.damaged, self._gaps = found.waiting, found.sent, found.damaged, found.gaps
         self._tail, self._first = found.tail, HEADER_BYTES
 
@@ -346,6 +412,8 @@ class Segment:
 
         One that waits already is not written to: an operator may settle a dead letter at this moment.
         """
+        if not self._is_whole():
+            return
         for offset in self._offsets():
             if self._memory[offset + STATE_AT] not in {DONE, WAITING}:
                 self._memory[offset + STATE_AT] = WAITING

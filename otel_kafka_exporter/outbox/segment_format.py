@@ -96,7 +96,7 @@ def row_bytes(payload_bytes: int) -> int:
     return (ROW_BYTES + payload_bytes + 7) & ~7
 
 
-def row_at(memory: mmap, offset: int, size: int) -> Row | None:
+def row_at(memory: mmap | bytes, offset: int, size: int) -> Row | None:
     """The row that stands there in a segment of that size, if its header is right."""
     if offset + ROW_BYTES > size:
         return None
@@ -106,7 +106,7 @@ def row_at(memory: mmap, offset: int, size: int) -> Row | None:
     return Row(state, payload_bytes, crc, offset + row_bytes(payload_bytes))
 
 
-def is_right(memory: mmap, offset: int, row: Row, size: int, salt: int) -> bool:
+def is_right(memory: mmap | bytes, offset: int, row: Row, size: int, salt: int) -> bool:
     """Whether the payload of a row is what it was."""
     start = offset + ROW_BYTES
     end = start + row.size

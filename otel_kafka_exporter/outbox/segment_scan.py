@@ -42,7 +42,9 @@ class Scan(NamedTuple):
     tail: int
 
 
-def scan(memory: mmap, end: int, salt: int, allocated: int, breathe: Callable[[], object] = lambda: None) -> Scan:
+def scan(
+    memory: mmap | bytes, end: int, salt: int, allocated: int, breathe: Callable[[], object] = lambda: None
+) -> Scan:
     """Count the rows of a segment, and find the damage and the end.
 
     A row that was not committed is the end, unless there are committed ones behind: then it is damaged.
@@ -92,7 +94,7 @@ def scan(memory: mmap, end: int, salt: int, allocated: int, breathe: Callable[[]
     return Scan(states.total() - states[DONE], sent, damaged, gaps, min(offset, end))
 
 
-def count_rows(memory: mmap) -> int:
+def count_rows(memory: mmap | bytes) -> int:
     """How many rows that are not DONE seem to be in a file whose header is lost, and with it what proves a payload."""
     found, offset = 0, 0
     while (offset := memory.find(_MARKER_BYTES, offset)) >= 0:
@@ -102,7 +104,7 @@ def count_rows(memory: mmap) -> int:
     return found
 
 
-def find_row(memory: mmap, offset: int, size: int, salt: int, before: int | None = None) -> int | None:
+def find_row(memory: mmap | bytes, offset: int, size: int, salt: int, before: int | None = None) -> int | None:
     """The next committed row at or behind a place where none is, of those that begin before another place."""
     while (offset := memory.find(_MARKER_BYTES, offset, size if before is None else min(before, size))) >= 0:
         row = None if offset % 8 else row_at(memory, offset, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from mmap import PAGESIZE
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import making_locks, monotonic, note
 
+from . import disk
 from .box import Box
 from .segment import Segment
 from .segment_format import HEADER_BYTES, row_bytes
@@ -45,8 +46,10 @@ class Storage:
         dead_max_bytes: how much of it dead letters may take.
         owner: what the process says of itself.
         on_loss: is told the stream, how many rows were lost, and why.
+        directory_max_bytes: how much all processes may keep below the directory of all outboxes; None for any.
 
     Attributes:
+        others_bytes: what the others keep there, as of when somebody looked last.
         queues: the segments of each stream.
         is_closed: whether nothing is put here any more.
     """
@@ -58,15 +61,19 @@ class Storage:
         dead_max_bytes: int,
         owner: Mapping[str, object],
         on_loss: OnLoss,
+        directory_max_bytes: int | None = None,
     ) -> None:
         self.configuration = configuration
         self.max_bytes = max_bytes
+        self.directory_max_bytes = directory_max_bytes
+        self.others_bytes = 0
         self.dead_max_bytes = dead_max_bytes
         self.on_loss = on_loss
         self.queues = {stream: SegmentQueue(stream) for stream in STREAMS}
         self.owner = owner
         self.is_closed = False
         self._box: Box | None = None
+        self._cut_off: dict[Stream, int] = {}
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in monotonic()
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
         # The oldest dead letters give way by segments: they take a small part of their share each.
@@ -82,6 +89,15 @@ class Storage:
     def allocated(self) -> int:
         """The bytes that all of them take."""
         return sum(segment.size for queue in self.queues.values() for segment in queue.segments)
+
+    def most_bytes(self) -> int:
+        """The bytes that all of them may take, beside what other processes keep."""
+        if self.directory_max_bytes is None:
+            return self.max_bytes
+        return min(self.max_bytes, max(0, self.directory_max_bytes - self.others_bytes))
+
+    def _bound(self) -> str:
+        return "outbox_max_bytes" if self.most_bytes() == self.max_bytes else "outbox_directory_max_bytes"
 
     def dead_bytes(self) -> int:
         """The bytes that dead letters take."""
@@ -132,7 +148,7 @@ class Storage:
         self._make_room(queue.stream, least)
         while True:
             try:
-                return self._place(queue, order, max(least, min(size, self.max_bytes - self.allocated())), created)
+                return self._place(queue, order, max(least, min(size, self.most_bytes() - self.allocated())), created)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
@@ -145,7 +161,7 @@ class Storage:
         Raises:
             OutboxError: there is no directory.
         """
-        free = self.max_bytes - self.allocated()
+        free = self.most_bytes() - self.allocated()
         if free < LEAST_BYTES:
             return None
         size = self._size(queue.stream, LEAST_BYTES, before)
@@ -181,11 +197,12 @@ class Storage:
             return
         self.discard_done()
         stays = self.allocated() - sum(segment.size for _, segment in self._giving_way_to(stream))
-        if stays + least > self.max_bytes:
+        most = self.most_bytes()
+        if stays + least > most:
             raise OutboxError(
                 "outbox_full",
-                f"expected room for {least} bytes in the outbox, got {stays} of {self.max_bytes} bytes taken by "
-                "records that do not give way; set outbox_max_bytes higher",
+                f"expected room for {least} bytes in the outbox, got {stays} of {most} bytes taken by "
+                f"records that do not give way; set {self._bound()} higher",
             )
         if stream.dead:
             self.keep_share(least)
@@ -210,35 +227,44 @@ class Storage:
 
     def _has_room(self, least: int) -> bool:
         count = sum(len(queue.segments) for queue in self.queues.values())
-        return count < MOST_SEGMENTS and self.allocated() + least <= self.max_bytes
+        return count < MOST_SEGMENTS and self.allocated() + least <= self.most_bytes()
 
-    def _giving_way_to(self, stream: Stream) -> list[tuple[SegmentQueue, Segment]]:
-        """What gives way to a record of a stream: dead letters, then application records, each the oldest first."""
+    def giving_way(self) -> list[tuple[SegmentQueue, Segment]]:
+        """What gives way to events: dead letters, then application records, each the oldest first."""
         may = [
             (queue, segment)
             for queue, segment in self.segments()
-            if queue.stream.dead or (queue.stream.category == "application" and not stream.dead)
+            if queue.stream.dead or queue.stream.category == "application"
         ]
         return sorted(may, key=lambda pair: (not pair[0].stream.dead, pair[1].created, pair[1].order))
+
+    def _giving_way_to(self, stream: Stream) -> list[tuple[SegmentQueue, Segment]]:
+        """What gives way to a record of a stream: to a dead letter, only others."""
+        return [pair for pair in self.giving_way() if pair[0].stream.dead or not stream.dead]
 
     def _evict(self, stream: Stream) -> bool:
         """Give up the first segment that gives way to a record of a stream; whether there was one."""
         may = self._giving_way_to(stream)
         if not may:
             return False
-        queue, segment = may[0]
+        self.give_up(*may[0])
+        return True
+
+    def give_up(self, queue: SegmentQueue, segment: Segment) -> None:
+        """Delete a segment, and count what is lost with it."""
         lost, live = segment.waiting, segment.live
         try:
             segment.delete()
         finally:
             queue.remove(segment)
+            self._count_cut_off(queue, segment)
             if live:  # what is on its way has no row from here on, too
                 self.on_loss(queue.stream, lost, "dead_letters_full" if queue.stream.dead else "outbox_full")
-        return True
 
     def discard(self, queue: SegmentQueue, segment: Segment) -> None:
         """Remove a segment whose rows are all DONE; if some were damaged, a person may want to look at it."""
         queue.remove(segment)
+        self._count_cut_off(queue, segment)
         if segment.damaged and segment.path is not None and self._box is not None and segment.intact():
             with suppress(OSError, UntrustedError):
                 self._box.set_aside(segment.path.name, "expected undamaged rows, got others")
@@ -256,7 +282,11 @@ class Storage:
         misplaced = [(queue, segment) for queue, segment in self.segments() if not self._is_placed(queue, segment)]
         if box.intact() and not misplaced:
             return
-        note("outbox_removed", "Files of the outbox in %s were removed or replaced; they are written anew", box.path)
+        note(
+            "outbox_removed",
+            "Files of the outbox in %s were removed, replaced or cut short; they are written anew",
+            box.path,
+        )
         current = box
         try:
             if not box.intact():
@@ -271,7 +301,7 @@ class Storage:
             note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
         if current is not box:
             with suppress(OSError):
-                box.path.rmdir()
+                disk.remove_directory(box.path)
 
     def settled_by_others(self) -> dict[Stream, int]:
         """How many rows of each stream were settled by others; segments in which nothing is left are removed."""
@@ -283,6 +313,21 @@ class Storage:
                 if not segment.live and segment is not queue.writing:
                     self.discard(queue, segment)
         return found
+
+    def cut_off(self) -> dict[Stream, int]:
+        """How many rows of each stream waited, and were cut off with their file, since this was asked last."""
+        for queue, segment in self.segments():
+            if segment.cut_off is not None and not segment.live:
+                self.discard(queue, segment)
+            else:
+                self._count_cut_off(queue, segment)
+        found, self._cut_off = self._cut_off, {}
+        return found
+
+    def _count_cut_off(self, queue: SegmentQueue, segment: Segment) -> None:
+        if segment.cut_off is not None:
+            self._cut_off[queue.stream] = self._cut_off.get(queue.stream, 0) + segment.cut_off
+            segment.cut_off = None
 
     def _is_placed(self, queue: SegmentQueue, segment: Segment) -> bool:
         return segment.path == self.path(queue, segment.order) and segment.intact()
@@ -302,6 +347,30 @@ class Storage:
         if self._box is not None:
             with suppress(OSError):  # it is made anew, if it is not there, and says so then
                 self._box.describe(self.owner)
+
+    def sync_all(self) -> None:
+        """As `sync`, of all segments."""
+        self.sync([segment for queue in self.queues.values() for segment in queue])
+
+    def sync(self, segments: Sequence[Segment]) -> None:
+        """Return when all rows that are in these by now are on the disk. Threads may call it at any time, without the
+        lock.
+
+        Raises:
+            OSError: the disk did not take some of them.
+        """
+        box, problem = None, None
+        while box is not self._box:  # another one, once somebody removed it meanwhile
+            box = self._box
+            if box is not None:
+                box.sync()  # first: a file whose directory is not there is not there
+            for segment in segments:
+                try:
+                    segment.sync()
+                except OSError as error:  # noqa: PERF203 - the others' rows are none the worse for it
+                    problem = error
+        if problem is not None:
+            raise problem
 
     def close(self) -> None:
         """Leave what is not DONE to be adopted, and remove the rest."""
@@ -323,7 +392,7 @@ class Storage:
         for _, segment in self.segments():
             segment.abandon()
         if self._box is not None:
-            self._box.release()
+            self._box.abandon()
 
     def _check_refusal(self) -> None:
         if self._refusal is not None and monotonic() < self._refusal[0]:

@@ -7,7 +7,7 @@ import time
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_kafka_exporter.delivery import Batch, Entry
+from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
 from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
@@ -65,7 +65,7 @@ class Connection:
         self._inboxes: tuple[Inbox, ...] = ()
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         # An event loop does not wait for the disk, a thread does.
-        self.delivery = delivery_of(settings, config, self._registry, self._announce, sync=False)
+        self.delivery = delivery_of(settings, config, self._registry, self._announce)
         self._disk = Disk(self.delivery.sync) if settings.durability == "power" else None
         tell_way(settings, "a publisher")
         after_fork_in_child(self._after_fork)
@@ -108,7 +108,7 @@ class Connection:
             inbox.wait_for_room(awaited, entry)
         outcome = awaited.outcome or await inbox.outcome(awaited)
         if outcome is DeliveryOutcome.SPOOLED:
-            return await self._is_kept(entry, awaited.deadline - inbox.loop.time())
+            return await self._is_kept(awaited.deadline - inbox.loop.time())
         return outcome is DeliveryOutcome.DELIVERED
 
     async def hand_over(self, publication: Publication) -> bool:
@@ -122,14 +122,12 @@ class Connection:
             if entry is not None:
                 self.delivery.give_up(entry)
         else:
-            entry = self.delivery.hand_over(publication, self._builder, batch)
-        return not batch.failed and await self._is_kept(entry, self._publish_timeout)
+            self.delivery.put(publication, self._builder, batch)
+        return not batch.failed and await self._is_kept(self._publish_timeout)
 
-    async def _is_kept(self, entry: Entry | None, seconds: float) -> bool:
-        """Whether what is in the outbox is there as `durability` asks for it, within so many seconds."""
-        if self._disk is None or entry is None or entry.place is None:
-            return True
-        return await self._disk.has(entry, seconds)
+    async def _is_kept(self, seconds: float) -> bool:
+        """Whether what is in the outbox by now is there as `durability` asks for it, within so many seconds."""
+        return self._disk is None or await self._disk.has_all(seconds)
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state."""

@@ -33,6 +33,7 @@ class CommonArguments(TypedDict, total=False):
     queue_max_bytes: int | str | None
     outbox_dir: str | os.PathLike[str] | None
     outbox_max_bytes: int | str | None
+    outbox_directory_max_bytes: int | str | None
     outbox_max_age: float | str | None
     outbox_dead_letters_max_bytes: int | str | None
     outbox_dead_letters_max_age: float | str | None

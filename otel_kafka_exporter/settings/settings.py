@@ -58,6 +58,8 @@ OUTBOX_SETTINGS = (
     *("outbox_dead_letters_max_bytes", "outbox_dead_letters_max_age", "durable", "durability"),
 )
 _MAX_TOPIC_LENGTH = 249
+#: Full outboxes that a directory holds, unless that is set.
+_PROCESSES = 4
 _LONGEST_EVENT_TYPE = ".logging.application.v1"
 
 
@@ -176,6 +178,12 @@ class Settings:
         "Bytes that one process keeps there at most. Dead letters give way first, then application records; each the"
         " oldest first.",
     )
+    outbox_directory_max_bytes: int | None = _setting(
+        None,
+        whole_number(1024 * 1024, 1 << 44),
+        "Bytes that all processes together keep below `outbox_dir` at most, dead ones too. The same give way.",
+        shown="four times `outbox_max_bytes`",
+    )
     outbox_max_age: float | None = _setting(
         None,
         number(1, 100 * 365 * 86_400),
@@ -246,6 +254,11 @@ class Settings:
     resource_context: tuple[str, ...] = _setting(
         (), names, "Resource attributes to copy into each context, e.g. `k8s.pod.name`.", shown="none"
     )
+
+    @property
+    def directory_max_bytes(self) -> int:
+        """Bytes that all processes together keep in the outbox's directory at most."""
+        return self.outbox_directory_max_bytes or _PROCESSES * self.outbox_max_bytes
 
     @property
     def configuration(self) -> str:
@@ -394,6 +407,12 @@ def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
         raise SettingsError(
             f"{sources['outbox_dead_letters_max_bytes']}: expected no more than outbox_max_bytes"
             f" ({settings.outbox_max_bytes}), got {dead_letters}."
+        )
+    in_all = settings.outbox_directory_max_bytes
+    if in_all is not None and in_all < settings.outbox_max_bytes:
+        raise SettingsError(
+            f"{sources['outbox_directory_max_bytes']}: expected at least outbox_max_bytes"
+            f" ({settings.outbox_max_bytes}), got {in_all}."
         )
     longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
     if longest > _MAX_TOPIC_LENGTH:

@@ -51,7 +51,9 @@ def test_status_list_and_drain(embedded_kafka: EmbeddedKafka) -> None:
     assert dead["alive"] is False
     assert dead["bytes"] > 0
     assert 0 <= dead["oldest_seconds"] < 60
-    assert "records       application 2, audit 1" in otel_kafka(embedded_kafka, "status").stdout
+    shown = otel_kafka(embedded_kafka, "status").stdout
+    assert "records       application 2, audit 1" in shown
+    assert f"in all          {dead['bytes']:,} bytes; outbox_directory_max_bytes is {4 << 28:,}" in shown
     lines = otel_kafka(embedded_kafka, "list", "--json").stdout.splitlines()
     assert [json.loads(line)["topic"] for line in lines].count(TOPIC) == 2
     assert otel_kafka(embedded_kafka, "drain", "--timeout", "1").returncode == 1

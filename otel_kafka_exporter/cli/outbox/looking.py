@@ -59,6 +59,9 @@ def status(*, outbox_dir: str | None, as_json: bool) -> int:
             click.echo(f"  oldest        {each['oldest_seconds']:.0f} s")
     if not found:
         click.echo(f"no outbox in {directory}")
+        return 0
+    bound = "" if settings is None else f"; outbox_directory_max_bytes is {settings.directory_max_bytes:,}"
+    click.echo(f"in all          {sum(each['bytes'] for each in found):,} bytes{bound}")
     return 0
 
 

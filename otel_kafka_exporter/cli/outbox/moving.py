@@ -41,7 +41,7 @@ def drain(timeout: float, outbox_dir: str | None) -> int:
     settings = exporter_settings(outbox_dir=outbox_dir)
     config = librdkafka_config(settings)
     check_with_librdkafka(config)
-    delivery = delivery_of(settings, config, registry_of(settings), sync=settings.durability == "power")
+    delivery = delivery_of(settings, config, registry_of(settings))
     with progress("delivered", lambda: delivery.stats().delivered, None):
         complete = delivery.drain(timeout)
     stats = delivery.stats()

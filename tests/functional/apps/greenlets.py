@@ -30,7 +30,6 @@ from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-import otel_kafka_exporter.outbox.group_commit as disk
 from otel_kafka_exporter import (
     DeliveryTimeout,
     KafkaLogExporter,
@@ -38,6 +37,7 @@ from otel_kafka_exporter import (
     LoggingEventPublisherContext,
     emit_audit_event,
 )
+from otel_kafka_exporter.outbox import disk
 from otel_kafka_exporter.process import sleep
 
 exporter = KafkaLogExporter(bootstrap_servers=SERVERS)
@@ -98,7 +98,7 @@ def settle(seconds: float) -> bool:
 
 def slow_disk(seconds: float) -> int:
     """Ten greenlets emit an event at the same time, and the disk takes so long; how many flushes that took."""
-    flush, flushes = disk._flush, 0
+    flush, flushes = disk.flush, 0
 
     def slow(descriptor: int) -> None:
         nonlocal flushes
@@ -106,9 +106,9 @@ def slow_disk(seconds: float) -> int:
         sleep(seconds)  # really: a disk waits for no greenlet
         flush(descriptor)
 
-    disk._flush = slow
+    disk.flush = slow
     gevent.joinall([gevent.spawn(emit) for _ in range(10)], raise_error=True)
-    disk._flush = flush
+    disk.flush = flush
     return flushes
 
 

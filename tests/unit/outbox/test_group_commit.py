@@ -10,91 +10,153 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter.errors import OutboxError
-from tests.outboxes import (
-    AUDIT,
-    SECURITY,
-    boxes,
-    make_outbox,
-    waiting,
-)
+from otel_kafka_exporter.outbox import disk
+from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.stream import Place, Stream
+from otel_kafka_exporter.process import RLock
+from tests.outboxes import AUDIT, SECURITY, boxes, make_outbox
 
 
-def test_threads_share_a_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of threads that wait at the same time are flushed together, and each is flushed after it was written."""
-    outbox = make_outbox(tmp_path, 1 << 24)
-    lock = threading.Lock()
-    flushed: list[list[bytes]] = []
-    let_go = threading.Semaphore(0)
+class SlowDisk:
+    """A disk whose flushes take until they are let go, one at a time.
 
-    def flush(_descriptor: int) -> None:
-        with lock:
-            flushed.append(waiting(outbox, AUDIT))
-        assert let_go.acquire(timeout=30)
+    Attributes:
+        begun: how many flushes of files have begun, of which `let_go` ends one.
+        let_go: ends one.
+    """
 
-    monkeypatch.setattr("otel_kafka_exporter.outbox.group_commit._flush", flush)
-    done: list[bytes] = []
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+        self.flushed: list[int] = []
+        patch.setattr(disk, "flush", self._flush)
 
-    def work(worker: int) -> None:
-        for n in range(20):
-            row = b"%d-%d" % (worker, n)
-            with lock:
-                place = outbox.append(AUDIT, row)
-            outbox.sync(place)
-            assert any(row in rows for rows in flushed)
-            done.append(row)
+    def _flush(self, descriptor: int) -> None:
+        self.flushed.append(os.fstat(descriptor).st_ino)
+        self.begun.release()
+        assert self.let_go.acquire(timeout=30)
+        os.fdatasync(descriptor)
 
-    with ThreadPoolExecutor(8) as pool:
-        running = [pool.submit(work, worker) for worker in range(8)]
-        while not all(future.done() for future in running):
-            let_go.release()
-            threading.Event().wait(0.001)
-    for future in running:
-        future.result()
-    assert len(done) == 160
-    assert len(flushed) < 80
+
+class Writers:
+    """Threads that put rows into an outbox, as log calls do."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.lock = RLock()
+        self.appended = threading.Semaphore(0)
+
+    def append(self, stream: Stream = AUDIT) -> Place:
+        with self.lock:
+            return self.outbox.append(stream, b"row")
+
+    def write(self) -> None:
+        self.append()
+        self.appended.release()
+        self.outbox.sync(self.lock)
+
+
+@pytest.mark.parametrize("threads", [1, 8, 64])
+def test_however_many_wait_they_share_one_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """On a slow disk, all threads whose rows come while a flush is under way are done with the one that follows."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    writers.append()
+    outbox.sync(writers.lock)  # the directories
+    slow = SlowDisk(monkeypatch)
+    with ThreadPoolExecutor(threads + 1) as pool:
+        first = pool.submit(writers.write)
+        assert slow.begun.acquire(timeout=30)
+        others = [pool.submit(writers.write) for _ in range(threads)]
+        for _ in range(threads + 1):
+            assert writers.appended.acquire(timeout=30)
+        assert not any(future.done() for future in (first, *others))
+        slow.let_go.release()
+        first.result(30)
+        assert slow.begun.acquire(timeout=30)
+        # One may have come to wait only now, though its row is covered: it would be the third flush's.
+        slow.let_go.release(2)
+        for future in others:
+            future.result(30)
+    assert len(slow.flushed) in {2, 3}
+
+
+def test_nothing_is_flushed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has put nothing there since the last flush does not wait for the disk."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    writers.append()
+    outbox.sync(writers.lock)
+    slow = SlowDisk(monkeypatch)
+    outbox.sync(writers.lock)
+    assert slow.flushed == []
+
+
+def test_all_that_was_touched_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call has put into several files is flushed in each of them."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    slow = SlowDisk(monkeypatch)
+    slow.let_go.release(30)
+    for stream in (AUDIT, SECURITY, Stream("application"), Stream("audit", dead=True)):
+        writers.append(stream)
+    outbox.sync(writers.lock)
+    names = {path.stat().st_ino: path.name.split(".0")[0].split(".5")[0] for path in boxes(tmp_path)[0].iterdir()}
+    assert sorted(names[each] for each in slow.flushed) == ["application", "audit", "audit.dead", "owner", "security"]
+
+
+def test_without_power_nothing_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outbox whose rows need not survive a power failure waits for no disk."""
+    outbox = make_outbox(tmp_path)
+    writers = Writers(outbox)
+    slow = SlowDisk(monkeypatch)
+    writers.write()
+    assert slow.flushed == []
 
 
 def test_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flush that failed is an error for every row of that segment from then on: the kernel may have dropped them."""
-    outbox = make_outbox(tmp_path)
-    place = outbox.append(AUDIT, b"row")
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    writers.append()
+    failing = {next(path.stat().st_ino for path in boxes(tmp_path)[0].glob("audit*"))}
+    flushed = []
 
-    def fail(_descriptor: int) -> None:
-        raise OSError(5, "Input/output error")
+    def fail(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        if number in failing:
+            raise OSError(5, "Input/output error")
+        flushed.append(number)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("otel_kafka_exporter.outbox.group_commit._flush", fail)
-        with pytest.raises(OutboxError, match="Input/output error"):
-            outbox.sync(place)
+    monkeypatch.setattr(disk, "flush", fail)
     with pytest.raises(OutboxError, match="Input/output error"):
-        outbox.sync(place)
-    outbox.sync(outbox.append(SECURITY, b"of another segment"))
+        outbox.sync(writers.lock)
+    failing.clear()
+    place = writers.append(SECURITY)
+    with pytest.raises(OutboxError, match="Input/output error"):
+        outbox.sync(writers.lock)
+    assert place.segment.is_synced(place.offset)  # of another segment
 
 
 def test_what_goes_while_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that goes, or whose file is written anew, while its flush is under way makes nobody wait for ever."""
-    outbox = make_outbox(tmp_path)
-    flushing, let_go = threading.Event(), threading.Event()
-    flushed = []
-
-    def flush(descriptor: int) -> None:
-        flushed.append(os.fstat(descriptor).st_ino)
-        flushing.set()
-        assert let_go.wait(30)
-        os.fdatasync(descriptor)
-
-    monkeypatch.setattr("otel_kafka_exporter.outbox.group_commit._flush", flush)
-    gone = outbox.append(SECURITY, b"row")
-    place = outbox.append(AUDIT, b"row")
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    writers.append(SECURITY)
+    writers.append()
+    outbox.sync(writers.lock)
+    slow = SlowDisk(monkeypatch)
+    writers.append(SECURITY)
+    writers.append()
     with ThreadPoolExecutor(3) as pool:
-        syncs = [pool.submit(outbox.sync, where) for where in (place, gone, place)]
-        assert flushing.wait(30)
+        syncs = [pool.submit(outbox.sync, writers.lock) for _ in range(3)]
+        assert slow.begun.acquire(timeout=30)
         for path in boxes(tmp_path)[0].glob("audit*"):
             path.unlink()
         outbox.check()
         outbox.close()
-        let_go.set()
+        slow.let_go.release(10)
         for sync in syncs:
             sync.result(30)
-    assert outbox.sync(gone) is None  # type: ignore[func-returns-value]
-    assert len(flushed) <= 3
+    outbox.sync(writers.lock)
+    assert len(slow.flushed) <= 4

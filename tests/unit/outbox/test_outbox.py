@@ -169,9 +169,10 @@ def test_ctrl_c_while_appending(tmp_path: Path, size: int) -> None:
 def test_in_memory_there_is_nothing_to_flush() -> None:
     """Without a directory nothing is flushed, checked or adopted, and the bound holds as it does on a disk."""
     losses = Losses()
-    outbox = make_outbox(None, 4 * SEGMENT_BYTES, losses)
+    outbox = make_outbox(None, 4 * SEGMENT_BYTES, losses, power=True)
     fill(outbox, APPLICATION, 8)
-    outbox.sync(outbox.append(APPLICATION, b"row"))
+    outbox.append(APPLICATION, b"row")
+    outbox.sync(RLock())
     outbox.check()
     assert adopt(outbox) == {}
     assert losses.total()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import Fate, Outbox, Stream, decode_row, encode_row, topic_of
 from otel_kafka_exporter.outbox.files import stored_outboxes
-from otel_kafka_exporter.outbox.segment import Segment
+from otel_kafka_exporter.outbox.segment import DONE, Segment
 from otel_kafka_exporter.records import KafkaRecord
 from tests.outboxes import (
     APPLICATION,
@@ -24,6 +24,7 @@ from tests.outboxes import (
     adopt,
     boxes,
     make_outbox,
+    places,
     segments,
     set_aside,
     waiting,
@@ -209,6 +210,43 @@ def test_what_only_others_can_send_stays_for_them(tmp_path: Path) -> None:
     assert adopt(one) == {APPLICATION: 1}
     assert adopt(one) == {}
     assert adopt(make_outbox(tmp_path)) == {AUDIT: 1}
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_what_only_others_can_send_keeps_nothing_else_back(tmp_path: Path, size: int) -> None:
+    """Of a file with both, this process takes what it can send, once; the rest is there for who can send that."""
+    sendable = [b"%d" % n + b"." * size for n in range(10)]
+    left(tmp_path, *sendable[:5], b"needs a frame", *sendable[5:])
+    one = Outbox(
+        *(tmp_path, CONFIGURATION, 1 << 20, {}, Losses()),
+        lambda _, payload: Fate.LEFT if payload == b"needs a frame" else Fate.TAKEN,
+    )
+    assert adopt(one) == {AUDIT: 10}
+    assert waiting(one, AUDIT) == sendable
+    assert adopt(one) == {}
+    other = make_outbox(tmp_path)
+    assert adopt(other) == {AUDIT: 1}
+    assert waiting(other, AUDIT) == [b"needs a frame"]
+    one.close()
+    other.close()
+
+
+def test_what_there_is_no_room_for_stays_beside_it(tmp_path: Path) -> None:
+    """Where there is room for some of them only, the others stay, and are taken over when there is."""
+    sendable = [b"%d" % n + b"." * 30_000 for n in range(6)]
+    left(tmp_path, *sendable, b"needs a frame")
+    one = Outbox(
+        *(tmp_path, CONFIGURATION, 2 * 65_536, {}, Losses()),
+        lambda _, payload: Fate.LEFT if payload == b"needs a frame" else Fate.TAKEN,
+    )
+    delivered: list[bytes] = []
+    for _ in range(4):
+        adopt(one)
+        for place in places(one, AUDIT):
+            delivered.append(one.read(place))
+            one.set_state(place, DONE)
+    assert delivered == sendable
+    one.close()
 
 
 @pytest.mark.parametrize("rows", [0, 3])

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "outbox": True,
     "outbox_dir": str(platformdirs.user_state_path("otel-kafka-exporter", appauthor=False) / "outbox"),
     "outbox_max_bytes": 256 * 1024 * 1024,
+    "outbox_directory_max_bytes": None,
     "outbox_max_age": None,
     "outbox_dead_letters_max_bytes": None,
     "outbox_dead_letters_max_age": 30 * 86_400.0,

@@ -49,6 +49,7 @@ def test_arguments_go_before_the_environment(name: str, tmp_path: Path) -> None:
         "outbox": (False, "true"),
         "outbox_dir": ("/a", "/b"),
         "outbox_max_bytes": (2 << 20, str(3 << 20)),
+        "outbox_directory_max_bytes": (1 << 30, str(1 << 31)),
         "outbox_max_age": (60.0, "120"),
         "outbox_dead_letters_max_bytes": (1 << 20, str(1 << 19)),
         "outbox_dead_letters_max_age": (60.0, "120"),

@@ -1,0 +1,111 @@
+"""Files that somebody cuts short while they are in use, as `logrotate` with `copytruncate` does: nobody dies of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, Segment
+from tests.outboxes import AUDIT, QUARTER, adopt, boxes, make_outbox, places, segments, set_aside, waiting
+
+ROWS = [b"%d:" % n + b"." * 6_000 for n in range(8)]
+#: To what a file is cut: nothing, within its header, within a row, and behind half of them.
+LENGTHS = [0, 20, 8_000, 25_000]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda segment, _: segment.append(b"row"),
+        lambda segment, offsets: segment.set_state(offsets[-1], DONE),
+        lambda segment, offsets: segment.is_sent(offsets[-1]),
+        lambda segment, offsets: segment.is_done(offsets[-1]),
+        lambda segment, _: segment.next_waiting(),
+        lambda segment, _: segment.settled_by_others(),
+        lambda segment, _: list(segment.live_rows()),
+        lambda segment, _: segment.intact(),
+        lambda segment, _: segment.sync(),
+    ],
+    ids=["append", "set_state", "is_sent", "is_done", "next_waiting", "settled", "live_rows", "intact", "sync"],
+)
+def test_whatever_comes_next_survives_it(tmp_path: Path, length: int, use: object) -> None:
+    """Whatever is done first to a file that was cut short, the process lives, and what was before the cut is there."""
+    path = tmp_path / "segment"
+    segment = Segment.create(path, 65_536, 0)
+    offsets = [segment.append(row, WAITING) for row in ROWS]
+    os.truncate(path, length)
+    use(segment, offsets)  # type: ignore[operator]
+    assert segment.append(b"row") is None  # what was there is nobody's to write over
+    there = [row for offset, row in zip(offsets, ROWS, strict=True) if offset + 16 + len(row) <= length]  # type: ignore[operator]
+    assert [row for _, row in segment.live_rows()] == there
+    assert segment.waiting == len(there)
+    assert segment.cut_off == len(ROWS) - len(there)
+    segment.close()
+
+
+def test_a_row_of_a_file_that_is_read(tmp_path: Path) -> None:
+    """To read a row that was cut off is damage, and no more."""
+    path = tmp_path / "segment"
+    segment = Segment.create(path, 65_536, 0)
+    offset = segment.append(b"row")
+    assert offset is not None
+    os.truncate(path, 0)
+    with pytest.raises(ValueError, match="expected an undamaged row"):
+        segment.read(offset)
+    assert not segment.has(offset)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_an_outbox_goes_on_in_another_file(tmp_path: Path, length: int) -> None:
+    """What comes next is kept and survives; what was cut off is counted once, and what is left is written anew."""
+    outbox = make_outbox(tmp_path)
+    before = [outbox.append(AUDIT, b"before %d" % n + b"." * 6_000) for n in range(8)]
+    flying = outbox.append(AUDIT, b"on its way", SENT)
+    (path,) = segments(tmp_path)
+    os.truncate(path, length)
+    after = outbox.append(AUDIT, b"after")
+    assert not outbox.exists(flying)
+    outbox.check()
+    lost = outbox.cut_off()
+    left = [place for place in before if outbox.exists(place)]
+    assert lost == {AUDIT: len(before) - len(left)}
+    assert outbox.cut_off() == {}
+    outbox.set_state(flying, DONE)  # its report comes late
+    assert places(outbox, AUDIT) == [*left, after]
+    expected = waiting(outbox, AUDIT)
+    outbox.abandon()
+    another = make_outbox(tmp_path)
+    assert adopt(another) == {AUDIT: len(expected)}
+    assert waiting(another, AUDIT) == expected
+    assert len(set_aside(tmp_path)) == bool(left)  # for a person to see what somebody did
+    another.close()
+
+
+def test_all_of_it_is_cut_at_once(tmp_path: Path) -> None:
+    """A job that empties every file in the directory costs what was in there, and nothing that comes after."""
+    outbox = make_outbox(tmp_path, 1 << 22)
+    for n in range(12):
+        outbox.append(AUDIT, (b"%d" % n).ljust(QUARTER, b"."))
+    for path in boxes(tmp_path)[0].iterdir():
+        os.truncate(path, 0)
+    outbox.check()
+    assert outbox.cut_off() == {AUDIT: 12}
+    place = outbox.append(AUDIT, b"after")
+    assert places(outbox, AUDIT) == [place]
+    outbox.abandon()
+    assert sum(adopt(make_outbox(tmp_path)).values()) == 1
+
+
+def test_a_dead_process_left_it(tmp_path: Path) -> None:
+    """What a dead process left is read without its map: cut short at any moment, it costs what was cut off."""
+    dead = make_outbox(tmp_path)
+    for row in ROWS:
+        dead.append(AUDIT, row)
+    dead.abandon()
+    os.truncate(segments(tmp_path)[0], 25_000)
+    outbox = make_outbox(tmp_path)
+    assert adopt(outbox) == {AUDIT: 4}
+    assert waiting(outbox, AUDIT) == ROWS[:4]
