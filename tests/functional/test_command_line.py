@@ -105,7 +105,9 @@ def test_completion_of_what_is_typed(tmp_path: Path, shell: str) -> None:
         timeout=30,
         check=True,
     )
-    assert {"warn", "warning"} <= set(re.split(r"[,\s]", done.stdout))
+    assert {"warn", "warning"} <= set(
+        re.split(r"[,\s]", done.stdout.lower())
+    )  # an older click has the names themselves
     assert "error" not in done.stdout
 
 

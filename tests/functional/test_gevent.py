@@ -140,7 +140,8 @@ def test_greenlets_share_a_slow_disk(embedded_kafka: EmbeddedKafka, monkeypatch:
         assert worker.do("receipt", 30).result
         said = worker.do("slow disk", 2)
         assert said.took > 2
-        assert said.result <= 3
+        # The first one's, that of the other nine, and what the background thread flushes each second.
+        assert said.result <= 5
         worker.do("shutdown")
         worker.end()
     assert resources(embedded_kafka) == list(range(1, 12))
