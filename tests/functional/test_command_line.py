@@ -107,7 +107,7 @@ def test_completion_of_what_is_typed(tmp_path: Path, shell: str) -> None:
     )
     assert {"warn", "warning"} <= set(
         re.split(r"[,\s]", done.stdout.lower())
-    )  # an older click has the names themselves
+    )  # in an older click by name
     assert "error" not in done.stdout
 
 
