@@ -42,28 +42,45 @@ def _identity(number: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _seeker() -> Callable[[int, object, object], int]:
-    """A way to ask for a file's size that keeps the interpreter, which `os.lseek` gives away: another thread takes it
-    then, and whoever logs gets it back later, up to milliseconds.
+def _ioctl_that_keeps_the_interpreter() -> tuple[Callable[..., int], ctypes.c_ulong] | None:
+    """The system call that tells how much of a file is left to be read, and what it is told for that.
+
+    `os.fstat` gives it away, another thread takes it, and whoever logs gets it back later, up to milliseconds. None
+    where files cannot be asked in this way.
     """
+    if sys.platform != "linux":
+        return None
+    import termios  # noqa: PLC0415 - not on every system
+
     try:
-        found = ctypes.PyDLL(None).lseek
+        ioctl = ctypes.PyDLL(None).ioctl
     except (OSError, AttributeError):  # an interpreter without dynamic libraries
-        return _seek
-    found.restype = ctypes.c_long
-    return found
+        return None
+    return ioctl, ctypes.c_ulong(termios.FIONREAD)
 
 
-def _seek(number: int, _: object, __: object) -> int:
+_IOCTL = _ioctl_that_keeps_the_interpreter()
+
+
+def size_teller(number: int) -> Callable[[], int]:
+    """What tells the size of a file, given its descriptor; or -1 where that is closed, or of no file.
+
+    It changes nothing, not the position in the file either: the descriptor may be another file's by now. How much is
+    left to be read from there is the size of one that nobody reads by position, as we do not.
+    """
+    if _IOCTL is None:
+        return lambda: _size(number)
+    ioctl, request = _IOCTL
+    left = ctypes.c_int()
+    into, descriptor = ctypes.byref(left), ctypes.c_int(number)
+    return lambda: -1 if ioctl(descriptor, request, into) else left.value
+
+
+def _size(number: int) -> int:
     try:
-        return os.lseek(number, 0, os.SEEK_END)
+        return os.fstat(number).st_size
     except OSError:
         return -1
-
-
-#: Called with a descriptor, `NOTHING` and `TO_END`: the size of the file; -1 where it is closed, or of no file.
-seek: Callable[[int, object, object], int] = _seeker()
-NOTHING, TO_END = ctypes.c_long(0), ctypes.c_int(os.SEEK_END)
 
 
 def map_file(number: int, size: int) -> mmap.mmap:

@@ -11,7 +11,7 @@ from pathlib import Path
 from otel_kafka_exporter.process import lock_file
 
 from . import disk
-from .descriptor import NOTHING, TO_END, Descriptor, close_map, map_file, seek
+from .descriptor import Descriptor, close_map, map_file, size_teller
 from .group_commit import GroupCommit
 from .trust import UntrustedError, check_file
 
@@ -29,7 +29,8 @@ class MappedFile:
         path: where it is; None for memory only.
         closed: whether its memory can no longer be used.
         number: its descriptor; -1 for memory only.
-        least: what `seek` tells of that while it is whole, at least.
+        told_size: tells what size it has at present, as of `size_teller`.
+        least: what that tells while it is whole, at least.
     """
 
     def __init__(self, memory: mmap.mmap, path: Path | None = None, descriptor: int = -1) -> None:
@@ -39,7 +40,8 @@ class MappedFile:
         self._size = len(memory)
         self._is_cut = False
         self.number = descriptor
-        self.least = -1 if path is None else self._size  # what `seek` tells while it is whole
+        self.told_size = size_teller(descriptor)
+        self.least = -1 if path is None else self._size
         self._descriptor: Descriptor | None = None
         if path is not None:
             self._descriptor = Descriptor(descriptor)
@@ -106,7 +108,7 @@ class MappedFile:
 
         To be asked before each use of the memory. False once, it stays so.
         """
-        return seek(self.number, NOTHING, TO_END) >= self.least or self._has_its_size()
+        return self.told_size() >= self.least or self._has_its_size()
 
     def _has_its_size(self) -> bool:
         if self.path is None or self._is_cut:

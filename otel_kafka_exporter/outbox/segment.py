@@ -9,7 +9,6 @@ from pathlib import Path
 from secrets import randbits
 from zlib import crc32
 
-from .descriptor import NOTHING, TO_END, seek
 from .mapped_file import MappedFile
 from .segment_format import (
     DONE,
@@ -71,7 +70,7 @@ class Segment:
     def _use(self, file: MappedFile) -> None:
         self._file = file
         self._memory = file.memory
-        self._number, self._least = file.number, file.least
+        self._told_size, self._least = file.told_size, file.least
 
     @classmethod
     def create(cls, path: Path | None, size: int, order: int, created: int = 0) -> Segment:
@@ -226,7 +225,7 @@ class Segment:
         crc = crc32(payload, self._salt)
         row = pack_row(MARKER, NOT_COMMITTED, 0, size, crc, crc32(pack_checked(MARKER, size), crc)) + payload
         # As `_is_whole` does, without its call.
-        if (seek(self._number, NOTHING, TO_END) < self._least and not self._is_whole()) or self._survivors is not None:
+        if (self._told_size() < self._least and not self._is_whole()) or self._survivors is not None:
             return None
         memory = self._memory
         try:
@@ -248,7 +247,7 @@ class Segment:
     def set_state(self, offset: int, state: int) -> None:
         """Change the state of a row; of one that is lost, nothing."""
         at = offset + STATE_AT
-        if seek(self._number, NOTHING, TO_END) < self._least:
+        if self._told_size() < self._least:
             self._is_whole()
         if (self._gaps and offset in self._gaps) or (self._survivors is not None and offset not in self._survivors):
             return

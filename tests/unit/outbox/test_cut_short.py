@@ -109,3 +109,25 @@ def test_a_dead_process_left_it(tmp_path: Path) -> None:
     outbox = make_outbox(tmp_path)
     assert adopt(outbox) == {AUDIT: 4}
     assert waiting(outbox, AUDIT) == ROWS[:4]
+
+
+def test_a_file_of_the_application_with_a_segments_number_is_left_alone(tmp_path: Path) -> None:
+    """A daemon closes all descriptors, and opens a file that gets a segment's number: nothing moves in it."""
+    segment = Segment.create(tmp_path / "segment", 65_536, 0)
+    offset = segment.append(b"row")
+    assert offset is not None
+    number = segment._file.number
+    os.close(number)
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"line\n" * 100_000)
+    with theirs.open("rb", buffering=0) as file:
+        os.dup2(file.fileno(), number)
+        try:
+            file.seek(10)
+            segment.append(b"another")
+            segment.set_state(offset, DONE)
+            list(segment.live_rows())
+            assert file.tell() == os.lseek(number, 0, os.SEEK_CUR) == 10
+        finally:
+            os.close(number)
+    segment.close()
