@@ -158,7 +158,7 @@ class Closing:
         self._producer.close()
         self._recovery.check_outbox()
         with state.lock:
-            self._intake.start_deferred()  # what a signal handler has logged meanwhile
+            self._intake.start_deferred_locked()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None
             if outbox is not None:
                 outbox.close()

@@ -315,7 +315,13 @@ class Delivery:
 
 
 #: The code of what hands records over.
-_HAND_OVER = (Delivery.hand_over.__code__, Delivery.begin.__code__, Delivery.deliver.__code__)
+_HAND_OVER = tuple(
+    method.__code__
+    for method in (
+        *(Delivery.hand_over, Delivery.put, Delivery.begin, Delivery.hold, Delivery.try_again),
+        *(Delivery.give_up, Delivery.deliver),
+    )
+)
 
 
 def _hands_over(variables: Mapping[str, Any]) -> bool:

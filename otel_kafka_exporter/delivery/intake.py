@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from otel_kafka_exporter.errors import ConversionError
@@ -25,19 +25,19 @@ from otel_kafka_exporter.records import KafkaRecord, describe
 from . import receipts
 from .entry import Batch, Entry
 from .lane import Lane
+from .rest import LOCK_SECONDS
 from .retreat import SHUTDOWN
 from .sending import Sending
 from .state import DeliveryState
-from .steps import State
+from .steps import AT_HAND, State
 
+_T = TypeVar("_T")
 Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use it too
 
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000
-#: How long a caller waits for its turn to hand over. Nothing that has the lock takes nearly as long.
-_LOCK_SECONDS = 1.0
 #: The reason of a record that is lost by an error that nobody foresaw.
 _FAULT = "exporter_fault"
 
@@ -62,14 +62,15 @@ class Intake:
 
     Attributes:
         deferred: what was handed over by a signal handler or a finalizer while its own thread was in the middle of the
-            same, each with the reason why it is refused, if it is.
+            same, each with the reason why it is refused, if it is; None where nothing is left of it.
     """
 
     def __init__(self, state: DeliveryState, producer: KafkaProducer, sending: Sending) -> None:
         self._state = state
         self._producer = producer
         self._sending = sending
-        self.deferred: deque[tuple[KafkaRecord, str]] = deque()
+        self.deferred: deque[tuple[KafkaRecord | None, str]] = deque()
+        self._roomless: deque[Entry] = deque()  # in flight, and to be given up
 
     def take(
         self, sources: Iterable[Source], builder: Builder[Source], batch: Batch | None, room_by: float, frame_by: float
@@ -123,9 +124,32 @@ class Intake:
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None
-        with self._state.lock:
-            self._state.ledger.truncated += record.cuts
-            return self._state.outside(record, batch)
+        if self._must_defer():
+            self._defer(record, "", batch)
+            return None
+        return self._locked(lambda: self._hold_locked(record, batch), lambda: self._defer(record, "", batch))
+
+    def _hold_locked(self, record: KafkaRecord, batch: Batch) -> Entry:
+        self._state.ledger.truncated += record.cuts
+        return self._state.outside(record, batch)
+
+    def _locked(self, do: Callable[[], _T], otherwise: Callable[[], _T]) -> _T:
+        """Do something with the lock held; something else where others keep it for too long.
+
+        Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
+        interrupted whoever has this one.
+        """
+        lock = self._state.lock
+        try:
+            if not lock.acquire(timeout=LOCK_SECONDS):
+                return otherwise()
+            with lock:
+                lock.release()  # it is the block's from here on, which lets it go whatever comes
+                return do()
+        except BaseException:  # Ctrl-C, between the two
+            if self._state.is_interrupted():
+                lock.release()
+            raise
 
     def _turn_away(self, letter: KafkaRecord | None, reason: str, batch: Batch | None) -> None:
         """What cannot be built is a dead letter, or nothing."""
@@ -176,45 +200,62 @@ class Intake:
         return None, _FAULT
 
     def _gone(self, reason: str, batch: Batch | None) -> None:
-        """There is nothing to be delivered of a record: it was lost, or is a line about our own work and no record."""
-        with self._state.lock:
-            if reason:
-                self._state.ledger.lose(reason, 1)
-            if batch is not None:
+        """There is nothing to be delivered of a record."""
+        if not reason:
+            if batch is not None:  # none of the application's
                 batch.taken += 1
-            if reason and batch is not None:
-                batch.open += 1
-                batch.settle(DeliveryOutcome.DROPPED)
+            return
+        if batch is not None:
+            batch.take()
+            batch.settle(DeliveryOutcome.DROPPED)
+        if self._must_defer():
+            self.deferred.append((None, reason))
+        else:
+            self._locked(lambda: self._state.ledger.lose(reason, 1), lambda: self.deferred.append((None, reason)))
 
     def start_deferred(self) -> None:
-        with self._state.lock:  # while one is in neither place, nobody counts
-            while self.deferred:
-                accepted = self._state.ledger.accepted
-                record, reason = self.deferred[0]
-                del self.deferred[0]
-                try:
-                    if reason:
-                        self._refuse(record, reason, None)
-                    else:
-                        _, entry, room, _ = self._start_locked((record,), 0, None)
-                        if entry is not None and not room:
-                            self.give_up(entry)
-                except BaseException:  # Ctrl-C
-                    if self._state.ledger.accepted == accepted:
-                        self.deferred.appendleft((record, reason))
-                    raise
+        """Take what was put off: by signal handlers and finalizers, and where others kept the lock for too long."""
+        self._locked(self.start_deferred_locked, lambda: None)
+
+    def start_deferred_locked(self) -> None:
+        """As `start_deferred`. Expects the lock to be held: while one is in neither place, nobody counts."""
+        while self._roomless:
+            self._give_up_locked(self._roomless[0])
+            del self._roomless[0]
+        while self.deferred:
+            accepted = self._state.ledger.accepted
+            record, reason = self.deferred[0]
+            del self.deferred[0]
+            try:
+                self._start_one(record, reason)
+            except BaseException:  # Ctrl-C
+                if self._state.ledger.accepted == accepted:
+                    self.deferred.appendleft((record, reason))
+                raise
+
+    def _start_one(self, record: KafkaRecord | None, reason: str) -> None:
+        if record is None:
+            self._state.ledger.lose(reason, 1)
+        elif reason:
+            self._refuse_locked(record, reason, None)
+        else:
+            _, entry, room, _ = self._start_locked((record,), 0, None)
+            if entry is not None and not room:
+                self._give_up_locked(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
+        self._locked(lambda: self._refuse_locked(letter, reason, batch), lambda: self._defer(letter, reason, batch))
+
+    def _refuse_locked(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         state = self._state
         lane = state.lanes[letter.category]
-        with state.lock:
-            entry = state.outside(letter, batch)
-            try:
-                state.dead_letter(lane, entry, reason)
-                if entry.state is State.DEAD_LETTERED:  # else it was dropped, which is said, too
-                    note(reason, "what cannot be delivered because of %s is kept as a dead letter", reason)
-            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-                self._break_off(lane, entry, fault)
+        entry = state.outside(letter, batch)
+        try:
+            state.dead_letter(lane, entry, reason)
+            if entry.state is State.DEAD_LETTERED:  # else it was dropped, which is said, too
+                note(reason, "what cannot be delivered because of %s is kept as a dead letter", reason)
+        except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+            self._break_off(lane, entry, fault)
 
     def _start(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, Entry | None, bool]:
         """Take records from there on under one lock, as far as there is room.
@@ -225,13 +266,15 @@ class Intake:
         state = self._state
         if self._must_defer():
             return self._defer_all(records, at, batch)
+        if self.deferred or self._roomless:  # what was put off comes first
+            self.start_deferred()
         if state.busy:
             state.make_way()
         lock = state.lock
         try:
             # Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
             # interrupted whoever has this one.
-            if not lock.acquire(timeout=_LOCK_SECONDS):
+            if not lock.acquire(timeout=LOCK_SECONDS):
                 return self._defer_all(records, at, batch)
             with lock:
                 lock.release()  # it is the block's from here on, which lets it go whatever comes
@@ -321,7 +364,7 @@ class Intake:
             else:
                 state.drop(entry, lost or "queue_full")  # nothing overtakes what is sent again
             return True
-        if state.outbox is None and found is not None and (found.open or found.rests_until):
+        if state.outbox is None and found is not None and not found.is_held and (found.open or found.rests_until):
             # It is known to be silent: nothing is gained by a wait.
             acknowledged = lane.acknowledged.get(lane.partition(entry), 0.0)
             state.drop(entry, self._producer.trouble.why("delivery_timeout", acknowledged))
@@ -347,9 +390,12 @@ class Intake:
 
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""
+        return self._locked(lambda: self._try_again_locked(entry), lambda: False)
+
+    def _try_again_locked(self, entry: Entry) -> bool:
         state = self._state
         lane = state.lanes[entry.record.category]
-        with state.lock:
+        try:
             if state.closed:
                 state.keep(lane, entry, SHUTDOWN)
                 return True
@@ -357,10 +403,16 @@ class Intake:
                 return self._divert(lane, entry)
             state.depart(lane, entry)
             return self._sending.send(lane, entry)
+        except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+            self._break_off(lane, entry, fault)
+            return True
 
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
-        with self._state.lock:
+        self._locked(lambda: self._give_up_locked(entry), lambda: self._roomless.append(entry))
+
+    def _give_up_locked(self, entry: Entry) -> None:
+        if entry.state in AT_HAND:  # else it was interrupted, and has its place
             self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")
 
 

@@ -78,6 +78,7 @@ class Partition:
         again: what is to be sent again before anything else, one group after the other.
         group: of those on their way that were sent again; 0 for none.
         silent: whether it has acknowledged nothing since a record of it was overdue, or came back for its sake.
+        is_held: whether what came back for its client's sake is sent once more, by a new one.
         rests_until: when what came back may be tried again, by the monotonic clock; 0 for at once.
         is_looked_for: whether the outbox is looked through for a record that tells whether it is back.
         is_parted: whether some of a company that was refused wait in the outbox already.
@@ -88,6 +89,7 @@ class Partition:
         "again",
         "failed",
         "group",
+        "is_held",
         "is_looked_for",
         "is_parted",
         "open",
@@ -103,7 +105,7 @@ class Partition:
         self.failed: deque[tuple[Entry, int]] = deque()
         self.again: deque[Entry] = deque()
         self.group = 0
-        self.silent = False
+        self.silent = self.is_held = False
         self.rests_until = 0.0
         self.too_large = 0
         self.is_parted = False

@@ -22,12 +22,13 @@ from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
-from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, verdict
+from otel_kafka_exporter.kafka import END_OF_A_CLIENT, NO_SCHEMA_ID, KafkaProducer, verdict
 from otel_kafka_exporter.outbox import Adopter
 from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from .batch_limit import BatchLimit
+from .entry import Entry
 from .lane import Lane, Partition
 from .lateness import Lateness
 from .retreat import SHUTDOWN, Retreat
@@ -39,9 +40,7 @@ from .steps import AT_HAND
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 #: How long the cluster is waited for to say which one it is, whose outboxes can be adopted then.
 _ASK_SECONDS = 0.25
-#: A client with a fatal error purges what it has, and may report that first.
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-_END_OF_A_CLIENT = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
 def _refusal(record: KafkaRecord, reason: str) -> tuple[str, str, str]:
@@ -199,7 +198,7 @@ class Recovery:
         with state.lock:
             number = self._producer.client_number
             fatal = any(
-                code in _END_OF_A_CLIENT and entry.client == number
+                self._is_by_its_client(entry, code)
                 for lane in state.lanes.values()
                 for each in lane.partitions.values()
                 for entry, code in each.failed
@@ -214,9 +213,11 @@ class Recovery:
             number = self._producer.client_number
             if number != self._client_number:
                 self._client_number = number
-                for lane in state.lanes.values():
-                    former = [entry for entry in lane.with_client() if entry.client != number]
-                    self._retreat.return_some(lane, former)
+                state.return_former(number)
+
+    def _is_by_its_client(self, entry: Entry, code: int) -> bool:
+        """Whether it came back because the present client is of no further use."""
+        return code in END_OF_A_CLIENT and entry.client == self._producer.client_number
 
     # What came back
 
@@ -225,8 +226,8 @@ class Recovery:
         state = self._state
         with state.lock:
             found = lane.partitions.get(number)
-            if found is None:
-                return
+            if found is None or any(self._is_by_its_client(entry, code) for entry, code in found.failed):
+                return  # there is nothing, or its client is made anew first
             codes = [code for _, code in found.failed]
             newly_blocked = self._block(lane, codes)  # at once, so that nothing is sent in vain
             # What is late may stay so for long; what came back is written down, too.
@@ -266,10 +267,11 @@ class Recovery:
         if away or later:
             reason = self._producer.trouble.why(away or later, lane.acknowledged.get(number, 0.0))
             # Not the cluster's fault, or not surely: a client that is new may do better.
-            hold = any(code in _END_OF_A_CLIENT for code in codes) and not found.silent
+            hold = any(code in END_OF_A_CLIENT for code in codes) and not found.silent
             is_new = not hold and not state.away and reason != SHUTDOWN
             with state.lock:
                 found.silent = True
+                found.is_held = hold
                 if not hold or state.outbox is not None:
                     pause = lane.pause(number, _FIRST_PAUSE, _LONGEST_PAUSE)
                     found.rests_until = monotonic() + (0.0 if hold else pause)

@@ -21,6 +21,8 @@ from .lane import Lane
 from .letters import letter_row
 from .steps import COUNTED_AS, TABLE, Event, State
 
+#: How long a thread of the application's waits for the lock. Nothing that has it takes nearly as long.
+LOCK_SECONDS = 1.0
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
 

@@ -109,6 +109,8 @@ class Retreat:
         while is_more:
             with self._state.lock:
                 is_more = self._put_back_some(lane, found, late, reason, front, hold=hold)
+                if not is_more and hold:  # newer ones may have come in between
+                    found.again = deque(sorted(found.again, key=lambda entry: entry.number))
             sleep(0)  # let others have the lock, which would not get it by themselves
 
     def _put_back_some(

@@ -22,7 +22,7 @@ from otel_kafka_exporter.records import Category, KafkaRecord
 from . import receipts
 from .entry import Batch, Entry
 from .lane import Lane
-from .rest import RestState
+from .rest import LOCK_SECONDS, RestState
 from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]
@@ -53,6 +53,8 @@ class DeliveryState(RestState):
         super().__init__(make_outbox, durable, partition_of)
         self._reports = reports or Reports()
         self._reports.settle = self.settle_reports
+        self._reports.lock = self.lock
+        self._reports.renewed = self.return_former
         #: Why nothing at all is acknowledged at present; empty when something is.
         self.away = ""
         #: Whether no more records are taken.
@@ -227,11 +229,21 @@ class DeliveryState(RestState):
         Called by whoever has served them, in whichever thread; of two at the same time each takes its part.
         """
         collected = self._reports.collected
-        while collected:
-            if self.busy:
-                self.make_way()
-            with self.lock:
-                self._settle_some(collected, monotonic())
+        owned = self.is_interrupted()
+        try:
+            while collected:
+                if self.busy and not owned:
+                    self.make_way()
+                # Not for ever, as in `Intake._locked`; whoever serves reports next does it then.
+                if not self.lock.acquire(timeout=LOCK_SECONDS):
+                    return
+                with self.lock:
+                    self.lock.release()  # it is the block's from here on, which lets it go whatever comes
+                    self._settle_some(collected, monotonic())
+        except BaseException:  # Ctrl-C, between the two
+            if not owned and self.is_interrupted():
+                self.lock.release()
+            raise
 
     def _settle_some(self, collected: deque[Report], now: float) -> None:
         for _ in range(_REPORTS_AT_ONCE):
@@ -343,6 +355,13 @@ class DeliveryState(RestState):
             entry.trial = lane.trial = False
             lane.try_later()
         self.attention.set()
+
+    def return_former(self, number: int) -> None:
+        """All come back whose client is gone, with their reports: those of any but the present one, by its number."""
+        for lane in self.lanes.values():
+            for entry in lane.with_client():
+                if entry.client != number:
+                    self.returned(lane, entry, KafkaError._FATAL)  # noqa: SLF001 - public, in spite of its spelling
 
     # Interrupted
 

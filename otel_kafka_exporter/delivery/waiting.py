@@ -133,7 +133,8 @@ class Waiting:
         else:
             if self._state.attention.is_set() or not self._background.runs:
                 self._recovery.step()
-            self._background.stand_back()
+            if not self._producer.is_inside():  # else a signal handler waits within a call to the client
+                self._background.stand_back()
             if not self._producer.flush(min(seconds, SLICE_SECONDS)):
                 self._state.attention.wait(min(seconds, SLICE_SECONDS))
         self._look_after()

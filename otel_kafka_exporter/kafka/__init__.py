@@ -5,13 +5,14 @@ Held here: the client is made and renewed per process, never called in a forked 
 """
 
 from .early import OnReport
-from .errors import NO_SCHEMA_ID, verdict
+from .errors import END_OF_A_CLIENT, NO_SCHEMA_ID, verdict
 from .partitions import partitioner
 from .producer import KafkaProducer, NoSchemaIdError
 from .producer_config import check_with_librdkafka, librdkafka_config
 from .reports import EnoughServedError, Reports
 
 __all__ = [
+    "END_OF_A_CLIENT",
     "NO_SCHEMA_ID",
     "EnoughServedError",
     "KafkaProducer",

@@ -10,6 +10,7 @@ from typing import Any
 
 # From the extension module itself: opentelemetry-instrumentation-confluent-kafka patches the package's attribute, and
 # would make a span of every log record.
+from confluent_kafka import KafkaException
 from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.process import Flag, OsThread, RLock, allocate_lock, get_ident, librdkafka_log, sleep
@@ -19,6 +20,8 @@ from .reports import EnoughServedError, Reports
 
 #: How long the thread that has made a client waits for room in it.
 _ROOM_SECONDS = 0.005
+#: How long a round of reports of one that is given up lasts; then there is another one.
+_ROUND_SECONDS = 0.1
 
 
 class Client:
@@ -38,6 +41,7 @@ class Client:
         reports: where its callbacks collect reports, which are acted upon when a call to it is over.
         on_failure: called with what was raised when it could not be made; of many types, for whatever librdkafka cannot
             make a producer of.
+        on_gone: called after that, when all that was given to it has come back.
 
     Attributes:
         produce: as `Producer.produce`, by position. Returns at once, whether the producer is there yet or not.
@@ -48,12 +52,14 @@ class Client:
         config: dict[str, Any],
         logger: object,
         reports: Reports[Any],
-        on_failure: Callable[[Client, Exception], None],
+        on_failure: Callable[[Exception], None],
+        on_gone: Callable[[Client], None],
     ) -> None:
         self._config = config
         self._logger = logger
         self._reports = reports
         self._on_failure = on_failure
+        self._on_gone = on_gone
         self._early = EarlyRecords(config)
         self.produce: Callable[..., None] = self._early.produce
         self._producer: Producer | None = None
@@ -85,10 +91,11 @@ class Client:
         except Exception as error:  # noqa: BLE001 - for a certificate that is gone, a token, or a limit of threads
             self._given_up = True
             self._unused.set()
-            self._on_failure(self, error)
-            self._settled.set()
+            self._on_failure(error)
             self._early.fail()
             self._reports.settle()
+            self._on_gone(self)
+            self._settled.set()
             return
         # With one reference too many it is not destroyed by chance: that, too, would wait, be it for threads that are
         # not there in a forked child, or at the interpreter's end while the close is under way.
@@ -148,7 +155,7 @@ class Client:
                     raise RuntimeError("the client is not made yet, or was given up")  # noqa: TRY301 - the `try` is for Ctrl-C
                 self._inside.append(ident)
             yield producer
-        except EnoughServedError:
+        except (EnoughServedError, KafkaException):
             raise
         except BaseException:
             self.was_broken_off = True
@@ -172,8 +179,10 @@ class Client:
 
     def lacks(self, open_: int) -> bool:
         """Whether it has fewer records than are open, of those that it was given: reports were lost."""
-        # Its count includes reports that are yet to be served.
-        return self._is_open and self._producer is not None and len(self._producer) < open_
+        # Its count includes reports that are yet to be served; others may have been collected meanwhile.
+        return (
+            self._is_open and self._producer is not None and len(self._producer) + len(self._reports.collected) < open_
+        )
 
     def purge(self) -> None:
         """Take back every record that has no report yet; their reports say so."""
@@ -198,12 +207,23 @@ class Client:
             try:
                 # Closing one that still has records takes up to `message.timeout.ms`.
                 purge(producer)
-                producer.flush(0)
+                self._serve(producer)
             except Exception as error:  # noqa: BLE001 - one with a fatal error raises from any of these, SystemError included
                 librdkafka_log.debug("%s while a producer was given up: %s", type(error).__name__, error)
             finally:
                 with self._lock:
                     self._given_up = True
+
+    def _serve(self, producer: Producer) -> None:
+        """Serve all reports that are there, however many."""
+        is_more = True
+        while is_more:
+            self._reports.begin_round(_ROUND_SECONDS)
+            try:
+                producer.flush(0)
+            except EnoughServedError:
+                continue
+            is_more = False
 
     def wait_closed(self, seconds: float) -> None:
         """Wait for its end, at most for so long."""
@@ -216,6 +236,7 @@ class Client:
             return
         try:
             purge(producer)  # what was given to it since, or by whoever gave it up from within a call
+            self._serve(producer)
             producer.close()
         except Exception as error:  # noqa: BLE001 - as above
             librdkafka_log.debug("%s while a producer was closed: %s", type(error).__name__, error)

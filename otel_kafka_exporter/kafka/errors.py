@@ -88,6 +88,15 @@ TABLE: dict[int, Verdict] = {
     KafkaError._BAD_MSG: Verdict(LATER, "broker_unavailable"),  # a reply that makes no sense: not a Kafka broker
 }
 
+#: What comes back with these does so because its client is of no further use. One with a fatal error purges what it
+#: has, and may report that first.
+END_OF_A_CLIENT = frozenset(
+    {
+        *(KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT),
+        *(code for code, each in TABLE.items() if each.reason == "producer_fatal"),
+    }
+)
+
 _PASSING = Verdict(LATER, "broker_error")
 
 

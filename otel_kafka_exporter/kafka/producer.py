@@ -315,13 +315,17 @@ class KafkaProducer:
 
     def renew(self, number: int) -> None:
         """Give that client up, unless another thread has; the next record gets a new one."""
-        with self._lock:
-            if self._client is None or self.client_number != number or self._closed:
-                return
-            client, self._client = self._client, None
-            self.client_number += 1
-            self.warm = False
-        client.give_up()
+        # What it had has come back before the next record is handed over, which would overtake it otherwise.
+        with self.reports.lock:
+            with self._lock:
+                if self._client is None or self.client_number != number or self._closed:
+                    return
+                client, self._client = self._client, None
+                self.client_number += 1
+                self.warm = False
+            client.give_up()
+            self.reports.settle()
+            self.reports.renewed(self.client_number)
 
     @property
     def batch_bytes(self) -> int:
@@ -350,15 +354,21 @@ class KafkaProducer:
                 raise RuntimeError("the producer is closed")
             if self._client is None:
                 self._fork_gate.close()
-                self._client = Client({**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made)
+                self._client = Client(
+                    {**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made, self._gone
+                )
             return self._client
 
-    def _not_made(self, client: Client, error: Exception) -> None:
-        """Nothing could be made of a client: the next record has another one tried."""
+    def _not_made(self, error: Exception) -> None:
+        """Why no client could be made."""
+        self.trouble.learn(without(str(error), self._secrets), "no_client")
+
+    def _gone(self, client: Client) -> None:
+        """What waited for that client has come back: the next record has another one tried."""
         with self._lock:
-            self.trouble.learn(without(str(error), self._secrets), "no_client")
             if self._client is client:
                 self._client = None
+                self.client_number += 1
         self._fork_gate.open()
 
     @property

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaError, Message
 
-from otel_kafka_exporter.process import monotonic
+from otel_kafka_exporter.process import RLock, monotonic
 
 #: How long a round of reports lasts at least, if there are so many.
 LEAST_ROUND = 0.02
@@ -36,14 +37,18 @@ class Reports(Generic[_About]):
         ends_at: when the present round has lasted long enough, by the monotonic clock, so that a callback ends it; of
             whichever thread began one last.
         settle: acts upon what was collected. Called with no call to the client under way in the same thread.
+        lock: keeps records from being handed over.
+        renewed: has all come back that the client before the one with this number had; called with the lock held.
     """
 
-    __slots__ = ("collected", "ends_at", "settle")
+    __slots__ = ("collected", "ends_at", "lock", "renewed", "settle")
 
     def __init__(self) -> None:
         self.collected: deque[tuple[_About, KafkaError | None, Message]] = deque()
         self.ends_at = math.inf
         self.settle: Callable[[], object] = self.collected.clear
+        self.lock: AbstractContextManager[object] = RLock()
+        self.renewed: Callable[[int], object] = lambda _number: None
 
     def begin_round(self, seconds: float) -> float:
         """A round of reports begins, and lasts for about so long at most; its beginning by the monotonic clock."""

@@ -187,8 +187,12 @@ def test_a_handler_that_shuts_down_costs_not_the_record_that_it_interrupts(
     assert number > 50
 
 
-def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(embedded_kafka: EmbeddedKafka) -> None:
+@pytest.mark.parametrize("kind", ["audit", "broken"])
+def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(
+    kind: str, embedded_kafka: EmbeddedKafka
+) -> None:
     """As one that logs by `logging` does, within a call of ours: the other thread does not wait for that for ever."""
+    [record] = audit_records(["it"]) if kind == "audit" else records(["broken"], **{"omni.category": "audit"})
     with exporting(embedded_kafka) as exporter, ThreadPoolExecutor() as threads:
         exporter.export(records(["before"]))
         of_a_log_handler, held = threading.Lock(), threading.Event()
@@ -196,15 +200,31 @@ def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(emb
         def log() -> None:
             with of_a_log_handler:
                 held.set()
-                exporter.hand_over(audit_records(["it"])[0])
+                exporter.hand_over(record)
 
         with delivery_of(exporter)._state.lock:
             logs = threads.submit(log)
             assert held.wait(10)
             assert of_a_log_handler.acquire(timeout=10)
         logs.result(10)
-        until(lambda: exporter.stats().delivered == 2, 30)
-        assert arrived(embedded_kafka, AUDIT_TOPIC) == ["it"]
+        until(lambda: exporter.stats().delivered + exporter.stats().dead_lettered == 2, 30)
+        assert arrived(embedded_kafka, AUDIT_TOPIC) == ([] if kind == "broken" else ["it"])
+
+
+def test_what_a_handler_logs_within_a_report_goes_before_what_its_thread_logs_next(
+    embedded_kafka: EmbeddedKafka,
+) -> None:
+    """It is put off until that call is over, and no longer."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["before"]))
+        first, then = records(["in the handler", "behind it"])
+        client = delivery_of(exporter)._producer._client
+        assert client is not None
+        with on_signal(lambda: exporter.hand_over(first)), client.used():
+            signal.raise_signal(signal.SIGUSR1)
+        exporter.hand_over(then)
+        assert exporter.force_flush(10_000)
+        assert arrived(embedded_kafka) == ["before", "in the handler", "behind it"]
 
 
 def test_two_threads_shut_down_at_once(embedded_kafka: EmbeddedKafka) -> None:

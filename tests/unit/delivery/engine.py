@@ -409,13 +409,16 @@ class FakeKafka:
     def renew(self, number: int) -> None:
         if not self._has_client or self.client_number != number or self._closed:
             return
-        self._has_client = self._fatal = False
-        self.client_number += 1
-        self._purge(self.reports, KafkaError._PURGE_INFLIGHT)
-        self.stale.extend(self.reports)
-        self.reports.clear()
-        if not self.swallows:
-            self.report_stale()
+        with self.collected.lock:
+            self._has_client = self._fatal = False
+            self.client_number += 1
+            self._purge(self.reports, KafkaError._PURGE_INFLIGHT)
+            self.stale.extend(self.reports)
+            self.reports.clear()
+            if not self.swallows:
+                self.report_stale()
+            self.collected.settle()
+            self.collected.renewed(self.client_number)
 
     def close(self) -> None:
         self.renew(self.client_number)

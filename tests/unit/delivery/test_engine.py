@@ -303,3 +303,26 @@ def test_ctrl_c_within_a_decision_loses_no_record(
         assert delivered + letters == 5, number
         assert set(one.arrived()) == set(range(5)), number
     assert number > 50
+
+
+@pytest.mark.parametrize("has_outbox", [True, False])
+def test_ctrl_c_within_a_second_try_loses_no_record(process: Callable[..., Process], *, has_outbox: bool) -> None:
+    """A record for which there was no room is delivered, kept, or counted as interrupted, and once."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=has_outbox)
+        one.kafka.full_until = one.clock.now + 1.0
+        entry, room = one.engine.intake.offer(Handed(0, "audit", b"k0", 0), Build(), None)
+        assert entry is not None
+        assert not room
+        one.clock.sleep(2.0)
+        intake = one.engine.intake
+        interrupted = interrupt_at_signal_point(number, lambda: intake.try_again(entry))  # noqa: B023 - called at once
+        if interrupted:
+            intake.give_up(entry)  # as whoever waits for room does
+        one.runs(30)
+        accepted, delivered, spooled, letters, open_ = one.counts()
+        dropped = sum(one.engine.state.ledger.dropped.values())
+        assert (accepted, delivered + dropped, spooled, letters, open_) == (1, 1, 0, 0, 0), number
+    assert number > 10

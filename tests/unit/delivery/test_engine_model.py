@@ -513,6 +513,7 @@ class EngineBesideModel(RuleBasedStateMachine):
         for number in self.rows(dead=True):
             found[number].append("letter")
         for record, _ in self.engine.intake.deferred:
+            assert record is not None
             found[number_of(record)].append("deferred")
         return found
 
@@ -524,7 +525,7 @@ class EngineBesideModel(RuleBasedStateMachine):
         assert not FAULTS.intersection(self.notes)
 
     def note_what_was_started(self) -> None:
-        waiting = {number_of(record) for record, _ in self.engine.intake.deferred}
+        waiting = {number_of(record) for record, _ in self.engine.intake.deferred if record is not None}
         for number in [number for number in self.deferred if number not in waiting]:
             self.deferred.remove(number)
             self.done(self.handed[number])
