@@ -130,8 +130,9 @@ class Adoption:
             try:
                 yield from self._adopt_segments(dead, adopter, may_be_others=may_be_others)
             finally:
-                self._dead = None
-                dead.release()
+                with making_locks:
+                    dead.release()
+                    self._dead = None
 
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         stays: set[Stream] = set()
@@ -188,9 +189,11 @@ class Adoption:
 
     def _close(self, dead: Box) -> None:
         """Let go of the segment that was opened, unless it is this process's own by now."""
-        opened, self._opened = self._opened, None
-        if opened is not None and opened.path is not None and opened.path.parent == dead.path:
-            opened.close()
+        with making_locks:
+            opened = self._opened
+            if opened is not None and opened.path is not None and opened.path.parent == dead.path:
+                opened.close()
+            self._opened = None
 
     def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> tuple[Rows, bool]:
         """Where the rows are that wait, and their payloads, and whether others stay where they are.

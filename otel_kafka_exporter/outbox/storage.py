@@ -377,7 +377,8 @@ class Storage:
         self.is_closed = True
         for queue, segment in self.segments():
             if segment.live:
-                segment.close()
+                with making_locks:
+                    segment.close()
             else:
                 self.discard(queue, segment)
         box = self._box
@@ -385,7 +386,8 @@ class Storage:
             with suppress(OSError, UntrustedError):  # who adopts the rest removes it then
                 if not any(parse_segment_name(name) for name in box.names()):
                     box.remove()
-            box.release()
+            with making_locks:
+                box.release()
 
     def abandon(self) -> None:
         """Close everything in a forked child, whose parent goes on with it; no file is touched."""
