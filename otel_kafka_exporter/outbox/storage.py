@@ -359,16 +359,20 @@ class Storage:
         Raises:
             OSError: the disk did not take some of them.
         """
-        box, problem = None, None
+        box: Box | None = None
+        problem: OSError | None = None
         while box is not self._box:  # another one, once somebody removed it meanwhile
             box = self._box
             if box is not None:
-                box.sync()  # first: a file whose directory is not there is not there
+                try:
+                    box.sync()  # first: a file whose directory is not there is not there
+                except OSError as error:
+                    problem = error
             for segment in segments:
                 try:
                     segment.sync()
                 except OSError as error:  # noqa: PERF203 - the others' rows are none the worse for it
-                    problem = error
+                    problem = problem or error
         if problem is not None:
             raise problem
 
