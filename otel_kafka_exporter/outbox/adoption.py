@@ -14,7 +14,7 @@ from .box import Box
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
 from .merging import Adopter, Merging, Rows
-from .segment import DONE, NotASegmentError, Segment
+from .segment import DONE, CutShortError, NotASegmentError, Segment
 from .segment_scan import ROWS_A_BREATH
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
@@ -156,8 +156,9 @@ class Adoption:
             except _NoRoomError:
                 self._full.add(stream)
                 stays.add(stream)
-            except BlockingIOError:
-                stays.add(stream)  # its owner lives, and somebody removed the lock
+            except (BlockingIOError, CutShortError):
+                # Its owner lives, and somebody removed the lock; or the next time it is found what is left.
+                stays.add(stream)
             finally:
                 self._close(dead)
         if is_left:
@@ -199,6 +200,9 @@ class Adoption:
         """Where the rows are that wait, and their payloads, and whether others stay where they are.
 
         Those that nobody sends are set aside.
+
+        Raises:
+            CutShortError: somebody has cut it short meanwhile.
         """
         aside: Rows = []
         rows: Rows = []
@@ -218,6 +222,8 @@ class Adoption:
             dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
+        if segment.cut_off is not None:
+            raise CutShortError(f"expected {segment.path} as it was found, got it cut short")
         if stay:
             note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
         return rows, stay

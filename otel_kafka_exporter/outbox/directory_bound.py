@@ -23,7 +23,7 @@ from .descriptor import Descriptor
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
 from .merging import Adopter
-from .segment import NotASegmentError, Segment
+from .segment import CutShortError, NotASegmentError, Segment
 from .segment_format import HEADER_BYTES, read_header
 from .segment_scan import ROWS_A_BREATH
 from .storage import Storage
@@ -187,7 +187,7 @@ class DirectoryBound:
                         self._delete(left, segment, adopter)
                     elif segment is not None:
                         self._stays[left.path] = left.modified
-            except NotASegmentError:  # who adopts it sets it aside
+            except (NotASegmentError, CutShortError):  # who adopts it sets it aside
                 self._stays[left.path] = left.modified
 
     def _delete(self, left: _Left, segment: Segment, adopter: Adopter) -> None:
@@ -235,7 +235,7 @@ class DirectoryBound:
                 breathe()
             if self._judge(stream, payload) is not Fate.TAKEN:
                 return False
-        return True
+        return segment.intact()  # nobody has cut it short meanwhile
 
 
 def _segments(directory: Path, storage: Storage) -> Iterator[_Left]:
