@@ -105,9 +105,7 @@ def test_completion_of_what_is_typed(tmp_path: Path, shell: str) -> None:
         timeout=30,
         check=True,
     )
-    assert {"warn", "warning"} <= set(
-        re.split(r"[,\s]", done.stdout.lower())
-    )  # in an older click by name
+    assert {"warn", "warning"} <= set(re.split(r"[,\s]", done.stdout.lower()))  # in an older click by name
     assert "error" not in done.stdout
 
 
