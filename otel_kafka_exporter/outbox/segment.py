@@ -330,7 +330,7 @@ class Segment:
         return found
 
     def live_rows(self) -> Iterator[tuple[int, bytes]]:
-        """Where each row is that is not DONE, and its payload, as of now: whoever cuts the file short meanwhile.
+        """Where each row is that is not DONE, and its payload, as of now, whoever cuts the file short meanwhile.
 
         Raises:
             CutShortError: somebody changes the file at this moment, or the disk cannot read it.
@@ -344,9 +344,7 @@ class Segment:
             if row.state == DONE:
                 continue
             if not is_right(content, offset, row, len(content), self._salt):
-                raise ValueError(
-                    f"expected an undamaged row at byte {offset} of {self.path or 'memory'}, got a wrong CRC"
-                )
+                raise CutShortError(f"expected the row at byte {offset} of {self.path or 'memory'}, got a wrong CRC")
             yield offset, content[offset + ROW_BYTES : offset + ROW_BYTES + row.size]
 
     def _rows(self, content: bytes) -> Iterator[tuple[int, Row]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter.outbox.outbox import Adopter, Fate, Outbox
-from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, Segment
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, CutShortError, Segment
 from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, row_bytes
 from otel_kafka_exporter.outbox.stream import Stream
 from otel_kafka_exporter.process import RLock, lock_file
@@ -201,3 +201,20 @@ def test_a_file_of_another_size_is_let_go_of(tmp_path: Path, length: int) -> Non
     descriptor = os.open(path, os.O_RDWR)
     lock_file(descriptor)
     os.close(descriptor)
+
+
+def test_a_row_that_changes_while_it_is_adopted(tmp_path: Path) -> None:
+    """A row that is another one once its file was read is not taken over; the next time it is found to be damaged."""
+    path = tmp_path / "segment"
+    segment = Segment.create(path, 65_536, 0)
+    segment.append(b"row")
+    segment.close()
+    segment = Segment.lock(path)
+    segment.load()
+    with path.open("r+b") as file:
+        file.seek(HEADER_BYTES + 17)
+        file.write(b"?")
+    with pytest.raises(CutShortError, match="expected the row at byte"):
+        list(segment.live_rows())
+    segment.close()
+    assert Segment.copy(path).damaged == 1
