@@ -22,6 +22,8 @@ _COUNT_SECONDS = 60.0
 #: How often a thread is tried to be started, where there is none to be had.
 _START_SECONDS = 1.0
 _ADOPT_SECONDS = 10.0
+#: Within what time the outbox's directory is first looked at for its bound: a process that crashes soon does so too.
+_FIRST_BOUND_SECONDS = 1.0
 #: After which part of it reports are served in between.
 _ADOPTING_SECONDS = 0.1
 
@@ -115,7 +117,8 @@ class Background:
     def _run(self) -> None:
         self._ident = get_ident()
         step_at = check_at = 0.0
-        adopt_at = bound_at = 0.0
+        adopt_at = 0.0
+        bound_at = monotonic() + chance.uniform(0.0, _FIRST_BOUND_SECONDS)  # each at its own moment
         while not self._stopped:
             try:
                 self._warm()

@@ -14,7 +14,7 @@ from .box import Box
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
 from .merging import Adopter, Merging, Rows
-from .segment import DONE, NotASegmentError, Segment
+from .segment import DONE, CutShortError, NotASegmentError, Segment
 from .segment_scan import ROWS_A_BREATH
 from .storage import MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
@@ -130,8 +130,9 @@ class Adoption:
             try:
                 yield from self._adopt_segments(dead, adopter, may_be_others=may_be_others)
             finally:
-                self._dead = None
-                dead.release()
+                with making_locks:
+                    dead.release()
+                    self._dead = None
 
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         stays: set[Stream] = set()
@@ -155,8 +156,9 @@ class Adoption:
             except _NoRoomError:
                 self._full.add(stream)
                 stays.add(stream)
-            except BlockingIOError:
-                stays.add(stream)  # its owner lives, and somebody removed the lock
+            except (BlockingIOError, CutShortError):
+                # Its owner lives, and somebody removed the lock; or the next time it is found what is left.
+                stays.add(stream)
             finally:
                 self._close(dead)
         if is_left:
@@ -188,14 +190,19 @@ class Adoption:
 
     def _close(self, dead: Box) -> None:
         """Let go of the segment that was opened, unless it is this process's own by now."""
-        opened, self._opened = self._opened, None
-        if opened is not None and opened.path is not None and opened.path.parent == dead.path:
-            opened.close()
+        with making_locks:
+            opened = self._opened
+            if opened is not None and opened.path is not None and opened.path.parent == dead.path:
+                opened.close()
+            self._opened = None
 
     def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> tuple[Rows, bool]:
         """Where the rows are that wait, and their payloads, and whether others stay where they are.
 
         Those that nobody sends are set aside.
+
+        Raises:
+            CutShortError: somebody has cut it short meanwhile.
         """
         aside: Rows = []
         rows: Rows = []
@@ -215,6 +222,8 @@ class Adoption:
             dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
+        if segment.cut_off is not None:
+            raise CutShortError(f"expected {segment.path} as it was found, got it cut short")
         if stay:
             note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
         return rows, stay

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from otel_kafka_exporter.process import lock_file, note
+from otel_kafka_exporter.process import lock_file, making_locks, note
 
 from . import disk
 from .descriptor import Descriptor
@@ -47,6 +47,7 @@ class Box:
         self._commit = GroupCommit(self._descriptor, (*reversed(path.parents), path))
         self._written = 1  # how often what it says has changed, and as of when that is on the disk
         self._synced = 0
+        self._opened: Segment | None = None  # which is being finished
 
     @classmethod
     def make(cls, configuration: Path, owner: Mapping[str, object]) -> Box:
@@ -154,7 +155,9 @@ class Box:
     def _finish(self, path: Path) -> str:
         """The name from now on of a segment that was not finished; empty where it goes, or is another's to finish."""
         try:
-            segment = Segment.open(path, 0)
+            with making_locks:
+                segment = self._opened = Segment.lock(path)
+            segment.load()
         except BlockingIOError:
             return ""  # somebody is about to
         except NotASegmentError:
@@ -175,7 +178,9 @@ class Box:
             segment.move(finished)
             return finished.name
         finally:
-            segment.close()
+            with making_locks:
+                segment.close()
+                self._opened = None
 
     def set_aside(self, name: str, problem: str) -> None:
         """Move a file to where a person finds it.
@@ -241,6 +246,8 @@ class Box:
 
     def abandon(self) -> None:
         """Give it up in a forked child, whose parent goes on with it. Never raises."""
+        if self._opened is not None:
+            self._opened.abandon()
         self._commit.abandon()
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from otel_kafka_exporter.process import lock_file
+from otel_kafka_exporter.process import lock_file, making_locks
 
 from . import disk
 from .trust import check_directory, read_file
@@ -78,18 +78,19 @@ def read_owner(path: Path) -> dict[str, Any]:
 
 def is_alive(path: Path) -> bool:
     """Whether the process lives that has a directory, or another one is about to take it over."""
-    try:
-        descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    with making_locks:
+        try:
+            descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            # Shared: whoever adopts at this moment waits for nobody, and comes again.
+            lock_file(descriptor, shared=True)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
-    try:
-        # Shared: whoever adopts at this moment waits for nobody, and comes again.
-        lock_file(descriptor, shared=True)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _make_directories(directory: Path) -> None:

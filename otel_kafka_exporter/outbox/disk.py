@@ -14,6 +14,10 @@ from pathlib import Path
 _flush_data = getattr(os, "fdatasync", os.fsync)
 
 
+class NotOpenedError(OSError):
+    """A directory cannot be opened to be flushed: nothing is lost by that, and the next flush may well succeed."""
+
+
 def create(path: Path, flags: int) -> int:
     """A descriptor of a file that is made for this user only, unless it is there; flags as of `os.open`."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
@@ -52,12 +56,15 @@ def flush_directory(path: Path) -> None:
     """Return when the names in a directory are on the disk, as far as it can be asked for.
 
     Raises:
-        OSError: the disk did not take them, or it has gone.
+        NotOpenedError: it has gone, or there is no descriptor to be had at this moment.
+        OSError: the disk did not take them.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:  # one above ours, which we may pass and not read
         return
+    except OSError as error:
+        raise NotOpenedError(error.errno, error.strerror, str(path)) from error
     try:
         os.fsync(descriptor)
     except OSError as error:

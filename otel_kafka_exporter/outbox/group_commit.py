@@ -36,7 +36,8 @@ class GroupCommit:
         self._under_way: Flag | None = None  # set at the end of the flush that is
         self._flusher = 0  # the thread that does; under gevent, the greenlet
         self._closed = False
-        self._error: OSError | None = None
+        self._error: OSError | None = None  # for ever
+        self._failed: tuple[int, OSError] | None = None  # the last flush that may be tried again, and why
 
     def renamed(self, directories: Sequence[Path]) -> None:
         """The file is named in other directories, of which the next flush is one too."""
@@ -47,7 +48,8 @@ class GroupCommit:
 
         Raises:
             OSError: it could not be written. The kernel may have dropped what it could not write, so a later flush
-                would prove nothing: every call raises from now on.
+                would prove nothing: every call raises from now on. Where only a directory could not be opened, the
+                next call tries again.
         """
         if self._under_way is not None and self._flusher == threading.get_ident():
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
@@ -59,9 +61,13 @@ class GroupCommit:
             self._flush_or_wait(needed)
         if self._error is not None:
             raise OSError(self._error.errno, self._error.strerror)
+        failed = self._failed
+        if self._ended < needed and failed is not None and not self._closed:
+            raise OSError(failed[1].errno, failed[1].strerror, failed[1].filename)
 
     def _over(self, needed: int) -> bool:
-        return self._ended >= needed or self._error is not None or self._closed
+        has_failed = self._failed is not None and self._failed[0] >= needed
+        return self._ended >= needed or has_failed or self._error is not None or self._closed
 
     def _flush_or_wait(self, needed: int) -> None:
         ours = Flag()  # set at the end of the flush, if it is ours to do
@@ -107,7 +113,10 @@ class GroupCommit:
                 self._ended = max(self._ended, number)
             if self._under_way is ours:
                 self._under_way = None
-                self._error = error
+                if isinstance(error, disk.NotOpenedError):
+                    self._failed = (number, error)
+                else:
+                    self._error = error
                 if self._closed:
                     self._descriptor.close()
         ours.set()

@@ -124,7 +124,7 @@ class MappedFile:
 
     def detach(self, content: bytes) -> None:
         """Go on in memory only, with this at its beginning: until it is written anew, nothing of it survives."""
-        close_map(self.memory, self._size)
+        close_map(self.memory, self._present_size())
         self._is_cut = True
         self.least = -1
         self.memory = mmap.mmap(-1, self._size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -136,7 +136,7 @@ class MappedFile:
         Raises:
             OSError: the disk cannot read it.
         """
-        if self._descriptor is None:
+        if self._descriptor is None or self._is_cut:
             return self.memory[:]
         with ExitStack() as opened:
             number = self.number
@@ -205,11 +205,17 @@ class MappedFile:
             if self.path is not None:
                 self._commit.abandon()
 
+    def _present_size(self) -> int:
+        """The size of its file: somebody may have cut it short, or put something behind it."""
+        if self._descriptor is not None and self._descriptor.intact():
+            return os.fstat(self.number).st_size
+        return self._size
+
     def _close_memory(self) -> None:
         if self.path is None or self._is_cut:
             self.memory.close()
         else:
-            close_map(self.memory, self._size)
+            close_map(self.memory, self._present_size())
 
 
 def _allocate(descriptor: int, size: int) -> None:

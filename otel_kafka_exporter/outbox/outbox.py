@@ -132,7 +132,7 @@ class Outbox:
             *(self._configuration, self._max_bytes, self._dead_max_bytes, self._owner, self._on_loss),
             self._directory_max_bytes,
         )
-        self._bound = DirectoryBound(self._storage)
+        self._bound = DirectoryBound(self._storage, self._judge)
         self._adoption = Adoption(self._storage, self._judge)
         self._survey = Survey()
         self._queues = self._storage.queues
@@ -339,5 +339,6 @@ class Outbox:
     def abandon(self) -> None:
         """Forget everything, in a forked child whose parent goes on with it; no file is touched."""
         self._adoption.abandon()
+        self._bound.abandon()
         self._storage.abandon()
         self._begin()

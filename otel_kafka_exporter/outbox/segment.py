@@ -21,6 +21,7 @@ from .segment_format import (
     TOUCHED_AT,
     WAITING,
     NotASegmentError,
+    Row,
     is_right,
     new_header,
     pack_checked,
@@ -33,7 +34,11 @@ from .segment_format import (
 from .segment_scan import Scan, count_rows, scan
 from .trust import UntrustedError, read_file
 
-__all__ = ["DONE", "SENT", "WAITING", "NotASegmentError", "Segment"]
+__all__ = ["DONE", "SENT", "WAITING", "CutShortError", "NotASegmentError", "Segment"]
+
+
+class CutShortError(Exception):
+    """What was found in a file is not there any more: who loads it anew finds out what is."""
 
 
 class Segment:
@@ -136,7 +141,7 @@ class Segment:
             allocated, self.created, self._salt = read_header(content[:HEADER_BYTES])
             self.size = min(len(content), allocated)
             self._found(scan(content, self.size, self._salt, allocated, breathe))
-            self._send_again()
+            self._send_again(content)
         except NotASegmentError as error:
             error.rows = max(1, count_rows(content))
             self._file.close()
@@ -324,10 +329,39 @@ class Segment:
         return found
 
     def live_rows(self) -> Iterator[tuple[int, bytes]]:
-        """Where each row is that is not DONE, and its payload."""
-        for offset in self._offsets():
-            if self._memory[offset + STATE_AT] != DONE:
-                yield offset, self.read(offset)
+        """Where each row is that is not DONE, and its payload, as of now, whoever cuts the file short meanwhile.
+
+        Raises:
+            CutShortError: somebody changes the file at this moment, or the disk cannot read it.
+        """
+        self._is_whole()
+        try:
+            content = self._file.content()
+        except OSError as error:
+            raise CutShortError(f"expected a file that the disk can read, got: {error.strerror}") from error
+        for offset, row in self._rows(content):
+            if row.state == DONE:
+                continue
+            if not is_right(content, offset, row, len(content), self._salt):
+                raise CutShortError(f"expected the row at byte {offset} of {self.path or 'memory'}, got a wrong CRC")
+            yield offset, content[offset + ROW_BYTES : offset + ROW_BYTES + row.size]
+
+    def _rows(self, content: bytes) -> Iterator[tuple[int, Row]]:
+        """Where each row is, as of a copy.
+
+        Raises:
+            CutShortError: not all of them are in it.
+        """
+        offset = HEADER_BYTES
+        while offset < self._tail:
+            if offset in self._gaps:
+                offset = self._gaps[offset]
+                continue
+            row = row_at(content, offset, len(content))
+            if row is None:
+                raise CutShortError(f"expected the row at byte {offset} of {self.path or 'memory'}, got other bytes")
+            yield offset, row
+            offset = row.end
 
     def _offsets(self) -> Iterator[int]:
         self._is_whole()
@@ -406,14 +440,20 @@ class Segment:
         self.waiting, self.sent, self.damaged, self._gaps = found.waiting, found.sent, found.damaged, found.gaps
         self._tail, self._first = found.tail, HEADER_BYTES
 
-    def _send_again(self) -> None:
+    def _send_again(self, content: bytes) -> None:
         """Make every row WAITING that is not DONE; a state that nobody sets came from a flipped bit.
 
         One that waits already is not written to: an operator may settle a dead letter at this moment.
+
+        Args:
+            content: what was found in the file.
         """
-        if not self._is_whole():
-            return
-        for offset in self._offsets():
+        waiting = self.waiting + self.sent
+        for offset, row in self._rows(content):
+            if row.state in {DONE, WAITING}:
+                continue
+            if not self._is_whole():  # its rows were counted anew
+                return
             if self._memory[offset + STATE_AT] not in {DONE, WAITING}:
                 self._memory[offset + STATE_AT] = WAITING
-        self.waiting, self.sent = self.waiting + self.sent, 0
+        self.waiting, self.sent = waiting, 0

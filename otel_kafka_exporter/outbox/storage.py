@@ -21,6 +21,9 @@ from .trust import UntrustedError
 
 RETRY_SECONDS = 10.0  # after a directory could not be used
 RETRY_FULL_SECONDS = 1.0  # after the disk was full
+#: A disk that is full yet after so many times the needed bytes were deleted gives none back: of a snapshot, say, or to
+#: another one who writes there. Nothing gives way to it then for so long.
+_EVICTED_TIMES, _SPARED_SECONDS = 4, 60.0
 
 # Each segment has two descriptors open, of which a process has 1024 unless somebody allowed it more.
 MOST_SEGMENTS = 256
@@ -75,6 +78,7 @@ class Storage:
         self._box: Box | None = None
         self._cut_off: dict[Stream, int] = {}
         self._refusal: tuple[float, OutboxError] | None = None  # until when, in monotonic()
+        self._spared_until = 0.0  # what would give way to a full disk, in vain
         most = max(min(_MOST_BYTES, max_bytes // 16), max_bytes // MOST_SEGMENTS * 2)
         # The oldest dead letters give way by segments: they take a small part of their share each.
         self._most_bytes = {
@@ -146,14 +150,20 @@ class Storage:
         size = self._size(queue.stream, least, before)
         self._check_refusal()
         self._make_room(queue.stream, least)
+        evicted = 0
         while True:
             try:
                 return self._place(queue, order, max(least, min(size, self.most_bytes() - self.allocated())), created)
             except OSError as error:  # noqa: PERF203 - a second time at the most, unless the disk is full
                 if error.errno in _FULL and size > least:
                     size = least
-                elif error.errno not in _FULL or not self._evict(queue.stream):
+                    continue
+                if error.errno in _FULL and evicted >= _EVICTED_TIMES * least:
+                    self._spared_until = monotonic() + _SPARED_SECONDS
+                taken = self.allocated()
+                if error.errno not in _FULL or monotonic() < self._spared_until or not self._evict(queue.stream):
                     raise self._refuse(error) from error
+                evicted += taken - self.allocated()
 
     def add_if_free(self, queue: SegmentQueue, order: int, before: Segment | None, created: int) -> Segment | None:
         """As `add`, for rows of at most `SMALL_BYTES` in all, but nothing gives way; None where there is no room.
@@ -359,16 +369,20 @@ class Storage:
         Raises:
             OSError: the disk did not take some of them.
         """
-        box, problem = None, None
+        box: Box | None = None
+        problem: OSError | None = None
         while box is not self._box:  # another one, once somebody removed it meanwhile
             box = self._box
             if box is not None:
-                box.sync()  # first: a file whose directory is not there is not there
+                try:
+                    box.sync()  # first: a file whose directory is not there is not there
+                except OSError as error:
+                    problem = error
             for segment in segments:
                 try:
                     segment.sync()
                 except OSError as error:  # noqa: PERF203 - the others' rows are none the worse for it
-                    problem = error
+                    problem = problem or error
         if problem is not None:
             raise problem
 
@@ -377,7 +391,8 @@ class Storage:
         self.is_closed = True
         for queue, segment in self.segments():
             if segment.live:
-                segment.close()
+                with making_locks:
+                    segment.close()
             else:
                 self.discard(queue, segment)
         box = self._box
@@ -385,7 +400,8 @@ class Storage:
             with suppress(OSError, UntrustedError):  # who adopts the rest removes it then
                 if not any(parse_segment_name(name) for name in box.names()):
                     box.remove()
-            box.release()
+            with making_locks:
+                box.release()
 
     def abandon(self) -> None:
         """Close everything in a forked child, whose parent goes on with it; no file is touched."""

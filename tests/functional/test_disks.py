@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from otel_kafka_exporter import DeliveryStats, KafkaLogExporter
+from otel_kafka_exporter.errors import OutboxError
+from otel_kafka_exporter.outbox import storage
 from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.outboxes import APPLICATION, AUDIT, DEAD, QUARTER, Losses, make_outbox, segments, waiting
 from tests.waiting import until
 
 from .pipelines import TOPIC, arrived, audit_records, exporting, records, settled
@@ -78,6 +83,35 @@ def test_application_records_give_way_to_events(
         newest = [text.split()[0] for text in arrived(embedded_kafka)]
         assert newest[-2:] == ["999", "after"]
         assert len(newest) == stats.accepted + 1 - 51 - stats.dropped["outbox_full"]
+
+
+def test_a_disk_that_gives_nothing_back(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what is deleted frees nothing, as of a snapshot, an event without room costs few others."""
+    losses = Losses()
+    outbox = make_outbox(small_disk, 1 << 20, losses, 1 << 19)
+    for stream in (DEAD, APPLICATION):
+        for n in range(20):
+            outbox.append(stream, b"%d:".ljust(QUARTER, b".") % n)
+    with ExitStack() as backup:
+        for path in segments(small_disk):
+            backup.enter_context(path.open("rb"))
+        with suppress(OSError):
+            (small_disk / "another's").write_bytes(b"." * (1 << 20))
+        descriptor = os.open(small_disk / "another's", os.O_WRONLY | os.O_APPEND)
+        backup.callback(os.close, descriptor)
+        with suppress(OSError):
+            while True:
+                os.write(descriptor, b"." * 4096)
+        for seconds in (0.0, 2.0, 4.0):
+            monkeypatch.setattr(storage, "monotonic", lambda seconds=seconds: 1e9 + seconds)
+            with pytest.raises(OutboxError, match="expected room on the disk"):
+                outbox.append(AUDIT, b"event")
+            assert losses == {(DEAD, "dead_letters_full"): 16}
+    monkeypatch.setattr(storage, "monotonic", lambda: 1e9 + 6.0)
+    outbox.append(AUDIT, b"event")
+    assert waiting(outbox, AUDIT) == [b"event"]
+    assert losses == {(DEAD, "dead_letters_full"): 16}
+    outbox.close()
 
 
 def test_a_disk_that_becomes_read_only_costs_nothing_while_kafka_is_there(

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, Segment
-from tests.outboxes import AUDIT, QUARTER, adopt, boxes, make_outbox, places, segments, set_aside, waiting
+from otel_kafka_exporter.outbox.outbox import Adopter, Fate, Outbox
+from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, CutShortError, Segment
+from otel_kafka_exporter.outbox.segment_format import HEADER_BYTES, row_bytes
+from otel_kafka_exporter.outbox.stream import Stream
+from otel_kafka_exporter.process import RLock, lock_file
+from tests.outboxes import (
+    APPLICATION,
+    AUDIT,
+    CONFIGURATION,
+    QUARTER,
+    Losses,
+    adopt,
+    boxes,
+    make_outbox,
+    places,
+    segments,
+    set_aside,
+    waiting,
+)
 
 ROWS = [b"%d:" % n + b"." * 6_000 for n in range(8)]
 #: To what a file is cut: nothing, within its header, within a row, and behind half of them.
@@ -132,3 +150,94 @@ def test_a_file_of_the_application_with_a_segments_number_is_left_alone(tmp_path
         for each in {spare, number}:
             os.close(each)
     segment.close()
+
+
+class Cutting:
+    """A judge that cuts a file short once, in the middle of its rows.
+
+    Attributes:
+        judged: how many rows.
+    """
+
+    def __init__(self, path: Path, length: int, *, sets_aside: bool = False) -> None:
+        self.judged = 0
+        self._path = path
+        self._length = length
+        self._sets_aside = sets_aside  # the first row
+
+    def __call__(self, _stream: Stream, payload: bytes) -> Fate:
+        self.judged += 1
+        if self.judged == 2:
+            os.truncate(self._path, self._length)
+        return Fate.SET_ASIDE if self._sets_aside and payload == ROWS[0] else Fate.TAKEN
+
+
+@pytest.mark.parametrize("sets_aside", [False, True])
+@pytest.mark.parametrize("state", [WAITING, SENT])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_it_is_cut_while_it_is_adopted(tmp_path: Path, length: int, state: int, *, sets_aside: bool) -> None:
+    """Cut short while its rows are judged, a dead process's file costs what was cut off, and that is counted."""
+    dead = make_outbox(tmp_path)
+    for row in ROWS:
+        dead.append(AUDIT, row, state)
+    dead.append(APPLICATION, b"intact")
+    dead.abandon()
+    losses, adopted = Losses(), Counter[Stream]()
+    (path,) = (tmp_path / CONFIGURATION).rglob("audit.*")
+    outbox = Outbox(tmp_path, CONFIGURATION, 1 << 20, {}, losses, Cutting(path, length, sets_aside=sets_aside))
+    adopter = Adopter(RLock(), lambda stream, rows: adopted.update({stream: rows}))
+    for _ in range(2):
+        outbox.adopt(adopter)
+        outbox.check()
+    there = [row for row in ROWS[sets_aside:] if HEADER_BYTES + (ROWS.index(row) + 1) * row_bytes(len(row)) <= length]
+    assert waiting(outbox, AUDIT) == there
+    assert waiting(outbox, APPLICATION) == [b"intact"]
+    assert adopted == Counter({AUDIT: len(there), APPLICATION: 1}) + Counter(outbox.cut_off())
+    assert not sets_aside or losses[AUDIT, "outbox_damaged"] > 0
+    outbox.close()
+
+
+def test_it_is_cut_while_the_bound_reads_it(tmp_path: Path) -> None:
+    """A file that is cut short while the bound of the directory looks at it is left to who adopts it."""
+    dead = make_outbox(tmp_path)
+    for row in ROWS:
+        dead.append(APPLICATION, row)
+    dead.abandon()
+    (path,) = segments(tmp_path)
+    losses = Losses()
+    outbox = Outbox(tmp_path, CONFIGURATION, 1 << 20, {}, losses, Cutting(path, 0), directory_max_bytes=1)
+    outbox.keep_bound(Adopter(RLock(), lambda *_: None))
+    assert not losses
+    assert path.exists()
+    outbox.close()
+
+
+@pytest.mark.parametrize("length", [0, 65_536 + 1])
+def test_a_file_of_another_size_is_let_go_of(tmp_path: Path, length: int) -> None:
+    """Whatever size somebody has given to a file, it is nobody's once it is closed."""
+    path = tmp_path / "segment"
+    segment = Segment.create(path, 65_536, 0)
+    segment.append(b"row")
+    os.truncate(path, length)
+    segment.intact()
+    segment.close()
+    descriptor = os.open(path, os.O_RDWR)
+    lock_file(descriptor)
+    os.close(descriptor)
+
+
+def test_a_row_that_changes_while_it_is_adopted(tmp_path: Path) -> None:
+    """A row that is another one once its file was read is not taken over; the next time it is found to be damaged."""
+    path = tmp_path / "segment"
+    segment = Segment.create(path, 65_536, 0)
+    segment.append(b"row")
+    segment.close()
+    segment = Segment.lock(path)
+    segment.load()
+    with path.open("r+b") as file:
+        file.seek(HEADER_BYTES + 17)
+        file.write(b"?")
+    with pytest.raises(CutShortError, match="expected the row at byte"):
+        list(segment.live_rows())
+    segment.close()
+    assert Segment.copy(path).damaged == 1

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
+import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,7 @@ from otel_kafka_exporter.outbox import disk
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.stream import Place, Stream
 from otel_kafka_exporter.process import RLock
-from tests.outboxes import AUDIT, SECURITY, boxes, make_outbox
+from tests.outboxes import AUDIT, CONFIGURATION, SECURITY, adopt, boxes, make_outbox
 
 
 class SlowDisk:
@@ -136,6 +141,75 @@ def test_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OutboxError, match="Input/output error"):
         outbox.sync(writers.lock)
     assert place.segment.is_synced(place.offset)  # of another segment
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process has all that it may have."""
+    gc.collect()  # the outboxes of other tests, whose files would be closed meanwhile
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_moment_without_descriptors(tmp_path: Path) -> None:
+    """Where a new file's directory cannot be opened to be flushed that is an error, and the next flush does both."""
+    dead = make_outbox(tmp_path)
+    dead.append(SECURITY, b"left")
+    dead.close()
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    first = writers.append()
+    with no_descriptors(), ThreadPoolExecutor(4) as pool:
+        for sync in [pool.submit(outbox.sync, writers.lock) for _ in range(4)]:
+            with pytest.raises(OutboxError, match="Too many open files"):
+                sync.result(30)
+    assert not first.segment.is_synced(first.offset)
+    outbox.sync(writers.lock)
+    assert first.segment.is_synced(first.offset)
+    assert adopt(outbox) == {SECURITY: 1}
+
+
+def test_a_directory_that_has_gone_for_a_moment(tmp_path: Path) -> None:
+    """A flush into a directory that somebody has removed is an error until the directory is there again."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    place = writers.append()
+    shutil.rmtree(tmp_path / CONFIGURATION)
+    with pytest.raises(OutboxError, match="No such file"):
+        outbox.sync(writers.lock)
+    outbox.check()
+    outbox.sync(writers.lock)
+    assert place.segment.is_synced(place.offset)
+
+
+def test_a_disk_that_does_not_take_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the flush of its own directory has failed each call says so, and rows are flushed all the same."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    place = writers.append()
+    owner = (boxes(tmp_path)[0] / "owner").stat().st_ino
+
+    def fail(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == owner:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk, "flush", fail)
+    for _ in range(2):
+        with pytest.raises(OutboxError, match="Input/output error"):
+            outbox.sync(writers.lock)
+        assert place.segment.is_synced(place.offset)
+        place = writers.append()
 
 
 def test_what_goes_while_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
