@@ -315,8 +315,7 @@ def test_any_bytes_are_rows_or_counted_damage(tmp_path_factory: pytest.TempPathF
     adopt(outbox)
     found = waiting(outbox, AUDIT)
     assert set(found) <= set(_PAYLOADS)
-    if found != _PAYLOADS:
-        assert len(found) < len(_PAYLOADS)
+    if len(found) < len(_PAYLOADS):  # a copy of a row behind the last one is another row
         states = [content[at + 2 : at + 3] for at in range(0, len(content), 8)]
         assert losses[AUDIT, "outbox_damaged"] or b"\x3c" in states or b"\x00" in states
     outbox.close()
