@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, librdkafka_config, verdict
 from otel_kafka_exporter.otel import cleaner_of, record_builder_of, registry_of
+from otel_kafka_exporter.process import monotonic
 from otel_kafka_exporter.records import KafkaRecord, Publication, PublicationBuilder, uuid7
 
 from .check import Check, Finding, fail, ok, skipped
@@ -33,7 +34,7 @@ def _write(subject: Subject) -> Finding:
     config = librdkafka_config(settings) | {"message.timeout.ms": max(1, int(1000 * subject.patience))}
     producer = KafkaProducer(config, registry_of(settings))
     try:
-        producer.await_frame(record, subject.patience / 2)
+        producer.await_frame(record, monotonic() + subject.patience / 2)
         producer.produce(record, on_report)
         producer.flush(subject.patience)
     except KafkaException as refused:
