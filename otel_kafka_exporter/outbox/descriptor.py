@@ -50,11 +50,11 @@ def _ioctl_that_keeps_the_interpreter() -> tuple[Callable[..., int], ctypes.c_ul
     """
     if sys.platform != "linux":
         return None
-    import termios  # noqa: PLC0415 - not on every system
-
     try:
+        import termios  # noqa: PLC0415 - not on every system
+
         ioctl = ctypes.PyDLL(None).ioctl
-    except (OSError, AttributeError):  # an interpreter without dynamic libraries
+    except (ImportError, OSError, AttributeError):  # or an interpreter without dynamic libraries
         return None
     return ioctl, ctypes.c_ulong(termios.FIONREAD)
 
