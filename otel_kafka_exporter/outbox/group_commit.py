@@ -55,6 +55,10 @@ class GroupCommit:
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
             self._flush_file()
             return
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - the threading module's own way to ask
+            # A signal handler, or a finalizer, with the lock held: whoever flushes needs it at the end.
+            self._flush()
+            return
         with self._lock:
             needed = self._begun + 1  # the one under way may have begun too early for us
         while not self._over(needed):

@@ -16,6 +16,8 @@ import pytest
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import disk
+from otel_kafka_exporter.outbox.descriptor import Descriptor
+from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.stream import Place, Stream
 from otel_kafka_exporter.process import RLock
@@ -234,3 +236,18 @@ def test_what_goes_while_it_is_flushed(tmp_path: Path, monkeypatch: pytest.Monke
             sync.result(30)
     outbox.sync(writers.lock)
     assert len(slow.flushed) <= 4
+
+
+def test_who_interrupts_the_holder_of_the_lock_flushes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler waits for no flush that can end only when the frame goes on that it has interrupted."""
+    slow = SlowDisk(monkeypatch)
+    commit = GroupCommit(Descriptor(os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)), ())
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(commit.wait)
+        assert slow.begun.acquire(timeout=30)
+        with commit._lock:
+            slow.let_go.release(2)
+            commit.wait()
+        other.result(30)
+    assert len(slow.flushed) == 2
+    commit.close()
