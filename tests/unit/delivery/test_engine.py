@@ -325,4 +325,4 @@ def test_ctrl_c_within_a_second_try_loses_no_record(process: Callable[..., Proce
         accepted, delivered, spooled, letters, open_ = one.counts()
         dropped = sum(one.engine.state.ledger.dropped.values())
         assert (accepted, delivered + dropped, spooled, letters, open_) == (1, 1, 0, 0, 0), number
-    assert number > 10
+    assert number > 5  # fewer are traced from Python 3.12 on
