@@ -157,7 +157,7 @@ class Client:
             yield producer
         except (EnoughServedError, KafkaException):
             raise
-        except BaseException:
+        except BaseException:  # perhaps a signal handler's, in place of a report; it is passed on
             self.was_broken_off = True
             raise
         finally:

@@ -171,8 +171,7 @@ def test_nothing_of_it_lives_on(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
     program = """
         import os, signal, subprocess, sys, threading
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        # It outlives its parent, unless somebody ends it: that is the test.
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.alarm(60); signal.pause()"])
         open(os.environ["PIDS"], "w").write(f"{os.getpid()} {child.pid} {os.environ['OTEL_KAFKA_DOCTOR_DIRECTORY']}")
         threading.Event().wait(60)
     """

@@ -172,8 +172,8 @@ class _Examination:
             if line != said:
                 click.echo(visible(line), err=True)
             said = line
-            # Between two tries: what it waits for is outside, and tells nobody.
-            time.sleep(max(0.0, min(_PAUSE_SECONDS, deadline - monotonic())))
+            left = max(0.0, deadline - monotonic())
+            time.sleep(min(_PAUSE_SECONDS, left))  # between two tries: what it waits for is outside, and tells nobody
             self.look()
 
     def is_ill(self, *, strict: bool) -> bool:
