@@ -28,9 +28,10 @@ from otel_kafka_exporter.process import (
 from otel_kafka_exporter.records import Category
 
 from .background import Background
+from .building import Builder, Source
 from .closing import Closing
 from .entry import Batch, Entry
-from .intake import Builder, Intake, Source
+from .intake import Intake
 from .lateness import Lateness
 from .losses import Losses
 from .recovery import Recovery

@@ -19,10 +19,9 @@ from .accounting import Ledger
 from .entry import Entry
 from .lane import Lane
 from .letters import letter_row
+from .locking import owns
 from .steps import COUNTED_AS, TABLE, Event, State
 
-#: How long a thread of the application's waits for the lock. Nothing that has it takes nearly as long.
-LOCK_SECONDS = 1.0
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
 
@@ -62,7 +61,7 @@ class RestState:
 
         Takes no lock, and is asked without holding it.
         """
-        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the threading module's own way to ask
+        return owns(self.lock)
 
     def _step(self, entry: Entry, event: Event) -> None:
         before = entry.state

@@ -16,21 +16,20 @@ from confluent_kafka import KafkaError, Message
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
 from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, monotonic, note, sleep
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, monotonic, note
 from otel_kafka_exporter.records import Category, KafkaRecord
 
 from . import receipts
 from .entry import Batch, Entry
 from .lane import Lane
-from .rest import LOCK_SECONDS, RestState
+from .locking import locked
+from .rest import RestState
 from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]
 
 #: How many reports are acted upon under one lock.
 _REPORTS_AT_ONCE = 64
-#: How many times a thread makes way for another one before it waits for the lock like any other.
-_TURNS = 50
 
 
 class DeliveryState(RestState):
@@ -63,24 +62,11 @@ class DeliveryState(RestState):
         self.acknowledged = 0.0
         #: When a broker last said anything about a record, be it that it refuses it.
         self.answered = 0.0
-        #: Whether a caller holds the lock just now; a hint.
-        self.busy = False
         #: Bytes of a batch that a topic takes, where a larger one was refused just now; 0 otherwise.
         self.batch_limit = 0
         #: Whether all new records wait, in the outbox, until librdkafka has nothing.
         self.holds_up = False
         self._number = 0
-
-    def make_way(self) -> None:
-        """Let the thread go on that holds the lock. Takes no lock itself.
-
-        Who waits for a lock owns it from its release on, but may wait for the interpreter for another 5 ms then, while
-        nobody else can have it: threads that log without a pause would end up with one record in each such turn.
-        """
-        for _ in range(_TURNS):
-            sleep(0)  # gives the interpreter away once; waiting for the lock is what this avoids
-            if not self.busy:
-                return
 
     def on_the_way(self) -> bool:
         """Whether there are reports to come, or failures to decide over."""
@@ -229,26 +215,15 @@ class DeliveryState(RestState):
         Called by whoever has served them, in whichever thread; of two at the same time each takes its part.
         """
         collected = self._reports.collected
-        owned = self.is_interrupted()
-        try:
-            while collected:
-                if self.busy and not owned:
-                    self.make_way()
-                # Not for ever, as in `Intake._locked`; whoever serves reports next does it then.
-                if not self.lock.acquire(timeout=LOCK_SECONDS):
-                    return
-                with self.lock:
-                    self.lock.release()  # it is the block's from here on, which lets it go whatever comes
-                    self._settle_some(collected, monotonic())
-        except BaseException:  # Ctrl-C, between the two
-            if not owned and self.is_interrupted():
-                self.lock.release()
-            raise
+        is_ours = True
+        while collected and is_ours:
+            is_ours = locked(self.lock, self._settle_some, _leave, collected)
 
-    def _settle_some(self, collected: deque[Report], now: float) -> None:
+    def _settle_some(self, collected: deque[Report]) -> bool:
+        now = monotonic()
         for _ in range(_REPORTS_AT_ONCE):
             if not collected:
-                return
+                break
             # It is among them until it has been acted upon: Ctrl-C may come in between, and what it is about has left
             # librdkafka then.
             entry, error, message = collected[0]
@@ -266,6 +241,7 @@ class DeliveryState(RestState):
                         lane.recount()
                         raise
             collected.popleft()
+        return True
 
     def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message, now: float) -> None:
         self.answered = now
@@ -389,6 +365,11 @@ class DeliveryState(RestState):
             self.outbox.set_state(place, WAITING)
         lane.cursor = None
         lane.trial = any(entry.trial for entry in lane.recent.values())
+
+
+def _leave(_collected: deque[Report]) -> bool:
+    """Others have the lock: whoever serves reports next acts upon these."""
+    return False
 
 
 def is_away(code: int) -> bool:
