@@ -34,6 +34,7 @@ from .entry import Batch, Entry
 from .intake import Intake
 from .lateness import Lateness
 from .losses import Losses
+from .maintenance import Maintenance
 from .recovery import Recovery
 from .retreat import SLICE_SECONDS, Retreat
 from .sending import Sending
@@ -106,8 +107,10 @@ class Delivery:
         retreat = Retreat(state, self._producer)
         lateness = Lateness(state, self._producer, self._delivery_wait)
         self._recovery = Recovery(state, self._producer, sending, retreat, lateness, self._delivery_wait)
+        self._maintenance = Maintenance(state, self._producer)
         self._background = Background(
-            state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
+            *(state, self._recovery, self._maintenance, self._producer),
+            *(self._on_round, self._look_after, self._at_worker_exit),
         )
         self._waiting = Waiting(
             *(state, self._producer, self._recovery, lateness, self._background, self._delivery_wait, self._look_after),
@@ -118,6 +121,7 @@ class Delivery:
         self._calls = 0
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
+            self._maintenance,
             self._look_after,
             self._losses.tell_rest,
             lambda: self.stats().in_flight,
@@ -283,7 +287,7 @@ class Delivery:
         deadline = monotonic() + seconds
         self._producer.reachable("", seconds)  # by which it tells what was left for it
         while True:
-            self._recovery.adopt()
+            self._maintenance.adopt()
             if self._is_empty():
                 return True
             self._background.notice()

@@ -40,7 +40,7 @@ def test_what_is_adopted_after_the_outbox_was_drained_is_delivered_too(embedded_
             dead.export(records([f"left {n}" for n in range(10)]))
         embedded_kafka.up()
         until(lambda: settled(living))
-        delivery_of(living)._recovery.adopt()  # what the background does every 10 s
+        delivery_of(living)._maintenance.adopt()  # what the background does every 10 s
         until(lambda: living.stats().delivered == 12)
         assert set(arrived(embedded_kafka)) == {"before", "its own", *(f"left {n}" for n in range(10))}
 

@@ -239,7 +239,7 @@ class EngineBesideModel(RuleBasedStateMachine):
         elif what == "look":
             self.engine.lateness.look()
         elif what == "count":
-            self.engine.background._count_partitions()
+            self.engine.maintenance._count_partitions()
         elif what == "tell":
             self.look_after()
         else:
@@ -481,7 +481,7 @@ class EngineBesideModel(RuleBasedStateMachine):
         self.engine.lock.forget()
         before = {*self.rows(dead=False), *self.rows(dead=True)}
         accepted = self.engine.state.ledger.accepted
-        self.engine.recovery.adopt()
+        self.engine.maintenance.adopt()
         adopted = {*self.rows(dead=False), *self.rows(dead=True)} - before
         assert len(adopted) == self.engine.state.ledger.accepted - accepted
         self.mine |= adopted
