@@ -270,6 +270,9 @@ class RestState:
     def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:
         if entry.settled:
             return
+        batch, is_lost = entry.batch, outcome is DeliveryOutcome.DROPPED
+        # As in `_step`.
         entry.settled = True
-        if entry.batch is not None:
-            entry.batch.settle(outcome)
+        if batch is not None:
+            batch.open -= 1
+            batch.failed += is_lost

@@ -22,7 +22,7 @@ from .entry import Batch, Entry
 from .flight import FlightState
 from .lane import Lane
 from .locking import locked
-from .steps import WITH_CLIENT, Event
+from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]
 
@@ -106,9 +106,11 @@ class DeliveryState(FlightState):
                         # It costs no other report.
                         note("exporter_fault", "a delivery report is lost by a fault of the exporter's: %r", fault)
                     else:  # in a thread of the application's: it has its outcome all the same
+                        lane.recount()
                         if entry.state in WITH_CLIENT:
                             self._report(lane, entry, error, message, now)
-                        lane.recount()
+                        elif entry.state is State.DELIVERED:
+                            self._delivered(lane, entry, message)
                         raise
             collected.popleft()
         return True
@@ -123,6 +125,10 @@ class DeliveryState(FlightState):
         if entry.place is not None:
             self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)
+        self._delivered(lane, entry, message)
+
+    def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
+        """What follows from an acknowledgement; nothing more if all of that is done."""
         self._settle(entry, DeliveryOutcome.DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
@@ -193,10 +199,29 @@ class DeliveryState(FlightState):
 
     def returned(self, lane: Lane, entry: Entry, code: int) -> None:
         """An entry came back; nothing of its partition overtakes it until its fate is decided."""
-        found = lane.trouble(lane.partition(entry))
+        try:
+            self._come_back(lane, entry, code)
+        except BaseException:  # Ctrl-C
+            lane.recount()
+            if entry.state in WITH_CLIENT:
+                self._come_back(lane, entry, code)
+            elif entry not in lane.expected():
+                self._await_fate(lane, entry, code)
+            else:
+                self._end_trial(lane, entry)
+            raise
+
+    def _come_back(self, lane: Lane, entry: Entry, code: int) -> None:
+        lane.trouble(lane.partition(entry))  # counts it among those with librdkafka
         self._leave_client(lane, entry)
         self._step(entry, Event.RETURNED)
-        found.failed.append((entry, code))
+        self._await_fate(lane, entry, code)
+
+    def _await_fate(self, lane: Lane, entry: Entry, code: int) -> None:
+        lane.trouble(lane.partition(entry)).failed.append((entry, code))
+        self._end_trial(lane, entry)
+
+    def _end_trial(self, lane: Lane, entry: Entry) -> None:
         if entry.trial:
             entry.trial = lane.trial = False
             lane.try_later()

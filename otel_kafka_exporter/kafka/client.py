@@ -161,14 +161,22 @@ class Client:
             self.was_broken_off = True
             raise
         finally:
-            with self._lock:
-                if self._inside.count(ident) > before:
-                    self._inside.remove(ident)
-                is_last = self._given_up and not self._inside
-            if is_last:
-                self._unused.set()
+            try:
+                self._leave(ident, before)
+            except BaseException:  # Ctrl-C: it is not inside for ever
+                self._leave(ident, before)
+                raise
             if not before and self._reports.collected:
                 self._reports.settle()
+
+    def _leave(self, ident: int, before: int) -> None:
+        """A thread is inside as often as before, and not more."""
+        with self._lock:
+            if self._inside.count(ident) > before:
+                self._inside.remove(ident)
+            is_last = self._given_up and not self._inside
+        if is_last:
+            self._unused.set()
 
     def is_inside(self) -> bool:
         """Whether this thread is in a call to it, be it in a callback or a signal handler within that.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from otel_kafka_exporter.delivery.entry import Batch
 from otel_kafka_exporter.records import Category
 from tests.interrupting import interrupt_at_signal_point
 from tests.outboxes import SEGMENT_BYTES
@@ -326,3 +327,47 @@ def test_ctrl_c_within_a_second_try_loses_no_record(process: Callable[..., Proce
         dropped = sum(one.engine.state.ledger.dropped.values())
         assert (accepted, delivered + dropped, spooled, letters, open_) == (1, 1, 0, 0, 0), number
     assert number > 5  # fewer are traced from Python 3.12 on
+
+
+@pytest.mark.parametrize("has_outbox", [True, False])
+@pytest.mark.parametrize("what", ["delivered", "refused", "late", "back"])
+def test_ctrl_c_within_a_report_leaves_nobody_waiting(
+    what: str, process: Callable[..., Process], *, has_outbox: bool
+) -> None:
+    """Wherever Python raises it, each record of a batch has its outcome, its caller is told of all, and once."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=has_outbox)
+        batch = Batch()
+        sources = [Handed(at, "audit", b"k0", 0) for at in range(3)]
+        if what == "back":  # something else was late before, and is the first that is acknowledged
+            one.hand_over("audit", b"k0")
+            one.kafka.silent = set(SILENT)
+            one.clock.sleep(2.5)
+            one.engine.recovery.step()
+            one.kafka.silent = set()
+        one.engine.intake.take(sources, Build(), batch, 0.0, 0.0)
+        if what == "late":
+            one.clock.sleep(2.5)
+            one.engine.recovery.step()
+        if what == "refused":
+            target = next(target for target, queue in one.kafka.queues.items() if queue)
+            one.kafka.refuse(target, 3, KafkaError.INVALID_RECORD)
+        else:
+            one.kafka.works(10)
+        reports = one.kafka.collected
+        settle, reports.settle = reports.settle, lambda: None
+        one.kafka.poll(0.0)
+        reports.settle = settle
+        interrupted = interrupt_at_signal_point(number, settle)
+        one.runs(60, batch=1)
+        accepted, delivered, spooled, letters, open_ = one.counts()
+        dropped = sum(one.engine.state.ledger.dropped.values())
+        assert (accepted, spooled, open_) == (3 + (what == "back"), 0, 0), number
+        assert delivered + letters + dropped == accepted, number
+        assert (batch.taken, batch.open) == (3, 0), number
+        assert batch.failed == (dropped if what != "back" else batch.failed), number
+        assert not any(lane.trial for lane in one.engine.lanes), number
+        assert one.engine.state.ledger.counts["in_flight"] == 0, number
+    assert number > 10
