@@ -271,6 +271,8 @@ class RestState:
         if entry.settled:
             return
         batch, is_lost = entry.batch, outcome is DeliveryOutcome.DROPPED
+        if batch is not None:
+            batch.tell(outcome)
         # As in `_step`.
         entry.settled = True
         if batch is not None:
