@@ -46,6 +46,7 @@ proto: $(VENV)/dev/made
 	scripts/proto write
 
 bench: $(VENV)/dev/made
+	$(DEV)/python -m benchmarks.goals $(ARGS)
 	$(DEV)/python -m benchmarks.export $(ARGS)
 	$(DEV)/python -m benchmarks.conversion
 	$(DEV)/python -m benchmarks.direct $(ARGS)
