@@ -247,16 +247,17 @@ class Delivery:
                 room_by = min(deadline, monotonic() + self._batch_queue_wait)
                 self._intake.take(chunk, builder, batch, room_by, deadline)
                 self._background.notice()
-            self._waiting.wait(batch, deadline)
+            with self._state.lock.bounded():
+                self._waiting.wait(batch, deadline)
         finally:
             self._background.come_back()
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
-                with self._state.lock:
-                    self._state.ledger.lose("interrupted", rest)
+                self._intake.lose("interrupted", rest)
         self._state.sync()
         self._metrics.exported(monotonic() - started)
-        self._look_after()
+        with self._state.lock.bounded():
+            self._look_after()
         return not batch.failed and not batch.open
 
     # The wait for outcomes

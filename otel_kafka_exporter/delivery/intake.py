@@ -159,14 +159,17 @@ class Intake:
         if batch is not None:
             batch.take()
             batch.settle(DeliveryOutcome.DROPPED)
+        self.lose(reason, 1)
+
+    def lose(self, reason: str, records: int) -> None:
+        """Count records of which nothing is left, as soon as that can be done."""
         if self._must_defer():
-            self.deferred.append((None, reason))
+            self._lose_later(reason, records)
         else:
-            locked(
-                self._state.lock,
-                lambda: self._state.ledger.lose(reason, 1),
-                lambda: self.deferred.append((None, reason)),
-            )
+            locked(self._state.lock, self._state.ledger.lose, self._lose_later, reason, records)
+
+    def _lose_later(self, reason: str, records: int) -> None:
+        self.deferred.extend([(None, reason)] * records)
 
     def start_deferred(self) -> None:
         """Take what was put off: by signal handlers and finalizers, and where others kept the lock for too long."""

@@ -1,11 +1,16 @@
-"""The one lock of a process's delivery, as threads of the application's take it: for a bounded time, and in turns."""
+"""The one lock of a process's delivery, and how threads of the application's wait for it: in turns, and not for ever.
+
+They may hold the lock of a log handler, for which a signal handler waits that has interrupted whoever has this one:
+nobody would go on any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from otel_kafka_exporter.process import RLock, monotonic, sleep
+from otel_kafka_exporter.process import RLock, get_ident, monotonic, sleep
 
 _T = TypeVar("_T")
 
@@ -16,6 +21,41 @@ _TURNS = 50
 _PAUSE_SECONDS = 0.0005
 
 
+class OthersHaveItError(BaseException):
+    """Others have kept the lock for `LOCK_SECONDS`.
+
+    No `Exception`, as Ctrl-C is none: it may come wherever that may, and passes through whatever it comes in.
+    """
+
+
+class DeliveryLock(RLock):  # type: ignore[misc]  # final as of its types, and not in CPython
+    """The lock. A `with` waits for ever, but for threads within `bounded`: there it raises `OthersHaveItError`."""
+
+    def __init__(self) -> None:
+        self._bounded: list[int] = []
+
+    def __enter__(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of its base
+        if self.acquire(blocking=False):
+            return True
+        if self._bounded and get_ident() in self._bounded:
+            if not _wait_for(self):
+                raise OthersHaveItError
+            return True
+        return self.acquire(blocking, timeout)
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """In here this thread gives up what it does when others keep the lock, and goes on behind that."""
+        ident = get_ident()
+        self._bounded.append(ident)
+        try:
+            yield
+        except OthersHaveItError:
+            pass
+        finally:
+            self._bounded.remove(ident)
+
+
 def owns(lock: RLock) -> bool:
     """Whether this thread holds the lock, so that a signal handler or a finalizer asks. Takes no lock."""
     return lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the threading module's own way to ask
@@ -23,9 +63,6 @@ def owns(lock: RLock) -> bool:
 
 def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *arguments: Any) -> _T:
     """Do something with the lock held; something else where others keep it for `LOCK_SECONDS`.
-
-    Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has interrupted
-    whoever has this one.
 
     Args:
         lock: it.

@@ -187,28 +187,64 @@ def test_a_handler_that_shuts_down_costs_not_the_record_that_it_interrupts(
     assert number > 50
 
 
-@pytest.mark.parametrize("kind", ["audit", "broken"])
+@pytest.mark.parametrize(
+    ("way", "durability", "kind"),
+    [
+        ("hand_over", "process", "audit"),
+        ("hand_over", "process", "broken"),
+        ("hand_over", "power", "audit"),
+        ("export", "process", "audit"),
+        ("export", "power", "broken"),
+    ],
+)
 def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(
-    kind: str, embedded_kafka: EmbeddedKafka
+    way: str, durability: str, kind: str, embedded_kafka: EmbeddedKafka
 ) -> None:
     """As one that logs by `logging` does, within a call of ours: the other thread does not wait for that for ever."""
     [record] = audit_records(["it"]) if kind == "audit" else records(["broken"], **{"omni.category": "audit"})
-    with exporting(embedded_kafka) as exporter, ThreadPoolExecutor() as threads:
+    with exporting(embedded_kafka, durability=durability) as exporter, ThreadPoolExecutor() as threads:
         exporter.export(records(["before"]))
         of_a_log_handler, held = threading.Lock(), threading.Event()
 
         def log() -> None:
             with of_a_log_handler:
                 held.set()
-                exporter.hand_over(record)
+                if way == "export":  # as the SDK's `SimpleLogRecordProcessor`
+                    exporter.export([record])
+                else:
+                    exporter.hand_over(record)
 
         with delivery_of(exporter)._state.lock:
             logs = threads.submit(log)
             assert held.wait(10)
-            assert of_a_log_handler.acquire(timeout=10)
+            got = of_a_log_handler.acquire(timeout=20)
+        assert got
         logs.result(10)
         until(lambda: exporter.stats().delivered + exporter.stats().dead_lettered == 2, 30)
         assert arrived(embedded_kafka, AUDIT_TOPIC) == ([] if kind == "broken" else ["it"])
+
+
+def test_a_handler_that_waits_for_a_lock_of_another_thread_that_awaits_outcomes_goes_on(
+    embedded_kafka: EmbeddedKafka,
+) -> None:
+    """The other thread's call returns though it can decide over nothing, and the record is delivered later."""
+    with exporting(embedded_kafka, delivery_wait=1) as exporter, ThreadPoolExecutor() as threads:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        of_a_log_handler = threading.Lock()
+
+        def log() -> None:
+            with of_a_log_handler:
+                exporter.export(records(["it"]))
+
+        logs = threads.submit(log)
+        until(lambda: exporter.stats().accepted == 2, 10)
+        with delivery_of(exporter)._state.lock:
+            got = of_a_log_handler.acquire(timeout=20)
+        assert got
+        logs.result(10)
+        embedded_kafka.up()
+        until(lambda: exporter.stats().delivered == 2, 30)
 
 
 def test_what_a_handler_logs_within_a_report_goes_before_what_its_thread_logs_next(
