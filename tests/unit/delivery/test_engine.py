@@ -70,13 +70,16 @@ def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     made: list[Process] = []
 
     def make(*, has_outbox: bool = True, **options: Any) -> Process:
-        made.append(Process(clock, tmp_path if has_outbox else None, **options))
+        close()  # the one before: outboxes of the living are looked at by each that is made
+        made.append(Process(clock, tmp_path / str(len(made)) if has_outbox else None, **options))
         return made[-1]
 
+    def close() -> None:
+        if made and made[-1].engine.outbox is not None:
+            made[-1].engine.outbox.close()
+
     yield make
-    for each in made:
-        if each.engine.outbox is not None:
-            each.engine.outbox.close()
+    close()
     patches.undo()
 
 
