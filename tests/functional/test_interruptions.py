@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
-from otel_kafka_exporter.process.telemetry import log
+from otel_kafka_exporter.process.log_lines import log
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.interrupting import interrupt_at_signal_point, strike_at_signal_point
 from tests.waiting import until
@@ -257,7 +257,7 @@ def test_a_warning_waits_for_no_lock_of_the_applications(tmp_path: Any, monkeypa
 
     unusable = tmp_path / "file"
     unusable.write_text("no directory")
-    monkeypatch.setattr("otel_kafka_exporter.process.telemetry.QUIET_SECONDS", 0)
+    monkeypatch.setattr("otel_kafka_exporter.process.log_lines.QUIET_SECONDS", 0)
     handler = Locking()
     log.addHandler(handler)
     exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", outbox_dir=str(unusable), delivery_wait=0.1)
