@@ -42,7 +42,6 @@ MAX_NODES = 250_000
 _CHARACTERS_PER_NODE = 64
 #: Past these, names are judged again: applications choose them, and a few invent new ones for ever.
 _CACHED_NAMES = 4096
-_TEXT = {str}
 
 TOO_DEEP = "[TOO DEEP]"
 CIRCULAR = "[CIRCULAR]"
