@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,11 +91,10 @@ class KafkaNode(Server):
         }
         self.properties.write_text("".join(f"{key}={lines[key]}\n" for key in sorted(lines)))
 
-    def format(self, cluster_id: str) -> None:
+    def format(self, cluster_id: str, options: Options) -> None:
         """Prepare the data directory, which a broker refuses to do by itself."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self.properties)]
-        # Without the node's JVM options, as they may ask for a class archive to be written at the end.
-        run(java.command(*tool), timeout=START_TIMEOUT, cwd=self.directory)
+        run(java.command(*tool, options=options), timeout=START_TIMEOUT, cwd=self.directory)
 
     def start(self, timeout: float = START_TIMEOUT) -> None:
         """Start the broker and wait until it serves clients."""
@@ -188,13 +188,16 @@ class KafkaCluster:
                 break
 
     def _format(self) -> None:
-        options = java.fast_start(_rehearse) if self._jvm is None else self._jvm
+        archive = java.fast_start(_rehearse) if self._jvm is None else ()
         self._configure()
         # The leading zero byte: an ID that begins with "-" would be taken for an option.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        with ThreadPoolExecutor(len(self.nodes)) as pool:  # a JVM each
+            # Not with options of one's own, as they may ask for a class archive to be written at the end.
+            for formatted in [pool.submit(node.format, cluster_id, archive) for node in self.nodes]:
+                formatted.result()
         for node in self.nodes:
-            node.jvm_options = options
-            node.format(cluster_id)
+            node.jvm_options = archive if self._jvm is None else self._jvm
         self._formatted = True
 
     def _configure(self) -> None:
