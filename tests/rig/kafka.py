@@ -188,7 +188,7 @@ class KafkaCluster:
                 break
 
     def _format(self) -> None:
-        archive = java.fast_start(_rehearse) if self._jvm is None else ()
+        archive = java.fast_start(rehearse) if self._jvm is None else ()
         self._configure()
         # The leading zero byte: an ID that begins with "-" would be taken for an option.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
@@ -254,7 +254,7 @@ class KafkaCluster:
             node.close()
 
 
-def _rehearse(jvm_option: str) -> None:
+def rehearse(jvm_option: str) -> None:
     """Start, use and stop a broker, for the JVM to see which classes that takes."""
     with (
         tempfile.TemporaryDirectory(prefix="kafka-rehearsal-") as directory,
