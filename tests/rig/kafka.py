@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import tempfile
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from . import java
-from .process import HeldPort, Server, ServerFailed, run, wait_for_servers
+from .process import HeldPort, Server, ServerFailed, run_side_by_side, wait_for_servers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,10 +90,10 @@ class KafkaNode(Server):
         }
         self.properties.write_text("".join(f"{key}={lines[key]}\n" for key in sorted(lines)))
 
-    def format(self, cluster_id: str, options: Options) -> None:
-        """Prepare the data directory, which a broker refuses to do by itself."""
+    def format_command(self, cluster_id: str, options: Options) -> list[str]:
+        """What prepares the data directory, which a broker refuses to do by itself."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self.properties)]
-        run(java.command(*tool, options=options), timeout=START_TIMEOUT, cwd=self.directory)
+        return java.command(*tool, options=options)
 
     def start(self, timeout: float = START_TIMEOUT) -> None:
         """Start the broker and wait until it serves clients."""
@@ -192,10 +191,9 @@ class KafkaCluster:
         self._configure()
         # The leading zero byte: an ID that begins with "-" would be taken for an option.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-        with ThreadPoolExecutor(len(self.nodes)) as pool:  # a JVM each
-            # Not with options of one's own, as they may ask for a class archive to be written at the end.
-            for formatted in [pool.submit(node.format, cluster_id, archive) for node in self.nodes]:
-                formatted.result()
+        # Not with options of one's own, as they may ask for a class archive to be written at the end.
+        commands = [node.format_command(cluster_id, archive) for node in self.nodes]
+        run_side_by_side(commands, timeout=START_TIMEOUT, cwd=self.nodes[0].directory)
         for node in self.nodes:
             node.jvm_options = archive if self._jvm is None else self._jvm
         self._formatted = True
