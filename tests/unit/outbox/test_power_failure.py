@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,11 +21,9 @@ from otel_kafka_exporter.outbox.outbox import Adopter, Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, NotASegmentError, Segment
 from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
 from otel_kafka_exporter.process import RLock
-from tests.outboxes import Losses, places
+from tests.outboxes import Losses, in_memory, places
 from tests.power import Choice, Left, PowerFailureError, RecordedDisk
 
-#: Where files are made that need no disk of their own, since what a disk would do is told by `RecordedDisk`.
-_MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)
 #: Everything that a process does.
 ALL_ACTIONS = (
     *("more", "sync", "front", "letter", "sync", "done", "die", "append", "sync", "die elsewhere", "more", "sync"),
@@ -164,7 +161,7 @@ def _found(directory: Path) -> set[bytes]:
 def _live_through(actions: Sequence[str], fails_at: int, seed: int) -> None:
     """Have the power fail before a call to the disk, or at the end."""
     chance = random.Random(seed)
-    with pytest.MonkeyPatch.context() as patch, _directory() as directory:
+    with pytest.MonkeyPatch.context() as patch, in_memory() as directory:
         recorded = RecordedDisk(directory, patch, fails_at, lambda _: chance.random() < 0.5)
         history = History(directory / "disk", chance)
         with suppress(PowerFailureError):
@@ -178,7 +175,7 @@ def _live_through(actions: Sequence[str], fails_at: int, seed: int) -> None:
 
 
 def _found_in(recorded: RecordedDisk, left: Left) -> set[bytes]:
-    with _directory() as after:
+    with in_memory() as after:
         recorded.restore(left, after)
         return _found(after / "disk")
 
@@ -186,12 +183,6 @@ def _found_in(recorded: RecordedDisk, left: Left) -> set[bytes]:
 def _holds(promised: AbstractSet[bytes], found: set[bytes]) -> None:
     lost = promised - found
     assert not lost, f"lost: {sorted(row[:12] for row in lost)}"
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
-        yield Path(name)
 
 
 @given(
@@ -218,7 +209,7 @@ def test_at_every_moment(choose: Choice) -> None:
         left = {path: contents.setdefault(content, content) for path, content in recorded.leave().items()}
         moments.append((left, frozenset(history.promised)))
 
-    with pytest.MonkeyPatch.context() as patch, _directory() as directory:
+    with pytest.MonkeyPatch.context() as patch, in_memory() as directory:
         recorded = RecordedDisk(directory, patch, 0, choose)
         history = History(directory / "disk", random.Random(0))
         recorded.before_each_call = look
@@ -238,7 +229,7 @@ def test_at_every_moment(choose: Choice) -> None:
 
 def test_whose_it_is_is_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a cluster has answered, its ID is there after a power failure: by it others know whose the records are."""
-    with _directory() as directory:
+    with in_memory() as directory:
         recorded = RecordedDisk(directory, monkeypatch, 0, lambda _: False)
         outbox, lock = _outbox(directory, "first"), RLock()
         outbox.append(STREAMS[0], b"row")
