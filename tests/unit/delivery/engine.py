@@ -53,7 +53,7 @@ from otel_kafka_exporter.kafka import (
 )
 from otel_kafka_exporter.kafka.trouble import Trouble
 from otel_kafka_exporter.outbox import WAITING, Front, OnLoss, Outbox, Place, Stream, decode_row
-from otel_kafka_exporter.process import chance, telemetry
+from otel_kafka_exporter.process import chance, log_lines
 from otel_kafka_exporter.records import Category, KafkaRecord
 from tests.outboxes import CONFIGURATION
 
@@ -633,6 +633,6 @@ def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
         patches.setattr(module, name, bound)
     # Which keys share a counter must not differ from run to run.
     patches.setattr(lane, "hash", lambda key: crc32(key or b""), raising=False)
-    patches.setattr(telemetry, "_noted", {})
-    patches.setattr(telemetry, "warn", tell)
+    patches.setattr(log_lines, "_noted", {})
+    patches.setattr(log_lines, "warn", tell)
     return patches
