@@ -24,7 +24,7 @@ class Builder(Protocol[Source]):
         """The dead letter of one that cannot be built: as much of it as can be kept, redacted."""
 
 
-def build(source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
+def built(source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
     """The record, or the dead letter and why it is one, or nothing and why."""
     try:
         return builder.build(source), ""

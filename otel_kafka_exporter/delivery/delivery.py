@@ -253,7 +253,7 @@ class Delivery:
             self._background.come_back()
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
-                self._intake.lose("interrupted", rest)
+                self._intake.count_lost("interrupted", rest)
         self._state.sync()
         self._metrics.exported(monotonic() - started)
         with self._state.lock.bounded():

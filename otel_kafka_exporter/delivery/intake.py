@@ -20,7 +20,7 @@ from otel_kafka_exporter.process import (
 from otel_kafka_exporter.records import KafkaRecord
 
 from . import receipts
-from .building import FAULT, Builder, Source, build, note_fault
+from .building import FAULT, Builder, Source, built, note_fault
 from .entry import Batch, Entry
 from .lane import Lane
 from .locking import locked
@@ -70,7 +70,7 @@ class Intake:
         entry = None
         records: list[KafkaRecord] = []
         for source in sources:
-            record, reason = build(source, builder)
+            record, reason = built(source, builder)
             if record is not None and not reason:
                 records.append(record)
                 continue
@@ -94,7 +94,7 @@ class Intake:
 
     def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
         """As `take` of one, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
-        record, reason = build(source, builder)
+        record, reason = built(source, builder)
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None, True
@@ -103,7 +103,7 @@ class Intake:
 
     def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
         """As `offer`, where others wait for room: `try_again` or `give_up` is due."""
-        record, reason = build(source, builder)
+        record, reason = built(source, builder)
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None
@@ -159,17 +159,22 @@ class Intake:
         if batch is not None:
             batch.take()
             batch.settle(DeliveryOutcome.DROPPED)
-        self.lose(reason, 1)
+        self.count_lost(reason, 1)
 
-    def lose(self, reason: str, records: int) -> None:
+    def count_lost(self, reason: str, records: int) -> None:
         """Count records of which nothing is left, as soon as that can be done."""
         if self._must_defer():
             self._lose_later(reason, records)
         else:
-            locked(self._state.lock, self._state.ledger.lose, self._lose_later, reason, records)
+            locked(
+                self._state.lock,
+                lambda: self._state.ledger.lose(reason, records),
+                lambda: self._lose_later(reason, records),
+            )
 
     def _lose_later(self, reason: str, records: int) -> None:
-        self.deferred.extend([(None, reason)] * records)
+        for _ in range(records):
+            self.deferred.append((None, reason))
 
     def start_deferred(self) -> None:
         """Take what was put off: by signal handlers and finalizers, and where others kept the lock for too long."""
