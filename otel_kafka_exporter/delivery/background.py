@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, get_ident, kind_of_fault, log, monotonic, note
+from otel_kafka_exporter.process import (
+    OsThread,
+    at_worker_exit,
+    get_ident,
+    kind_of_fault,
+    locked,
+    log,
+    monotonic,
+    note,
+)
 
-from .locking import locked
 from .maintenance import Maintenance
 from .recovery import Recovery
 from .state import DeliveryState

@@ -12,6 +12,7 @@ from otel_kafka_exporter.process import (
     DeliveryOutcome,
     in_greenlet,
     is_interruption,
+    locked,
     monotonic,
     note,
     pause,
@@ -23,7 +24,6 @@ from . import receipts
 from .building import FAULT, Builder, Source, built, note_fault
 from .entry import Batch, Entry
 from .lane import Lane
-from .locking import locked
 from .retreat import SHUTDOWN
 from .sending import Sending
 from .state import DeliveryState

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import QUIET_SECONDS, monotonic, warn_at_any_pace
+from otel_kafka_exporter.process import QUIET_SECONDS, locked, monotonic, warn_at_any_pace
 
-from .locking import locked
 from .rest import SETTLED_BY_OPERATOR
 from .state import DeliveryState
 

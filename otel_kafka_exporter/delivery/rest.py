@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, Flag, Stranded, note
+from otel_kafka_exporter.process import DeliveryOutcome, Flag, Stranded, note, owns
 from otel_kafka_exporter.records import CATEGORIES, Category
 
 from . import receipts
@@ -19,7 +19,7 @@ from .accounting import Ledger
 from .entry import Entry
 from .lane import Lane
 from .letters import letter_row
-from .locking import DeliveryLock, owns
+from .locking import DeliveryLock
 from .steps import COUNTED_AS, TABLE, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.

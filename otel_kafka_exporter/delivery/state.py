@@ -14,14 +14,13 @@ from confluent_kafka import KafkaError, Message
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
 from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, monotonic, note
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, locked, monotonic, note
 from otel_kafka_exporter.records import Category
 
 from . import receipts
 from .entry import Batch, Entry
 from .flight import FlightState
 from .lane import Lane
-from .locking import locked
 from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]

@@ -9,6 +9,7 @@ from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
+from .locking import locked, owns, wait_for
 from .log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
@@ -61,6 +62,7 @@ __all__ = [
     "kind_of_fault",
     "librdkafka_log",
     "lock_file",
+    "locked",
     "log",
     "making_locks",
     "monotonic",
@@ -68,11 +70,13 @@ __all__ = [
     "note_librdkafka",
     "notice_fork",
     "own_work",
+    "owns",
     "pause",
     "sleep",
     "stats",
     "tell",
     "tell_of_start",
+    "wait_for",
     "warn",
     "warn_at_any_pace",
 ]

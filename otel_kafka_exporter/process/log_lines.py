@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from .clock import monotonic
 from .forks import call_in_child
+from .locking import locked
 from .os_threads import RLock
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ class _StderrHandler(StreamHandler):
         """A real one: threads of ours log that gevent knows nothing of."""
         super().createLock()  # which also sees to forks
         self.lock = RLock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As of its base, but it does not wait for ever for another thread's line, for which see `locking`."""
+        may_pass = bool(self.filter(record))
+        if may_pass and self.lock is not None:
+            locked(self.lock, self.emit, lambda _: None, record)
+        return may_pass
 
     def emit(self, record: logging.LogRecord) -> None:
         # More than warnings is for who has asked for it: by a level of our own loggers', and not by the root's.
@@ -77,17 +85,20 @@ class OncePerMinute(logging.Filter):
         named = getattr(record, "kind", first if isinstance(first, str) else "")
         if named is None or record.levelno <= logging.DEBUG:
             return True
-        kind = (record.levelno, named, str(record.msg))
-        now = monotonic()
-        with self._lock:
-            last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))
-            if now - last < QUIET_SECONDS:
-                self._seen[kind] = (last, withheld + 1)
-                return False
-            self._seen[kind] = (now, 0)
+        withheld = locked(self._lock, self._passes, lambda _: 0, (record.levelno, named, str(record.msg)))
         if withheld:
             record.msg = f"{record.msg} ({withheld} more like this in between)"
-        return True
+        return withheld is not None
+
+    def _passes(self, kind: object) -> int | None:
+        """How many of a kind were withheld since the last one that was not; None to withhold another one."""
+        now = monotonic()
+        last, withheld = self._seen.get(kind, (-QUIET_SECONDS, 0))
+        if now - last < QUIET_SECONDS:
+            self._seen[kind] = (last, withheld + 1)
+            return None
+        self._seen[kind] = (now, 0)
+        return withheld
 
 
 class _HeardLogger(logging.Logger):

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,7 @@ from otel_kafka_exporter.process.log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
     OncePerMinute,
+    _StderrHandler,
     kind_of_fault,
     log,
     note,
@@ -240,3 +242,22 @@ def test_a_level_still_silences() -> None:
         assert not logger.isEnabledFor(logging.WARNING)
     finally:
         logger.setLevel(logging.NOTSET)
+
+
+def test_a_line_of_ours_does_not_wait_for_ever_for_another_thread() -> None:
+    """A signal handler has interrupted a line of ours, and waits for a lock whose holder has a line of ours to say."""
+    [handler] = [each for each in log.handlers if isinstance(each, _StderrHandler)]
+    of_a_log_handler, held = threading.Lock(), threading.Event()
+
+    def say() -> None:
+        with of_a_log_handler:
+            held.set()
+            warn("a ring", "a line of another thread")
+
+    assert handler.lock is not None
+    with ThreadPoolExecutor(1) as threads, handler.lock:
+        said = threads.submit(say)
+        assert held.wait(10)
+        got = of_a_log_handler.acquire(timeout=20)
+    assert got
+    said.result(10)

@@ -1,4 +1,4 @@
-"""Delivery's lock, as threads of the application's take it."""
+"""Locks of ours, as threads of the application's take them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from otel_kafka_exporter.delivery.locking import locked, owns
-from otel_kafka_exporter.process import RLock
+from otel_kafka_exporter.process import RLock, locked, owns
 from tests.interrupting import interrupt_at_signal_point
 from tests.waiting import until
 
