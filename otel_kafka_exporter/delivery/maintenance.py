@@ -51,10 +51,11 @@ class Maintenance:
             self._count_partitions()
         if now >= self._bound_at:
             # Not all at the same moment, where many processes start together; so with adoption.
-            first = chance.uniform(0.0, _FIRST_BOUND_SECONDS)
-            if self._bound_at:
+            is_first = not self._bound_at
+            later = chance.uniform(0.0, _FIRST_BOUND_SECONDS) if is_first else _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
+            self._bound_at = now + later
+            if not is_first:
                 self.keep_bound()
-            self._bound_at = now + (_ADOPT_SECONDS * chance.uniform(0.5, 1.5) if self._bound_at else first)
         if now >= self._adopt_at and not self._state.away and not self.adopt(_ADOPTING_SECONDS):
             self._adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
 

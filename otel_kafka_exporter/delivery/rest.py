@@ -24,6 +24,13 @@ from .steps import COUNTED_AS, TABLE, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
+#: What a caller is told of who is at rest.
+_OUTCOMES = {
+    State.WAITING: DeliveryOutcome.SPOOLED,
+    State.DELIVERED: DeliveryOutcome.DELIVERED,
+    State.DEAD_LETTERED: DeliveryOutcome.DEAD_LETTERED,
+    State.DROPPED: DeliveryOutcome.DROPPED,
+}
 
 
 class RestState:
@@ -268,6 +275,12 @@ class RestState:
         if entry.place is None or self.outbox is None:
             return
         self.outbox.set_state(entry.place, DONE)
+
+    def settle_at_rest(self, entry: Entry) -> None:
+        """Tell an entry's caller of its outcome, if Ctrl-C came just before that was done."""
+        outcome = _OUTCOMES.get(entry.state)
+        if outcome is not None:
+            self._settle(entry, outcome)
 
     @staticmethod
     def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:
