@@ -100,7 +100,6 @@ class Background:
         now = monotonic()
         if self._thread is not None or self._stopped or now < self._start_at:
             return
-        self._start_at = now + _START_SECONDS
         thread = self._thread = OsThread(self._run)  # Ctrl-C may come behind its start, and no second one is wanted
         try:
             thread.start()
@@ -108,9 +107,9 @@ class Background:
             if not thread.is_begun:
                 self._thread = None
             if is_interruption(error):
-                self._start_at = 0.0
                 raise
             # The interpreter is about to end, or the system has no more threads.
+            self._start_at = now + _START_SECONDS
             note("no_thread", "no thread for delivery can be started at present: %s", error)
         else:
             at_worker_exit(self._at_worker_exit)
