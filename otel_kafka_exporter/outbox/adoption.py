@@ -219,7 +219,8 @@ class Adoption:
                 rows.append((offset, payload))
         if aside and segment.path is not None:
             problem = "expected the topics that this process writes to, got others"
-            dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
+            found = [(payload, segment.tries(offset)) for offset, payload in aside]
+            dead.set_rows_aside(segment.path.name, found, problem)
             for offset, _ in aside:
                 segment.set_state(offset, DONE)
         if segment.cut_off is not None:

@@ -99,8 +99,11 @@ class Merging:
         moved = 0
         try:
             with adopter.lock:
-                for _, payload in rows:
-                    copies.append(None if target.closed else target.append(payload, SENT))  # nobody sends them yet
+                for offset, payload in rows:
+                    copy = None if target.closed else target.append(payload, SENT)  # nobody sends them yet
+                    copies.append(copy)
+                    if copy is not None:
+                        target.count_tries(copy, source.tries(offset))
             self._storage.sync([target])  # what was on the disk before has to be there when its own file goes
             with adopter.lock:
                 for (offset, _), copy in zip(rows, copies, strict=True):

@@ -198,13 +198,30 @@ class Outbox:
             if segment in queue.segments:
                 self._storage.discard(queue, segment)
 
+    def count_try(self, place: Place, tries: int = 1) -> None:
+        """A row is about to be tried again, before it is: who dies of a record has counted that.
+
+        Args:
+            place: where it is.
+            tries: how often; -1 where nothing came of it.
+        """
+        place.segment.count_tries(place.offset, tries)
+
+    def tries(self, place: Place) -> int:
+        """How often a row was tried again, by this process or others, at most 255; 0 for one that has gone."""
+        return place.segment.tries(place.offset) if self.exists(place) else 0
+
     def supersede(self, before: Place, after: Place) -> None:
         """A row is settled, since there is another one for its record; with `power`, when that is on the disk.
+
+        The other one was tried as often.
 
         Args:
             before: the row.
             after: the other one.
         """
+        if tries := self.tries(before):
+            self.count_try(after, tries)
         if self.power and self.exists(before):
             self.set_state(before, SENT)  # nobody sends it meanwhile
             self._superseded.append((before, after))

@@ -14,11 +14,13 @@ from .segment_format import (
     DONE,
     HEADER_BYTES,
     MARKER,
+    MOST_TRIES,
     NOT_COMMITTED,
     ROW_BYTES,
     SENT,
     STATE_AT,
     TOUCHED_AT,
+    TRIES_AT,
     WAITING,
     NotASegmentError,
     Row,
@@ -266,6 +268,19 @@ class Segment:
         except BaseException:  # Ctrl-C too; it goes on from here
             self._scan(self.size)
             raise
+
+    def tries(self, offset: int) -> int:
+        """How often a row was tried again, which is there."""
+        self._is_whole()
+        return self._memory[offset + TRIES_AT]
+
+    def count_tries(self, offset: int, tries: int) -> None:
+        """A row was tried again so often more; of one that has gone, nothing."""
+        if not self._file.closed:
+            self._is_whole()
+            if self.has(offset):
+                at = offset + TRIES_AT
+                self._memory[at] = max(0, min(self._memory[at] + tries, MOST_TRIES))
 
     def is_sent(self, offset: int) -> bool:
         """Whether a row is SENT."""
