@@ -15,8 +15,9 @@ from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
 from .merging import Adopter, Merging, Rows
 from .segment import DONE, CutShortError, NotASegmentError, Segment
+from .segment_format import row_bytes
 from .segment_scan import ROWS_A_BREATH
-from .storage import MOST_SEGMENTS, Storage
+from .storage import LEAST_BYTES, MOST_SEGMENTS, Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
 from .trust import UntrustedError
 
@@ -34,6 +35,10 @@ class Fate(Enum):
 
 class _NoRoomError(Exception):
     """There is no room for a segment, or nobody who wants it any more."""
+
+
+class _NotMovedError(Exception):
+    """A file that nobody can deliver cannot be set aside: it stays, and holds up nothing."""
 
 
 #: Tells that of a row of a stream, given its payload.
@@ -59,6 +64,7 @@ class Adoption:
         self._judge = judge
         self.passed_over: list[Path] = []
         self._is_told = False  # of that there is no room
+        self._counted: set[Path] = set()  # what is lost, and could not be set aside
         self._full: set[Stream] = set()  # for which there is no room: what follows of them stays behind it
         # Of the orders before all that was there: the next one, and the end.
         self._orders: dict[Stream, tuple[int, int]] = {}
@@ -136,7 +142,7 @@ class Adoption:
 
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
         stays: set[Stream] = set()
-        is_left = False
+        is_left = is_kept = False
         moved: list[Segment] = []
         for name in dead.names():
             parsed = parse_segment_name(name)
@@ -147,23 +153,30 @@ class Adoption:
                 segment = self._open(dead, stream, name, adopter)
                 if segment is not None:
                     rows, stay = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
-                    if stay:
-                        is_left = True
-                        self._take_out(stream, segment, rows, adopter)
-                    elif self._take(dead, stream, segment, rows, adopter):
+                    is_left |= stay  # also if there is no room for the others
+                    if stay or self._goes_in_parts(segment, adopter):
+                        stay |= self._take_out(stream, segment, rows, adopter, stay=stay)
+                        is_left |= stay
+                        rows = []
+                    if not stay and self._take(dead, stream, segment, rows, adopter):
                         moved.append(segment)
                         yield
             except _NoRoomError:
                 self._full.add(stream)
                 stays.add(stream)
-            except (BlockingIOError, CutShortError):
-                # Its owner lives, and somebody removed the lock; or the next time it is found what is left.
+            except _NotMovedError:
+                is_kept = True
+            except (BlockingIOError, CutShortError, FileNotFoundError):
+                # Its owner lives, and somebody removed the lock; the next time it is found what is left; or it has gone.
+                stays.add(stream)
+            except OSError as error:
+                note("outbox_not_adopted", "A file of a dead process's outbox cannot be adopted: %s: %s", dead.path / name, error)
                 stays.add(stream)
             finally:
                 self._close(dead)
         if is_left:
             self.passed_over.append(dead.path)
-        elif not stays:
+        elif not stays and not is_kept:
             # What was in it is found without it first: a power failure may leave what comes later, and not this.
             self._storage.sync(moved)
             dead.remove()
@@ -175,18 +188,37 @@ class Adoption:
         if stream in self._full:
             raise _NoRoomError
         with adopter.lock:
-            self._make_room(size)
+            self._make_room(size, LEAST_BYTES if self._storage.never_fits(size) else size)
         try:
             with making_locks:
                 segment = self._opened = Segment.lock(path)
             segment.load(breathe)
         except NotASegmentError as error:
-            dead.set_aside(name, str(error))
-            if error.rows:
-                with adopter.lock:
-                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
+            with adopter.lock:
+                self._count_lost(path, stream, error.rows)
+            self._set_aside(dead, name, str(error))
             return None
         return segment
+
+    def _count_lost(self, path: Path, stream: Stream, rows: int) -> None:
+        """Rows of a file are lost: that is counted once, however often it is found there. Expects the lock to be held."""
+        if rows and path not in self._counted:
+            self._counted.add(path)
+            self._storage.on_loss(stream, rows, "outbox_damaged")
+
+    def _set_aside(self, dead: Box, name: str, problem: str) -> None:
+        """Move a file to where a person finds it.
+
+        Raises:
+            _NotMovedError: it stays where it is.
+        """
+        path = dead.path / name
+        try:
+            dead.set_aside(name, problem)
+        except (OSError, UntrustedError) as error:
+            note("outbox_not_set_aside", "%s cannot be read (%s), nor set aside, and stays: %s", path, problem, error)
+            raise _NotMovedError from error
+        self._counted.discard(path)  # another one may come to be there
 
     def _close(self, dead: Box) -> None:
         """Let go of the segment that was opened, unless it is this process's own by now."""
@@ -220,20 +252,46 @@ class Adoption:
         if aside and segment.path is not None:
             problem = "expected the topics that this process writes to, got others"
             found = [(payload, segment.tries(offset)) for offset, payload in aside]
-            dead.set_rows_aside(segment.path.name, found, problem)
-            for offset, _ in aside:
-                segment.set_state(offset, DONE)
+            try:
+                dead.set_rows_aside(segment.path.name, found, problem)
+            except (OSError, UntrustedError) as error:
+                note(
+                    "outbox_rows_not_set_aside",
+                    "%d records in %s are for other topics, cannot be set aside, and stay: %s",
+                    *(len(aside), segment.path, error),
+                )
+                stay = True
+            else:
+                for offset, _ in aside:
+                    segment.set_state(offset, DONE)
         if segment.cut_off is not None:
             raise CutShortError(f"expected {segment.path} as it was found, got it cut short")
         if stay:
             note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
         return rows, stay
 
-    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> None:
-        """Take over what this process can send of a segment that stays for others."""
-        if rows and not segment.damaged:  # a damaged one is counted by who takes it over as a whole
+    def _goes_in_parts(self, segment: Segment, adopter: Adopter) -> bool:
+        """Whether there is no room for a segment as a whole, and may never be."""
+        with adopter.lock:
+            return self._storage.never_fits(segment.size) and not self._has_room(segment.size)
+
+    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter, *, stay: bool) -> bool:
+        """Take over what this process can send of a segment that stays for others, or goes in parts.
+
+        Returns:
+            Whether some of it are too large to be taken over ever.
+
+        Raises:
+            _NoRoomError: there is no room for all of them at present.
+        """
+        if stay and segment.damaged:  # it is counted by who takes it over as a whole
+            return True
+        fitting = [row for row in rows if not self._storage.never_fits(row_bytes(len(row[1])))]
+        if fitting:
             self._ready(adopter)
-            self._merging.take_out(stream, segment, rows, adopter)
+            if not self._merging.take_out(stream, segment, fitting, adopter):
+                raise _NoRoomError
+        return len(fitting) < len(rows)
 
     def _ready(self, adopter: Adopter) -> None:
         """Whose this process's own directory is must not be lost where what comes there is not."""
@@ -244,6 +302,8 @@ class Adoption:
 
     def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
         """Take a segment over, or have it go; whether anything in it waits."""
+        path = segment.path
+        assert path is not None  # noqa: S101 - what was opened has one
         if rows:
             self._ready(adopter)
         is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
@@ -251,21 +311,22 @@ class Adoption:
             if rows and not is_merged:
                 self._move(stream, segment)
             self._storage.others_bytes = max(0, self._storage.others_bytes - segment.size)
-            if segment.damaged:
-                self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
+            self._count_lost(path, stream, segment.damaged)
+            if rows:
+                self._counted.discard(path)
             if rows and not is_merged:
                 adopter.on_adopted(stream, len(rows))
             if stream.dead:
                 self._storage.keep_share()
-        if not rows and segment.damaged and segment.path is not None:
-            dead.set_aside(segment.path.name, "expected undamaged rows, got others")
+        if not rows and segment.damaged:
+            self._set_aside(dead, path.name, "expected undamaged rows, got others")
         elif not rows:
             segment.delete()
         return bool(rows)
 
     def _move(self, stream: Stream, segment: Segment) -> None:
         queue = self._storage.queues[stream]
-        self._make_room(segment.size)
+        self._make_room(segment.size, segment.size)
         segment.order = self._next_order(queue)
         self._merging.end(stream)
         path = self._storage.box().path / segment_name(stream, segment.order)
@@ -286,8 +347,8 @@ class Adoption:
         self._orders[queue.stream] = (order + 1, end)
         return order
 
-    def _make_room(self, size: int) -> None:
-        """Return when a file of that size may be adopted. Expects the lock to be held.
+    def _make_room(self, size: int, least: int) -> None:
+        """Return when a file of that size may be adopted, or so much of it. Expects the lock to be held.
 
         Raises:
             _NoRoomError: it may not.
@@ -296,7 +357,7 @@ class Adoption:
             raise _NoRoomError
         if not self._has_room(size):
             self._storage.discard_done()
-        if not self._has_room(size):
+        if not self._has_room(least):
             raise _NoRoomError
 
     def _has_room(self, size: int) -> bool:

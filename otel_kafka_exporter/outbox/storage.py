@@ -100,6 +100,10 @@ class Storage:
             return self.max_bytes
         return min(self.max_bytes, max(0, self.directory_max_bytes - self.others_bytes))
 
+    def never_fits(self, size: int) -> bool:
+        """Whether there may never be room for so many bytes, since dead letters, which stay, take their share."""
+        return size > self.max_bytes - self.dead_max_bytes
+
     def _bound(self) -> str:
         return "outbox_max_bytes" if self.most_bytes() == self.max_bytes else "outbox_directory_max_bytes"
 
@@ -146,7 +150,7 @@ class Storage:
         Raises:
             OutboxError: there is no room, or no directory.
         """
-        least = max(LEAST_BYTES, -(-(HEADER_BYTES + row_bytes(payload_bytes)) // PAGESIZE) * PAGESIZE)
+        least = _least_bytes(row_bytes(payload_bytes))
         size = self._size(queue.stream, least, before)
         self._check_refusal()
         self._make_room(queue.stream, least)
@@ -165,18 +169,20 @@ class Storage:
                     raise self._refuse(error) from error
                 evicted += taken - self.allocated()
 
-    def add_if_free(self, queue: SegmentQueue, order: int, before: Segment | None, created: int) -> Segment | None:
-        """As `add`, for rows of at most `SMALL_BYTES` in all, but nothing gives way; None where there is no room.
+    def add_if_free(
+        self, queue: SegmentQueue, order: int, before: Segment | None, created: int, needed: int
+    ) -> Segment | None:
+        """As `add`, for rows that take so many bytes in all, but nothing gives way; None where there is no room.
 
         Raises:
             OutboxError: there is no directory.
         """
-        free = self.most_bytes() - self.allocated()
-        if free < LEAST_BYTES:
+        least, free = _least_bytes(needed), self.most_bytes() - self.allocated()
+        if free < least:
             return None
-        size = self._size(queue.stream, LEAST_BYTES, before)
+        size = self._size(queue.stream, least, before)
         if size * _SPARED > free:  # what comes next needs room as well
-            size = LEAST_BYTES
+            size = least
         self._check_refusal()
         try:
             return self._place(queue, order, size, created)
@@ -431,3 +437,8 @@ class Storage:
             refusal = OutboxError("outbox_unavailable", problem)
         self._refusal = (monotonic() + seconds, refusal)
         return refusal
+
+
+def _least_bytes(needed: int) -> int:
+    """The bytes of the least segment in which rows have room that take so many."""
+    return max(LEAST_BYTES, -(-(HEADER_BYTES + needed) // PAGESIZE) * PAGESIZE)
