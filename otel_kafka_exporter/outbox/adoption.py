@@ -170,7 +170,12 @@ class Adoption:
                 # Its owner lives, and somebody removed the lock; the next time it is found what is left; or it has gone.
                 stays.add(stream)
             except OSError as error:
-                note("outbox_not_adopted", "A file of a dead process's outbox cannot be adopted: %s: %s", dead.path / name, error)
+                note(
+                    "outbox_not_adopted",
+                    "A file of a dead process's outbox cannot be adopted: %s: %s",
+                    dead.path / name,
+                    error,
+                )
                 stays.add(stream)
             finally:
                 self._close(dead)

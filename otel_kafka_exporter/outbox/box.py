@@ -128,6 +128,16 @@ class Box:
             self._commit.wait()
             self._synced = written
 
+    def flush(self) -> None:
+        """As `sync`, but it waits for no other thread.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        if self._written != self._synced:
+            self._commit.flush()
+            self._synced = self._written
+
     def intact(self) -> bool:
         """Whether the directory and its lock are still there, and still held."""
         return self._is_there() and self._descriptor.intact()
@@ -215,9 +225,7 @@ class Box:
             segment.sync()  # the rows are settled where they were
         finally:
             segment.close()
-        note(
-            "outbox_rows_set_aside", "%d records of the outbox were set aside as %s: %s", len(rows), target, problem
-        )
+        note("outbox_rows_set_aside", "%d records of the outbox were set aside as %s: %s", len(rows), target, problem)
 
     def _place_aside(self, name: str) -> Path:
         directory = self.path.parent / SET_ASIDE

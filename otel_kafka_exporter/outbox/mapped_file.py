@@ -158,6 +158,15 @@ class MappedFile:
         if self.path is not None:
             self._commit.wait()
 
+    def flush(self) -> None:
+        """As `sync`, but it waits for no other thread.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        if self.path is not None:
+            self._commit.flush()
+
     def intact(self) -> bool:
         """Whether its path still names it, and it was not cut short."""
         return not self._is_cut and self._is_named()

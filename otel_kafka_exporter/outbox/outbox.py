@@ -125,6 +125,7 @@ class Outbox:
         self._ages = ages or {}
         self._directory_max_bytes = directory_max_bytes
         self.power = power
+        self._unflushed: OSError | None = None  # why the disk did not take what was there when it was closed
         self._begin()
 
     def _begin(self) -> None:
@@ -331,10 +332,12 @@ class Outbox:
         """
         if not self.power:
             return
+        if self._unflushed is not None:
+            raise _refused(self._unflushed)
         try:
             self._storage.sync_all()
         except OSError as error:
-            raise OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}") from error
+            raise _refused(error) from error
         finally:
             if self._superseded:
                 with lock:
@@ -349,13 +352,32 @@ class Outbox:
                 self._superseded.append((before, after))
 
     def close(self) -> None:
-        """Give the lock up; what is not DONE can be adopted, and the rest is removed."""
-        self._storage.close()
-        self._begin()
+        """Give the lock up; what is not DONE can be adopted, and the rest is removed.
+
+        With `power` that is on the disk when this returns, for who is about to call `sync`, or waits in it.
+
+        Raises:
+            OutboxError: the disk did not take some of it. It is closed all the same, and `sync` raises from then on.
+        """
+        try:
+            if self.power:
+                self._storage.flush()
+        except OSError as error:
+            self._unflushed = error
+            raise _refused(error) from error
+        finally:
+            self._settle_superseded()
+            self._storage.close()
+            self._begin()
 
     def abandon(self) -> None:
         """Forget everything, in a forked child whose parent goes on with it; no file is touched."""
         self._adoption.abandon()
         self._bound.abandon()
         self._storage.abandon()
+        self._unflushed = None
         self._begin()
+
+
+def _refused(error: OSError) -> OutboxError:
+    return OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}")

@@ -402,6 +402,17 @@ class Segment:
                 file.sync()
             self._synced = written
 
+    def flush(self) -> None:
+        """As `sync`, but it waits for no other thread. Unlike that, it is not for any time.
+
+        Raises:
+            OSError: the disk did not take them.
+        """
+        written = (self._names, self._tail)
+        if written != self._synced:
+            self._file.flush()
+            self._synced = written
+
     def is_synced(self, offset: int) -> bool:
         """Whether a row is on the disk, as far as is known."""
         names, tail = self._synced

@@ -392,6 +392,22 @@ class Storage:
         if problem is not None:
             raise problem
 
+    def flush(self) -> None:
+        """What is not DONE is on the disk when this returns; it waits for no other thread.
+
+        Raises:
+            OSError: the disk did not take some of it.
+        """
+        live = [segment for _, segment in self.segments() if segment.live]
+        problem: OSError | None = None
+        for each in (*(() if self._box is None or not live else (self._box,)), *live):
+            try:
+                each.flush()
+            except OSError as error:  # noqa: PERF203 - as of `sync`
+                problem = problem or error
+        if problem is not None:
+            raise problem
+
     def close(self) -> None:
         """Leave what is not DONE to be adopted, and remove the rest."""
         self.is_closed = True

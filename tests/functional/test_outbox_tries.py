@@ -50,7 +50,9 @@ def test_a_record_that_no_process_survives_is_found(embedded_kafka: EmbeddedKafk
     tries = 0
     for _ in range(3):
         with draining(embedded_kafka):
-            until(lambda before=tries: before < max((row.tries for row in kept(outbox_dir, "the poison")), default=0), 30)  # type: ignore[misc]  # bound per round
+            until(
+                lambda before=tries: before < max((row.tries for row in kept(outbox_dir, "the poison")), default=0), 30
+            )  # type: ignore[misc]  # bound per round
         (row,) = kept(outbox_dir, "the poison")
         tries = row.tries
     shown = otel_kafka(embedded_kafka, "show", row.row.record.event_id).stdout
