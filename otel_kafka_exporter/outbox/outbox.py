@@ -19,12 +19,13 @@ from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
 from .directory_bound import DirectoryBound
+from .front import Front
 from .merging import Adopter
 from .rows import time_of
-from .segment import DONE, SENT, WAITING, Segment
+from .segment import DONE, SENT, WAITING
 from .storage import LEAST_BYTES, OnLoss, Storage
 from .stranded import Survey
-from .stream import Place, SegmentQueue, Stream
+from .stream import Place, Stream
 from .trust import problem_of
 
 __all__ = ["Adopter", "Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
@@ -46,33 +47,6 @@ class Usage(NamedTuple):
     bytes: int
     waiting: Mapping[Stream, int]
     oldest: int | None
-
-
-class Front:
-    """Puts rows before all that were in a stream when it was made, in the order in which they are appended."""
-
-    def __init__(self, storage: Storage, queue: SegmentQueue) -> None:
-        self._storage = storage
-        self._queue = queue
-        self._order = queue.orders_before()
-        self._created = queue.segments[0].created if queue.segments else 0  # its rows are at least as old
-        self._writing: Segment | None = None
-
-    def append(self, payload: bytes, state: int = WAITING) -> Place:
-        """Put a row there.
-
-        Raises:
-            OutboxError: it cannot be kept.
-        """
-        segment = self._writing
-        if segment is not None and not segment.closed:
-            offset = segment.append(payload, state)
-            if offset is not None:
-                return Place(segment, offset)
-        new = self._storage.add(self._queue, self._order, len(payload), segment, self._created)
-        self._order += 1
-        self._writing = new
-        return Place(new, cast("int", new.append(payload, state)))
 
 
 class Outbox:
