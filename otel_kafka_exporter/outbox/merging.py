@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from otel_kafka_exporter.process import note
 
+from .room import SMALL_BYTES
 from .segment import DONE, SENT, WAITING, Segment
 from .segment_format import row_bytes
-from .storage import SMALL_BYTES, Storage
+from .storage import Storage
 from .stream import SegmentQueue, Stream
 
 #: How many segments of a stream there may be before small ones are merged.

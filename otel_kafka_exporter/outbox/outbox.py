@@ -12,41 +12,24 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
 from .directory_bound import DirectoryBound
+from .expiry import expire
 from .front import Front
 from .merging import Adopter
-from .rows import time_of
+from .room import LEAST_BYTES, OnLoss, Usage
 from .segment import DONE, SENT, WAITING
-from .storage import LEAST_BYTES, OnLoss, Storage
+from .storage import Storage
 from .stranded import Survey
 from .stream import Place, Stream
 from .trust import problem_of
 
 __all__ = ["Adopter", "Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
-
-
-#: How many rows go in one moment for their age, as long as which log calls wait.
-_EXPIRED_AT_ONCE = 256
-
-
-class Usage(NamedTuple):
-    """How much there is.
-
-    Attributes:
-        bytes: what is allocated, on the disk or in memory.
-        waiting: rows that wait, by stream.
-        oldest: when the oldest segment was made in which rows wait, in Unix nanoseconds; None when none do.
-    """
-
-    bytes: int
-    waiting: Mapping[Stream, int]
-    oldest: int | None
 
 
 class Outbox:
@@ -186,6 +169,9 @@ class Outbox:
         """How often a row was tried again, by this process or others, at most 255; 0 for one that has gone."""
         return place.segment.tries(place.offset) if self.exists(place) else 0
 
+    def _settle(self, place: Place) -> None:
+        self.set_state(place, DONE)
+
     def supersede(self, before: Place, after: Place) -> None:
         """A row is settled, since there is another one for its record; with `power`, when that is on the disk.
 
@@ -217,9 +203,7 @@ class Outbox:
 
     def usage(self) -> Usage:
         """How much there is."""
-        created = [segment.created for _, segment in self._storage.segments() if segment.waiting]
-        waiting = {stream: queue.waiting() for stream, queue in self._queues.items()}
-        return Usage(self._storage.allocated(), waiting, min(created, default=None))
+        return self._storage.usage()
 
     def reached(self, cluster_id: str) -> None:
         """The cluster has answered: this is its own ID, empty where it has none. It is remembered for who adopts."""
@@ -269,7 +253,9 @@ class Outbox:
         self._storage.check()
         settled = self._storage.settled_by_others()
         for stream, seconds in self._ages.items():
-            self._expire(stream, time.time_ns() - int(seconds * 1e9))
+            before = time.time_ns() - int(seconds * 1e9)
+            if expired := expire(self._queues[stream], before, self._settle):
+                self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
         return settled
 
     def cut_off(self) -> dict[Stream, int]:
@@ -277,24 +263,6 @@ class Outbox:
         was asked last. 0: only such as were on their way.
         """
         return self._storage.cut_off()
-
-    def _expire(self, stream: Stream, before: int) -> None:
-        """Have the first rows of a stream go that are older than that, some at a time."""
-        expired = 0
-        while expired < _EXPIRED_AT_ONCE:
-            place = self.next_waiting(stream)
-            if place is None or place.segment.created >= before:
-                break
-            try:
-                is_old = time_of(self.read(place)) < before
-            except ValueError:  # it is damaged, which who reads it counts
-                break
-            if not is_old:
-                break
-            self.set_state(place, DONE)
-            expired += 1
-        if expired:
-            self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
 
     def sync(self, lock: AbstractContextManager[object]) -> None:
         """Return when all rows that are here by now are on the disk, or have gone. Without `power`, at once.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .merging import Adopter, Merging, Rows
+from .room import LEAST_BYTES, MOST_SEGMENTS
 from .segment import Segment
 from .segment_format import row_bytes
-from .storage import LEAST_BYTES, MOST_SEGMENTS, Storage
+from .storage import Storage
 from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, segment_name
 
 #: The rest is for what the process itself puts there.
