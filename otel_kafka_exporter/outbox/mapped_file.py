@@ -239,7 +239,7 @@ class MappedFile:
 def _write_in_place(descriptor: int) -> None:
     """Have a file's blocks be written where they are, as `chattr +C` does, while there are none yet.
 
-    On btrfs each store into a page that was written back takes a block anew otherwise, and on a full disk there is none:
+    On btrfs each store into a page that was written back takes another block otherwise, and a full disk has none:
     that is a SIGBUS. Other file systems refuse it, and need it not.
     """
     if sys.platform == "linux":
