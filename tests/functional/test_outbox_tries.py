@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaError
@@ -25,6 +26,10 @@ from .test_outbox_commands import otel_kafka
 
 def kept(directory: Path, text: str) -> Iterator[StoredRow]:
     return (row for stored in stored_outboxes(directory) for row in stored.rows() if text.encode() in row.payload)
+
+
+def is_tried_more_than(tries: int, directory: Path) -> bool:
+    return max((row.tries for row in kept(directory, "the poison")), default=0) > tries
 
 
 @contextmanager
@@ -50,9 +55,7 @@ def test_a_record_that_no_process_survives_is_found(embedded_kafka: EmbeddedKafk
     tries = 0
     for _ in range(3):
         with draining(embedded_kafka):
-            until(
-                lambda before=tries: before < max((row.tries for row in kept(outbox_dir, "the poison")), default=0), 30
-            )  # type: ignore[misc]  # bound per round
+            until(partial(is_tried_more_than, tries, outbox_dir), 30)
         (row,) = kept(outbox_dir, "the poison")
         tries = row.tries
     shown = otel_kafka(embedded_kafka, "show", row.row.record.event_id).stdout
