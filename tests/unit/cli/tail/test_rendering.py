@@ -223,7 +223,8 @@ def test_a_json_document_has_all_of_a_record() -> None:
     assert document["value"] == "\ufffdx"
     assert "expected JSON" in document["error"]
     assert document["outbox"] == {
-        "file": "file", "stream": "audit", "reason": "", "event_id": "e1", "logger": "shop", "bytes": 7, "row": 0,
+        "file": "file", "stream": "audit", "reason": "", "event_id": "e1", "logger": "shop", "bytes": 7,
+        "tries": 0, "row": 0,
     }  # fmt: skip
 
 
