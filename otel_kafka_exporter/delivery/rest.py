@@ -60,6 +60,8 @@ class RestState:
         self.unkept = ""
         #: What others have left in the outbox's directory, and nobody takes over by itself.
         self.stranded: tuple[Stranded, ...] = ()
+        #: Whether the disk has taken what was kept when the outbox was closed, for who asks after that.
+        self.is_flushed = True
         #: Set when something has failed and somebody has to decide.
         self.attention = Flag()
 
@@ -180,9 +182,21 @@ class RestState:
                     outbox.sync(self.lock)
                     is_done = True
             except OutboxError as error:
-                note(error.reason, "the outbox cannot be written to the disk: %s", error)
+                self._say_unflushed(error)
             return is_done
-        return True
+        return self.is_flushed
+
+    def close(self, outbox: Outbox) -> None:
+        """Nothing is kept any more; what is in the outbox stays for others."""
+        try:
+            outbox.close()
+        except OutboxError as error:
+            self.is_flushed = False
+            self._say_unflushed(error)
+
+    @staticmethod
+    def _say_unflushed(error: OutboxError) -> None:
+        note(error.reason, "the outbox cannot be written to the disk: %s", error)
 
     @staticmethod
     def _tell_spooled(entry: Entry, *, still: bool = True) -> None:
