@@ -34,7 +34,7 @@ class Needles(NamedTuple):
 
 
 def whole(expression: Expression) -> Callable[[Record], bool]:
-    """Whether an expression holds for a record whose value was decoded."""
+    """Whether an expression holds for a record whose value was looked at."""
     decide = _compiled(expression, lambda each: each.of, lambda pattern: lambda record: _is_found(pattern, record))
     return lambda record: decide(record) is True
 
@@ -200,7 +200,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, default=dict).decode()  # a part of Protobuf, unless it was decoded
     except TypeError:  # an integer beyond 64 bits, of another writer
         return str(value)
 
@@ -222,8 +222,8 @@ _READ = {
 
 def texts_of(record: Record) -> list[str]:
     """What a person reads of a record: its fields, and `key=value` of its context."""
-    if record.envelope is None:
+    if record.view is None:
         return [record.problem]
-    payload: Mapping[str, Any] = record.envelope.payload
-    fields = [text_of(payload.get(name, "")) for name in _READ[category_of(record.envelope.event_type)]]
+    payload: Mapping[str, Any] = record.view.payload
+    fields = [text_of(payload.get(name, "")) for name in _READ[category_of(record.view.event_type)]]
     return [*fields, *(f"{key}={text_of(value)}" for key, value in payload["context"].items())]
