@@ -52,10 +52,15 @@ def view(value: bytes | None, headers: Headers = None) -> OnexEnvelopeV1 | Proto
     """
     data = _bytes(value)
     if _is_protobuf(data, headers):
-        from .protobuf_view import ProtobufView  # noqa: PLC0415 - as above
-
-        return ProtobufView(data)
+        return _protobuf_view()(data)
     return _decode_json(data)
+
+
+@lru_cache(maxsize=1)
+def _protobuf_view() -> type[ProtobufView]:
+    from .protobuf_view import ProtobufView  # noqa: PLC0415 - as above
+
+    return ProtobufView
 
 
 def _bytes(value: object) -> bytes:

@@ -136,9 +136,12 @@ def object_of(members: Mapping[str, pb.Value]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in members:
         value = members[name]  # its items() is written in Python, and takes as long as all the rest
-        kind = value.WhichOneof("kind")
-        # Most are: without a call each.
-        found[name] = getattr(value, kind) if kind in _SCALARS else _value(value, kind)
+        # Most are texts, and most of the others scalars: without a call each.
+        if text := value.string_value:
+            found[name] = text
+        else:
+            kind = value.WhichOneof("kind")
+            found[name] = getattr(value, kind) if kind in _SCALARS else _value(value, kind)
     return found
 
 

@@ -7,11 +7,17 @@ The generated class finds the fields: it is C, and a walk over the bytes in Pyth
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from . import envelope_pb2 as pb
 from .envelope import Category, OnexEnvelopeV1
 from .protobuf_decoding import READERS, object_of, parsed, time_of, value_of, whole
+
+
+def _text(name: str) -> property:
+    """A field of the message, by a getter that is not written in Python."""
+    return property(attrgetter(f"_message.{name}"))
 
 
 class ProtobufView:
@@ -30,18 +36,23 @@ class ProtobufView:
         self._message, self._category = parsed(data)
         self.payload: Mapping[str, Any] = _Payload(self._message, self._category)
 
-    def whole(self) -> OnexEnvelopeV1:
-        """All of them."""
-        return whole(self._message, self._category)
+    event_type = _text("event_type")
+    event_id = _text("event_id")
+    tenant_id = _text("tenant_id")
+    namespace = _text("namespace")
+    source = _text("source")
+    correlation_id = _text("correlation_id")
+    causation_id = _text("causation_id")
+    schema_ref = _text("schema_ref")
 
     @property
     def timestamp(self) -> str:
         """When it happened, as text."""
         return time_of(self._message.timestamp)
 
-    def __getattr__(self, name: str) -> str:
-        text: str = getattr(self._message, name)  # the others are texts there, too
-        return text
+    def whole(self) -> OnexEnvelopeV1:
+        """All of them."""
+        return whole(self._message, self._category)
 
 
 class _Payload(Mapping[str, Any]):
@@ -57,6 +68,9 @@ class _Payload(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._readers
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._readers else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
@@ -78,6 +92,9 @@ class _Context(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._members
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return value_of(self._members[name]) if name in self._members else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_kafka_exporter.cli.tail.fields import names
@@ -54,7 +54,7 @@ CONTEXT: dict[str, Any] = {
         ("context.absent", False),
         ("context.none", False),
         ("context.list ~ '\"a\"'", True),
-        ("context ~ '\"name\":\"ada\"'", True),
+        ('context ~ \'"name":"ada"\'', True),
         ("payload ~ '\"status\":503'", True),
         ("context", True),
         ("context.status > abc", False),
@@ -194,6 +194,42 @@ _any_condition = st.one_of(
 )
 _context = st.dictionaries(st.sampled_from(["n", "a", "b", "a.b", "list", "q"]), json_value, max_size=4)
 _patterns = st.lists(st.sampled_from(["a", "n=", "5", "true", "b.:", "größ"]).map(re.compile), max_size=2)
+
+
+@given(
+    st.one_of(
+        st.sampled_from(["acme", "nacme", "facme", "acm", "success", "deny", "true", "null", "inf", "shop"]),
+        st.text("abefnrtu", min_size=3, max_size=4),
+    ),
+    _categories,
+    st.recursive(
+        st.sampled_from(["\nacme", "\x1facme", "a\tacme", "\b\b\f", True, None, float("inf"), "acm"]),
+        lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.just("\nacme"), inner)),
+        max_leaves=3,
+    ),
+    st.sampled_from(list(ENCODINGS)),
+)
+@example("nacme", "application", ["\nacme"], "protobuf")
+@example("success", "audit", None, "protobuf")
+def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Category, value: Any, encoding: str) -> None:
+    """What a pattern of letters alone is found in has these in its bytes, escaped or not: it is not passed over."""
+    expression = Filters(grep=[re.compile(letters)]).expression()
+    assert expression is not None
+    each = record(category, context={"n": value}, encoding=ENCODINGS[encoding])
+    assert each.value is not None
+    found = whole(expression)(each)
+    assert not (found and lacks(needles_of(expression), each.value))
+    assert not (found and lacks(needles_of(expression), b" " + each.value))
+
+
+def test_letters_are_looked_for_in_the_bytes_of_both_encodings() -> None:
+    """What does not stand in the value's bytes costs no decoding."""
+    expression = Filters(grep=[re.compile("timeout")]).expression()
+    assert expression is not None
+    for encoding in ENCODINGS.values():
+        each = record(encoding=encoding, decoded=False)
+        assert Selection(expression).decide(each) is Verdict.NO
+        assert each.view is None
 
 
 @given(st.lists(_any_condition, max_size=2), _patterns, _categories, _texts, _context)
