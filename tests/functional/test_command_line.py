@@ -11,16 +11,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
 import pytest
+from confluent_kafka import KafkaError
 
+from otel_kafka_exporter import KafkaLogExporter
 from otel_kafka_exporter.cli.root import cli
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.tailing import TOPICS, kafka_record
 from tests.unit.test_docs import ROOT
+from tests.waiting import until
 
+from .pipelines import exporting, records
 from .tails import put, tail
 
 BIN = Path(sys.executable).parent
@@ -194,3 +199,27 @@ def test_bars_are_for_terminals(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
         ["otel-kafka", "tail", "--json"], env=variables, capture_output=True, text=True, timeout=60, check=True
     )
     assert quiet.stderr == "3 read, 3 matched, 0 duplicates, 0 undecodable\n"
+
+
+def is_refused(exporter: KafkaLogExporter, number: int) -> bool:
+    return exporter.stats().dead_lettered == number
+
+
+def test_a_bar_for_dead_letters_that_are_sent_again(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """`outbox retry` shows how many of how many it is done with, and takes that away before it says the result."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        for number in range(1, 4):
+            embedded_kafka.fail_next(KafkaError.INVALID_RECORD, 2)  # once more alone
+            exporter.export(records([f"refused {number}"]))
+            until(partial(is_refused, exporter, number))
+    embedded_kafka.slow(900)  # long enough to be seen
+    variables = environment(
+        tmp_path, OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers, TERM="xterm"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        code, said = on_a_terminal("otel-kafka", "outbox", "retry", stdout=out.fileno(), env=variables)
+    assert code == 0, said
+    assert re.search(r"sent again .*\d/3", said), (said, (tmp_path / "out").read_text())
+    assert said.endswith("\x1b[2K"), repr(said)
+    assert (tmp_path / "out").read_text() == "3 delivered, 0 refused again, 0 cannot be sent as they are\n"
