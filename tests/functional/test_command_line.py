@@ -1,11 +1,10 @@
-"""What all commands have in common: examples that work, exit codes that are documented, completion, defaults, bars."""
+"""What all commands have in common: examples that work, exit codes that are documented, defaults, bars."""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -30,7 +29,6 @@ from .tails import put, tail
 
 BIN = Path(sys.executable).parent
 PAGE = ROOT / "docs" / "command-line.md"
-SHELLS = ["bash", "zsh", "fish"]
 #: What its own tests run: tail's and doctor's examples, the demo of some seconds, and what only a real Kafka does.
 ELSEWHERE = ("otel-kafka tail", "otel-kafka doctor", "otel-kafka demo", "otel-kafka topics")
 
@@ -95,38 +93,6 @@ def test_exit_codes_are_documented() -> None:
         if not isinstance(command, click.Group)
     }
     assert dict(rows) == said
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_completion_of_what_is_typed(tmp_path: Path, shell: str) -> None:
-    """Commands, options and values are completed, as each shell asks for them."""
-    whole = {"COMP_WORDS": "otel-kafka tail --level wa", "COMP_CWORD": "3"}
-    variables = {"COMP_WORDS": "otel-kafka tail --level", "COMP_CWORD": "wa"} if shell == "fish" else whole
-    done = subprocess.run(
-        ["otel-kafka"],
-        env=environment(tmp_path, _OTEL_KAFKA_COMPLETE=f"{shell}_complete", **variables),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert {"warn", "warning"} <= set(re.split(r"[,\s]", done.stdout.lower()))  # in an older click by name
-    assert "error" not in done.stdout
-
-
-@pytest.mark.parametrize("shell", [each for each in SHELLS if shutil.which(each)])
-def test_completion_in_a_shell(tmp_path: Path, shell: str) -> None:
-    """What is printed for a shell that is installed works in it."""
-    scripts = {
-        "bash": """eval "$(otel-kafka completion bash)"; COMP_WORDS=(otel-kafka ou); COMP_CWORD=1
-                   _otel_kafka_completion otel-kafka; echo "${COMPREPLY[@]}" """,
-        "zsh": """autoload -U compinit; compinit -u; eval "$(otel-kafka completion zsh)"; print $_comps[otel-kafka]""",
-        "fish": "otel-kafka completion fish | source; complete -C 'otel-kafka ou'",
-    }
-    done = subprocess.run(
-        [shell, "-c", scripts[shell]], env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=True
-    )
-    assert ("_otel_kafka_completion" if shell == "zsh" else "outbox") in done.stdout, done.stderr
 
 
 def test_defaults_of_the_environment(embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
