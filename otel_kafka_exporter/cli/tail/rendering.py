@@ -14,7 +14,7 @@ from .fields import MISSING, Field
 from .matching import text_of
 from .record import Record, category_of
 from .runs import Run, cut_runs, marked, wrapped_runs
-from .text import cut, lines, pad, visible, wrapped
+from .text import cut, in_short, lines, pad, visible, wrapped
 
 #: Of an exception, OpenTelemetry's names; the first is shown below the line.
 STACK_TRACE = "exception.stacktrace"
@@ -148,9 +148,10 @@ class Renderer:
             said = cut(visible(_value(record)), _CUT_DEAD_LETTER) if dead else f"{record.place}: {record.problem}"
             return [(visible(said), _BAD)], []
         payload = envelope.payload
+        short = str if self._view.width is None else in_short
         category = category_of(envelope.event_type)
         if category == "application":
-            first, *below = lines(str(payload["message"]))
+            first, *below = lines(short(payload["message"]))
             runs = [(first, "")]
         else:
             names = ("actor", "action", "resource", "outcome")
@@ -160,11 +161,11 @@ class Renderer:
             said = payload["context"].get("message")
             below = []
             if isinstance(said, str):
-                first, *below = lines(said)
+                first, *below = lines(short(said))
                 runs.append((f"  {first}", ""))
         trace = payload["context"].get(STACK_TRACE)
         if isinstance(trace, str) and "context" not in self._view.hide and STACK_TRACE not in self._view.hide:
-            below += lines(trace.rstrip())
+            below += lines(short(trace.rstrip()))
         return runs, below
 
     def _pairs(self, record: Record) -> Iterator[Run]:
