@@ -172,6 +172,10 @@ def test_fields_hide_expand_and_offsets() -> None:
     assert line == 'stock is low  b={"c":2}'
     [line] = shown(each, offsets=True)
     assert "  omninode.logging.application.v1/3/17  a=1" in line
+    for width in range(60, 130):  # of a terminal, on which the rest is cut
+        renderer = Renderer(View(zone=timezone.utc, offsets=True, width=width))
+        rows = list(renderer.record(each, ["duplicate"]))
+        assert any("omninode.logging.application.v1/3/17 " in row + " " for row in rows), rows
     _, *below = shown(each, expand=True, hide=frozenset({"a"}))
     assert "    logger: shop.orders" in below
     assert '    context.b: {"c":2}' in below
