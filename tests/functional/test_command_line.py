@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -189,3 +191,22 @@ def test_a_bar_for_dead_letters_that_are_sent_again(embedded_kafka: EmbeddedKafk
     assert re.search(r"sent again .*\d/3", said), (said, (tmp_path / "out").read_text())
     assert said.endswith("\x1b[2K"), repr(said)
     assert (tmp_path / "out").read_text() == "3 delivered, 0 refused again, 0 cannot be sent as they are\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["tail", "topics plan", "doctor --only cluster", "outbox drain --timeout 600", "outbox retry"]
+)
+def test_ctrl_c_while_no_kafka_answers(tmp_path: Path, command: str) -> None:
+    """Whatever waits for an answer that does not come ends by Ctrl-C at once, with its exit code and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        variables = environment(tmp_path, OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{silent.getsockname()[1]}")
+        process = subprocess.Popen(
+            ["otel-kafka", *command.split()], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = silent.accept()  # it asks now
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors

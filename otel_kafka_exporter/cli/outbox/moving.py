@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
 from otel_kafka_exporter.cli.progress import progress
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.delivery import is_cut
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
@@ -27,6 +29,7 @@ from .describing import directory_option, say, time_of, whom
 
 _FLUSH_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
+_SLICE_SECONDS = 0.25
 _FRAME_SECONDS = 5.0
 _CLUSTER_SECONDS = 5.0
 
@@ -45,7 +48,7 @@ def drain(timeout: float, outbox_dir: str | None) -> int:
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings))
     with progress("delivered", lambda: delivery.stats().delivered, None):
-        complete = delivery.drain(timeout)
+        complete = Question(partial(delivery.drain, timeout)).answer(time.sleep)  # in which Ctrl-C is noticed
     stats = delivery.stats()
     left = [line for stored in stored_outboxes(Path(settings.outbox_dir)) if (line := _left(stored))]
     delivery.close(settings.shutdown_timeout)
@@ -153,7 +156,9 @@ def retry(outbox_dir: str | None) -> int:
                 _send_again(producer, each, retried)
             else:
                 retried.skipped += 1
-        producer.flush(_FLUSH_SECONDS)
+        deadline = monotonic() + _FLUSH_SECONDS
+        while retried.unanswered and monotonic() < deadline:
+            producer.flush(_SLICE_SECONDS)  # between two of which Ctrl-C is noticed
     producer.close()
     click.echo(retried.line())
     return 0 if retried.delivered == retried.sent else 1
@@ -187,11 +192,16 @@ class _Retried:
         """Those that nothing more comes of."""
         return self.delivered + self.refused.total() + self.skipped
 
+    @property
+    def unanswered(self) -> int:
+        """Those of which something may come."""
+        return self.sent - self.delivered - self.refused.total()
+
     def line(self) -> str:
         """All of it, when no answer will come any more."""
         refused = self.refused.copy()
-        if unanswered := self.sent - self.delivered - refused.total():
-            refused["no answer"] = unanswered
+        if self.unanswered:
+            refused["no answer"] = self.unanswered
         reasons = ", ".join(f"{records} {reason}" for reason, records in refused.items())
         return (
             f"{self.delivered} delivered, {refused.total()} refused again{f' ({reasons})' if reasons else ''},"
