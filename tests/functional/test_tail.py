@@ -204,7 +204,7 @@ def test_a_record_that_came_twice_stands_back(embedded_kafka: EmbeddedKafka) -> 
     assert len(done.lines) == 3
     assert "(duplicate)" in done.lines[1]
     assert set(re.findall("\x1b\\[([0-9;]*)m", done.lines[1])) == {"2", "0"}
-    assert "3 read, 3 matched, 1 duplicates" in done.errors
+    assert "3 read, 3 matched, 1 duplicate," in done.errors
     assert tail("--dedupe", "--json").messages == ["twice", "once"]
     assert [document["duplicate"] for document in tail("--json").documents] == [False, True, False]
 

@@ -33,6 +33,11 @@ def lines(text: str) -> list[str]:
     return [visible(line.expandtabs(4)).rstrip() for line in text.splitlines()] or [""]
 
 
+def counted(count: int, what: str) -> str:
+    """So many of a thing, as "1 record" and "2 records"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def in_short(text: str) -> str:
     """A text whose middle is left out if it would fill a terminal many times over."""
     left = len(text) - _LONGEST
