@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -59,10 +57,8 @@ class Admin:
     ) -> None:
         self._seconds = seconds
         self._errors: deque[KafkaError] = deque(maxlen=_KEPT)
-        self._advertised: dict[int, str] = {}
-        quiet = logging.getLogger("otel_kafka_exporter.cli.librdkafka")
-        quiet.addHandler(logging.NullHandler())
-        quiet.propagate = False
+        # Ctrl-C raises where Python code runs next; in a callback's it would be a SystemError. An append is none.
+        self._statistics: deque[str] = deque(maxlen=_KEPT)
         properties: dict[str, Any] = {
             **connection,
             "bootstrap.servers": servers,
@@ -70,11 +66,12 @@ class Admin:
             "reconnect.backoff.max.ms": 500,
             "log.connection.close": False,
             "statistics.interval.ms": _STATISTICS_MS,
-            "stats_cb": partial(_learn, self._advertised),  # no cycle: the client goes with this object
+            "stats_cb": self._statistics.append,
             "error_cb": self._errors.append,
+            "log_level": 0,  # what it would write to stderr comes to error_cb too; a logger would be Python code
             **(config or {}),
         }
-        self._admin = AdminClient(properties, logger=quiet)
+        self._admin = AdminClient(properties)
 
     def metadata(self) -> ClusterMetadata:
         """Brokers and topics. Of all topics: to ask for one by its name may make it.
@@ -91,12 +88,19 @@ class Admin:
             last: KafkaError = error.args[0]
         # An error may come before the statistics that know of the addresses.
         deadline = monotonic() + 2 * _STATISTICS_MS / 1000
-        while not self._advertised and monotonic() < deadline:
+        while not (advertised := self._advertised()) and monotonic() < deadline:
             self._admin.poll(_SLICE_SECONDS)
         # That all brokers are down follows a line on each of them that says why.
         heard = [each for each in self._errors if each.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001 - as above
         problem = heard[-1] if heard else last
-        raise RefusedError(_STATE.sub("", problem.str()), problem.code(), self._advertised)
+        raise RefusedError(_STATE.sub("", problem.str()), problem.code(), advertised)
+
+    def _advertised(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for statistics in self._statistics:
+            brokers: Mapping[str, Mapping[str, Any]] = json.loads(statistics).get("brokers", {})
+            found |= {each["nodeid"]: each["nodename"] for each in brokers.values() if each["source"] == "learned"}
+        return found
 
     def _check_refusal(self, seconds: float) -> None:
         self._admin.poll(seconds)  # brings errors that say more
@@ -123,8 +127,3 @@ class Admin:
     def seconds(self) -> float:
         """How long an answer may take."""
         return self._seconds
-
-
-def _learn(advertised: dict[int, str], statistics: str) -> None:
-    brokers: Mapping[str, Mapping[str, Any]] = json.loads(statistics).get("brokers", {})
-    advertised.update((each["nodeid"], each["nodename"]) for each in brokers.values() if each["source"] == "learned")

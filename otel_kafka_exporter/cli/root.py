@@ -19,6 +19,7 @@ from .tail import tail
 from .topics import topics
 
 _INTERRUPTED = 130
+_UNWRITABLE = 74  # EX_IOERR of sysexits.h: 1 and 3 say something of Kafka or of the checks
 
 
 def run() -> int:
@@ -42,14 +43,15 @@ def run() -> int:
         # What was not written must not be tried again at the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"Error: expected to write what was found, got: {error.strerror or error}", err=True)
-        return 1
+        return _UNWRITABLE
     return int(code or 0)
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="An option can be set by an environment variable too: OTEL_KAFKA_TAIL_LEVEL=warn is --level warn of tail."
-    "\n\nExit codes: 0 fine, 1 what was asked for failed, 2 wrong usage, 3 it could not be run, 130 interrupted.",
+    "\n\nExit codes: 0 fine, 1 what was asked for failed, 2 wrong usage, 3 it could not be run,"
+    " 74 its output could not be written, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="otel-kafka", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -7,7 +7,7 @@ Held here: whatever comes in, strict JSON comes out, redacted; no thread, socket
 from . import attributes
 from .codes import AuditAction, Decision, LogCode, LogLevel, Outcome, SecurityEventType
 from .conversion import Converter
-from .decoding import decode
+from .decoding import decode, view
 from .description import describe, logger_of, printable, size_of
 from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
@@ -75,5 +75,6 @@ __all__ = [
     "unused_name",
     "unwrapped",
     "uuid7",
+    "view",
     "without_userinfo",
 ]

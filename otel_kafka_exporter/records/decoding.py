@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from otel_kafka_exporter.errors import DecodeError
 
 from .envelope import PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
+
+if TYPE_CHECKING:
+    from .protobuf_view import ProtobufView
 
 HeaderValue = str | bytes | None
 Headers = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]] | None
@@ -33,14 +36,37 @@ def decode(value: bytes | None, headers: Headers = None) -> OnexEnvelopeV1:
         DecodeError: the value is no envelope, or the headers name another content type; says where, and what was
             expected. Fields beyond the contract's are ignored, so that a newer writer does not break an older reader.
     """
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise DecodeError(f"expected the record's value as bytes, got {_kind(value)}")
-    data = bytes(value)
+    data = _bytes(value)
     if _is_protobuf(data, headers):
         from .protobuf_decoding import decode_protobuf  # noqa: PLC0415 - who reads JSON need not load Protobuf
 
         return decode_protobuf(data)
     return _decode_json(data)
+
+
+def view(value: bytes | None, headers: Headers = None) -> OnexEnvelopeV1 | ProtobufView:
+    """The same, but of Protobuf only what is asked for is made. JSON is read as a whole in any case.
+
+    Raises:
+        DecodeError: just where `decode` does.
+    """
+    data = _bytes(value)
+    if _is_protobuf(data, headers):
+        return _protobuf_view()(data)
+    return _decode_json(data)
+
+
+@lru_cache(maxsize=1)
+def _protobuf_view() -> type[ProtobufView]:
+    from .protobuf_view import ProtobufView  # noqa: PLC0415 - as above
+
+    return ProtobufView
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise DecodeError(f"expected the record's value as bytes, got {_kind(value)}")
+    return bytes(value)
 
 
 def _is_protobuf(data: bytes, headers: Headers) -> bool:

@@ -1,31 +1,36 @@
-"""What all commands have in common: examples that work, exit codes that are documented, completion, defaults, bars."""
+"""What all commands have in common: examples that work, exit codes that are documented, defaults, bars."""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
-import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
 import pytest
+from confluent_kafka import KafkaError
 
+from otel_kafka_exporter import KafkaLogExporter
 from otel_kafka_exporter.cli.root import cli
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.tailing import TOPICS, kafka_record
 from tests.unit.test_docs import ROOT
+from tests.waiting import until
 
+from .pipelines import exporting, records
 from .tails import put, tail
 
 BIN = Path(sys.executable).parent
 PAGE = ROOT / "docs" / "command-line.md"
-SHELLS = ["bash", "zsh", "fish"]
 #: What its own tests run: tail's and doctor's examples, the demo of some seconds, and what only a real Kafka does.
 ELSEWHERE = ("otel-kafka tail", "otel-kafka doctor", "otel-kafka demo", "otel-kafka topics")
 
@@ -90,38 +95,6 @@ def test_exit_codes_are_documented() -> None:
         if not isinstance(command, click.Group)
     }
     assert dict(rows) == said
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_completion_of_what_is_typed(tmp_path: Path, shell: str) -> None:
-    """Commands, options and values are completed, as each shell asks for them."""
-    whole = {"COMP_WORDS": "otel-kafka tail --level wa", "COMP_CWORD": "3"}
-    variables = {"COMP_WORDS": "otel-kafka tail --level", "COMP_CWORD": "wa"} if shell == "fish" else whole
-    done = subprocess.run(
-        ["otel-kafka"],
-        env=environment(tmp_path, _OTEL_KAFKA_COMPLETE=f"{shell}_complete", **variables),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert {"warn", "warning"} <= set(re.split(r"[,\s]", done.stdout.lower()))  # in an older click by name
-    assert "error" not in done.stdout
-
-
-@pytest.mark.parametrize("shell", [each for each in SHELLS if shutil.which(each)])
-def test_completion_in_a_shell(tmp_path: Path, shell: str) -> None:
-    """What is printed for a shell that is installed works in it."""
-    scripts = {
-        "bash": """eval "$(otel-kafka completion bash)"; COMP_WORDS=(otel-kafka ou); COMP_CWORD=1
-                   _otel_kafka_completion otel-kafka; echo "${COMPREPLY[@]}" """,
-        "zsh": """autoload -U compinit; compinit -u; eval "$(otel-kafka completion zsh)"; print $_comps[otel-kafka]""",
-        "fish": "otel-kafka completion fish | source; complete -C 'otel-kafka ou'",
-    }
-    done = subprocess.run(
-        [shell, "-c", scripts[shell]], env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=True
-    )
-    assert ("_otel_kafka_completion" if shell == "zsh" else "outbox") in done.stdout, done.stderr
 
 
 def test_defaults_of_the_environment(embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +167,46 @@ def test_bars_are_for_terminals(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
         ["otel-kafka", "tail", "--json"], env=variables, capture_output=True, text=True, timeout=60, check=True
     )
     assert quiet.stderr == "3 read, 3 matched, 0 duplicates, 0 undecodable\n"
+
+
+def is_refused(exporter: KafkaLogExporter, number: int) -> bool:
+    return exporter.stats().dead_lettered == number
+
+
+def test_a_bar_for_dead_letters_that_are_sent_again(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """`outbox retry` shows how many of how many it is done with, and takes that away before it says the result."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        for number in range(1, 4):
+            embedded_kafka.fail_next(KafkaError.INVALID_RECORD, 2)  # once more alone
+            exporter.export(records([f"refused {number}"]))
+            until(partial(is_refused, exporter, number))
+    embedded_kafka.slow(900)  # long enough to be seen
+    variables = environment(
+        tmp_path, OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=embedded_kafka.bootstrap_servers, TERM="xterm"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        code, said = on_a_terminal("otel-kafka", "outbox", "retry", stdout=out.fileno(), env=variables)
+    assert code == 0, said
+    assert re.search(r"sent again .*\d/3", said), (said, (tmp_path / "out").read_text())
+    assert said.endswith("\x1b[2K"), repr(said)
+    assert (tmp_path / "out").read_text() == "3 delivered, 0 refused again, 0 cannot be sent as they are\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["tail", "topics plan", "doctor --only cluster", "outbox drain --timeout 600", "outbox retry"]
+)
+def test_ctrl_c_while_no_kafka_answers(tmp_path: Path, command: str) -> None:
+    """Whatever waits for an answer that does not come ends by Ctrl-C at once, with its exit code and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        variables = environment(tmp_path, OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{silent.getsockname()[1]}")
+        process = subprocess.Popen(
+            ["otel-kafka", *command.split()], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = silent.accept()  # it asks now
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors

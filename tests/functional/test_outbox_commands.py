@@ -118,6 +118,23 @@ def test_drain_delivers_more_than_there_is_room_for_at_once(embedded_kafka: Embe
     assert len(set(arrived(embedded_kafka))) == 1_200
 
 
+def test_retry_says_that_no_kafka_answers(embedded_kafka: EmbeddedKafka) -> None:
+    """Where Kafka is away, no dead letter is taken for delivered or for another's: they stay, and that is said."""
+    with exporting(embedded_kafka) as exporter:
+        exporter.export(records(["first"]))
+        embedded_kafka.fail_next(KafkaError.INVALID_RECORD, 2)
+        exporter.export(records(["refused"]))
+        until(lambda: exporter.stats().dead_lettered == 1)
+    embedded_kafka.down()
+    run = otel_kafka(embedded_kafka, "retry")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines()[-1] == (
+        f"no Kafka answers at {embedded_kafka.bootstrap_servers} within 5 s; dead letters that stay where they are: 1"
+    )
+    embedded_kafka.up()
+    assert otel_kafka(embedded_kafka, "retry").stdout.startswith("1 delivered, ")
+
+
 def test_retry_goes_on_behind_what_is_refused_again(embedded_kafka: EmbeddedKafka) -> None:
     """A dead letter that cannot even be sent, or a full local queue, costs the others nothing."""
     with exporting(embedded_kafka) as exporter:

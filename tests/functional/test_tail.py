@@ -204,7 +204,7 @@ def test_a_record_that_came_twice_stands_back(embedded_kafka: EmbeddedKafka) -> 
     assert len(done.lines) == 3
     assert "(duplicate)" in done.lines[1]
     assert set(re.findall("\x1b\\[([0-9;]*)m", done.lines[1])) == {"2", "0"}
-    assert "3 read, 3 matched, 1 duplicates" in done.errors
+    assert "3 read, 3 matched, 1 duplicate," in done.errors
     assert tail("--dedupe", "--json").messages == ["twice", "once"]
     assert [document["duplicate"] for document in tail("--json").documents] == [False, True, False]
 
@@ -252,15 +252,16 @@ def test_wrong_usage_says_what_is_right(arguments: list[str], words: list[str]) 
     assert "Traceback" not in done.errors
 
 
-def test_a_kafka_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address and the reason are said once, and the exit code is that of what could not be run."""
+def test_a_kafka_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address and the reason are said once, and what says more; the code is that of what could not be run."""
     monkeypatch.setattr(reading, "_ANSWER_SECONDS", 0.5)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
         done = tail("--bootstrap-servers", address)
     assert (done.code, done.output) == (3, b"")
-    [line] = done.errors.splitlines()
+    line, advice = done.errors.splitlines()
+    assert advice.startswith("otel-kafka doctor ")
     assert line.startswith(f"no Kafka answers at {address} within 0.5 s: ")
     assert "Connection refused" in line
 

@@ -74,11 +74,11 @@ def test_the_examples_of_help(cluster: Cluster, tmp_path: Path, path: str) -> No
 def test_from_nothing(cluster: Cluster) -> None:
     """plan changes nothing, check fails, apply makes them as recommended, and then nothing is left to do."""
     planned = cluster.run("plan")
-    assert (planned.code, planned.output.count(b"create it with")) == (0, 3)
+    assert (planned.code, planned.output.count(b"create it: ")) == (0, 3)
     assert cluster.run("check").code == 1
     assert not set(cluster.names) & set(cluster.kafka.admin_client().list_topics(timeout=5).topics)
     applied = cluster.run("apply")
-    assert (applied.code, applied.output.count(b"done: create it with")) == (0, 3)
+    assert (applied.code, applied.output.count(b"done: create it: ")) == (0, 3)
     cluster.kafka.wait_in_sync(*cluster.names)
     facts = [cluster.facts(name) for name in cluster.names]
     assert [len(each.partitions) for each in facts] == [6, 3, 3]

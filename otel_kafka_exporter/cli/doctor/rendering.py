@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from otel_kafka_exporter.cli.tail.text import visible, wrapped
+from otel_kafka_exporter.cli.tail.text import counted, visible, wrapped
 
 from .check import Result, Status
 from .running import root_cause
@@ -75,7 +75,7 @@ class Rendering:
         counts = {status: sum(each.finding.status is status for each in results) for status in Status}
         because = sum(bool(each.because) for each in results)
         nothing = counts[Status.SKIPPED] - because
-        warnings = _number(counts[Status.WARN], "warning")
+        warnings = counted(counts[Status.WARN], "warning")
         text = f"{counts[Status.OK]} OK, {warnings}, {counts[Status.FAIL]} failed"
         if because:
             text += f", {because} skipped because of a failure"
@@ -92,7 +92,7 @@ class Rendering:
         for because, names in self._skipped.items():
             word, style, _ = _LOOKS[Status.SKIPPED]
             families = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
-            head = Text(f"{word:4} {_number(len(names), 'check'):{_ID_WIDTH}} ", style)
+            head = Text(f"{word:4} {counted(len(names), 'check'):{_ID_WIDTH}} ", style)
             self._lines(head, f"because {because} failed; of {families}", style, _TEXT_AT)
         self._skipped.clear()
 
@@ -114,7 +114,3 @@ class Rendering:
         with self._console.capture() as capture:
             self._console.print(line, soft_wrap=True)
         self._write(capture.get())
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

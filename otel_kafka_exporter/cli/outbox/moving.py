@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
 from otel_kafka_exporter.cli.progress import progress
+from otel_kafka_exporter.cli.question import Question
 from otel_kafka_exporter.delivery import is_cut
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
@@ -26,6 +29,7 @@ from .describing import directory_option, say, time_of, whom
 
 _FLUSH_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
+_SLICE_SECONDS = 0.25
 _FRAME_SECONDS = 5.0
 _CLUSTER_SECONDS = 5.0
 
@@ -44,7 +48,7 @@ def drain(timeout: float, outbox_dir: str | None) -> int:
     check_with_librdkafka(config)
     delivery = delivery_of(settings, config, registry_of(settings))
     with progress("delivered", lambda: delivery.stats().delivered, None):
-        complete = delivery.drain(timeout)
+        complete = Question(partial(delivery.drain, timeout)).answer(time.sleep)  # in which Ctrl-C is noticed
     stats = delivery.stats()
     left = [line for stored in stored_outboxes(Path(settings.outbox_dir)) if (line := _left(stored))]
     delivery.close(settings.shutdown_timeout)
@@ -136,42 +140,86 @@ def retry(outbox_dir: str | None) -> int:
     check_with_librdkafka(config)
     producer = producer_of(config, registry_of(settings))
     judge = judge_of(settings)
-    refused: Counter[str] = Counter()
-    sent = delivered = skipped = 0
+    cluster_id = producer.cluster_id("", _CLUSTER_SECONDS)
+    letters = partial(_letters, settings, cluster_id)
+    number = sum(1 for _ in letters(lambda line: click.echo(printable(line), err=True)))
+    if number and cluster_id is None:
+        producer.close()
+        silent = f"no Kafka answers at {settings.bootstrap_servers} within {_CLUSTER_SECONDS:g} s"
+        click.echo(printable(f"{silent}; dead letters that stay where they are: {number}"), err=True)
+        return 1
+    retried = _Retried()
+    with progress("sent again", lambda: retried.done, number):
+        for each in letters(lambda _line: None):  # it is said already, and the bar is there
+            is_whole = not each.row.reason.startswith("conversion:") and not is_cut(each.row.record)
+            if is_whole and judge(each.stream, each.payload) is Fate.TAKEN:
+                _send_again(producer, each, retried)
+            else:
+                retried.skipped += 1
+        deadline = monotonic() + _FLUSH_SECONDS
+        while retried.unanswered and monotonic() < deadline:
+            producer.flush(_SLICE_SECONDS)  # between two of which Ctrl-C is noticed
+    producer.close()
+    click.echo(retried.line())
+    return 0 if retried.delivered == retried.sent else 1
 
-    def on_report(each: StoredRow, error: KafkaError | None, _message: object) -> None:
-        nonlocal delivered
+
+@dataclasses.dataclass
+class _Retried:
+    """What became of dead letters that are sent again.
+
+    Attributes:
+        sent: those that Kafka was given, or should have been.
+        delivered: of these, those that it has now.
+        refused: of these, those that it refused, by the error's name.
+        skipped: those that cannot be sent.
+    """
+
+    sent: int = 0
+    delivered: int = 0
+    refused: Counter[str] = dataclasses.field(default_factory=Counter)
+    skipped: int = 0
+
+    def report(self, each: StoredRow, error: KafkaError | None, _message: object) -> None:
         if error is None:
-            delivered += 1
+            self.delivered += 1
             settle(each)  # now, and not at the end, which Ctrl-C may come before
         else:
-            refused[error.name()] += 1
+            self.refused[error.name()] += 1
 
-    for each in _letters(settings, producer.cluster_id("", _CLUSTER_SECONDS)):
-        is_whole = not each.row.reason.startswith("conversion:") and not is_cut(each.row.record)
-        if not is_whole or judge(each.stream, each.payload) is not Fate.TAKEN:
-            skipped += 1
-            continue
-        sent += 1
-        count_try(each)
-        producer.await_frame(each.row.record, monotonic() + _FRAME_SECONDS)
-        try:
-            while not _produced(producer, each, partial(on_report, each)):
-                producer.poll(_ROOM_SECONDS)
-        except KafkaException as error:
-            refused[error.args[0].name()] += 1
-        except NoSchemaIdError:
-            refused["NO_SCHEMA_ID"] += 1
-    producer.flush(_FLUSH_SECONDS)
-    producer.close()
-    if unanswered := sent - delivered - refused.total():
-        refused["no answer"] += unanswered
-    reasons = ", ".join(f"{records} {reason}" for reason, records in refused.items())
-    click.echo(
-        f"{delivered} delivered, {refused.total()} refused again{f' ({reasons})' if reasons else ''},"
-        f" {skipped} cannot be sent as they are"
-    )
-    return 0 if delivered == sent else 1
+    @property
+    def done(self) -> int:
+        """Those that nothing more comes of."""
+        return self.delivered + self.refused.total() + self.skipped
+
+    @property
+    def unanswered(self) -> int:
+        """Those of which something may come."""
+        return self.sent - self.delivered - self.refused.total()
+
+    def line(self) -> str:
+        """All of it, when no answer will come any more."""
+        refused = self.refused.copy()
+        if self.unanswered:
+            refused["no answer"] = self.unanswered
+        reasons = ", ".join(f"{records} {reason}" for reason, records in refused.items())
+        return (
+            f"{self.delivered} delivered, {refused.total()} refused again{f' ({reasons})' if reasons else ''},"
+            f" {self.skipped} cannot be sent as they are"
+        )
+
+
+def _send_again(producer: KafkaProducer, each: StoredRow, retried: _Retried) -> None:
+    retried.sent += 1
+    count_try(each)
+    producer.await_frame(each.row.record, monotonic() + _FRAME_SECONDS)
+    try:
+        while not _produced(producer, each, partial(retried.report, each)):
+            producer.poll(_ROOM_SECONDS)
+    except KafkaException as error:
+        retried.refused[error.args[0].name()] += 1
+    except NoSchemaIdError:
+        retried.refused["NO_SCHEMA_ID"] += 1
 
 
 def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> bool:
@@ -212,13 +260,13 @@ def purge(*, outbox_dir: str | None, records: bool, yes: bool) -> int:
     return 0
 
 
-def _letters(settings: Settings, cluster_id: str | None) -> Iterator[StoredRow]:
-    """The dead letters that are for this configuration's cluster."""
+def _letters(settings: Settings, cluster_id: str | None, tell: Callable[[str], None]) -> Iterator[StoredRow]:
+    """The dead letters that are for this configuration's cluster, or may be; what cannot be read is told."""
     ours = Destination.of(owner_of(settings))._replace(cluster_id=cluster_id)
     for stored in stored_outboxes(Path(settings.outbox_dir)):
-        if stored.claim_of(ours, settings.configuration) is not Claim.OURS:
+        if stored.claim_of(ours, settings.configuration) is Claim.OTHERS:
             continue
         if stored.problem:
-            click.echo(f"nothing is sent of {printable(f'{stored.path}: {stored.problem}')}", err=True)
+            tell(f"nothing is sent of {stored.path}: {stored.problem}")
         else:
-            yield from (each for each in stored.rows(say) if each.stream.dead)
+            yield from (each for each in stored.rows(lambda line: tell(f"unreadable: {line}")) if each.stream.dead)

@@ -108,6 +108,7 @@ def _ended(tally: Tally, run: Callable[[], int]) -> int:
     except ReaderError as error:
         _say(str(error))
         if error.at_start:
+            _say("otel-kafka doctor looks at each step of the way there, and says what to do")
             return _NOT_RUN
         code = _FAILED
     except KeyboardInterrupt:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_kafka_exporter.records import Category, OnexEnvelopeV1
 
 from .record import Record, category_of
+
+if TYPE_CHECKING:
+    from otel_kafka_exporter.records.protobuf_view import ProtobufView
 
 
 class Absent(enum.Enum):
@@ -28,7 +31,7 @@ class Field(NamedTuple):
 
     Attributes:
         name: as it is written.
-        of: its value, in a record whose value was decoded.
+        of: its value, in a record whose value was looked at.
         early: the same before that: from the headers, the key and the place; `UNKNOWN` where these do not tell.
         literal: whether its text stands in the value's bytes as it is, in JSON and in Protobuf.
         word: the same, in JSON alone: Protobuf has a number.
@@ -77,7 +80,7 @@ def lookup(value: Any, parts: Sequence[str]) -> Any:
     """What is at a path in nested objects, whose keys may have dots themselves: `a.b` is `a.b` or `b` in `a`."""
     if not parts:
         return value
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         return MISSING
     if len(parts) == 1:
         return value.get(parts[0], MISSING)
@@ -88,10 +91,10 @@ def lookup(value: Any, parts: Sequence[str]) -> Any:
     return MISSING
 
 
-def _envelope(record: Record) -> OnexEnvelopeV1:
-    if record.envelope is None:
-        raise ValueError("the record's value was not decoded")
-    return record.envelope
+def _envelope(record: Record) -> OnexEnvelopeV1 | ProtobufView:
+    if record.view is None:
+        raise ValueError("the record's value was not looked at")
+    return record.view
 
 
 def _unknown(_record: Record) -> Absent:
@@ -119,9 +122,8 @@ def _of_categories(categories: Sequence[Category]) -> Callable[[Record], Any]:
 
 
 def _of_envelope(name: str, header: str = "") -> Field:
-    at = OnexEnvelopeV1._fields.index(name)
     early = _of_header(header) if header else _unknown
-    return Field(name, lambda record: _envelope(record)[at], early, literal=name != "timestamp")
+    return Field(name, lambda record: getattr(_envelope(record), name), early, literal=name != "timestamp")
 
 
 def _of_payload(name: str, categories: Sequence[Category], *, keys: Sequence[str] = (), word: bool = False) -> Field:

@@ -30,6 +30,7 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _CONSTANTS: dict[str, Literal] = {"true": True, "false": False, "null": None}
 _COMPARISONS = ("=", "==", "!=", "<", "<=", ">", ">=")
+_RESERVED = ("and", "or", "not")  # in quotes they are values
 _DEEPEST = 50
 
 
@@ -51,6 +52,10 @@ class _Token(NamedTuple):
     kind: str  # text, operator, word, end
     text: str
     position: int
+
+    @property
+    def is_value(self) -> bool:
+        return self.kind == "text" or (self.kind == "word" and self.text.lower() not in _RESERVED)
 
 
 def parse(text: str) -> Expression:
@@ -194,7 +199,7 @@ class _Parser:
 
     def _value(self, subject: Field) -> Literal:
         token = self._next
-        if token.kind not in ("word", "text"):
+        if not token.is_value:
             raise self._expected("a value")
         self._at += 1
         if subject.name == "level":
@@ -214,7 +219,7 @@ class _Parser:
 
     def _pattern(self) -> re.Pattern[str]:
         token = self._next
-        if token.kind not in ("word", "text"):
+        if not token.is_value:
             raise self._expected("a regular expression")
         self._at += 1
         try:

@@ -6,8 +6,9 @@ expression asks for. Both only ever refuse what the decoded value would refuse a
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,23 +19,23 @@ from .record import Record, category_of
 
 Decision = Callable[[Record], "bool | None"]
 _LETTERS = re.compile(r"[A-Za-z]{3,}")
-_JSON_WORDS = ("true", "false", "null", "none", "nan", "inf", "infinity")
+_WORDS = ("true", "false", "null", "none", "nan", "inf", "infinity", "success", "failure", "allow", "deny")
 
 
 class Needles(NamedTuple):
     """Texts of which one at least stands in the bytes of each value that matches.
 
     Attributes:
-        texts: in UTF-8.
-        json_only: Protobuf writes these otherwise.
+        json: in UTF-8, where the value is JSON.
+        protobuf: likewise; none where its bytes do not tell.
     """
 
-    texts: tuple[bytes, ...]
-    json_only: bool
+    json: tuple[bytes, ...]
+    protobuf: tuple[bytes, ...]
 
 
 def whole(expression: Expression) -> Callable[[Record], bool]:
-    """Whether an expression holds for a record whose value was decoded."""
+    """Whether an expression holds for a record whose value was looked at."""
     decide = _compiled(expression, lambda each: each.of, lambda pattern: lambda record: _is_found(pattern, record))
     return lambda record: decide(record) is True
 
@@ -46,10 +47,12 @@ def early(expression: Expression) -> Decision:
 
 def lacks(needles: list[Needles], value: bytes) -> bool:
     """Whether a value surely does not match, because of what does not stand in it."""
-    for texts, json_only in needles:
-        if (not json_only or value[:1] == b"{") and not any(text in value for text in texts):
-            # Behind a backslash JSON may write any character otherwise.
-            return b"\\" not in value or value[:1] != b"{"
+    is_json = value[:1] == b"{"
+    for json, protobuf in needles:
+        texts = json if is_json else protobuf
+        if texts and not any(text in value for text in texts):
+            # Behind a backslash JSON may write any character otherwise; behind blanks either may begin.
+            return b"\\" not in value if is_json else value.lstrip()[:1] != b"{"
     return False
 
 
@@ -61,27 +64,34 @@ def needles_of(expression: Expression) -> list[Needles]:
         found = [needles_of(part) for part in expression.parts]
         if not all(found):
             return []
-        texts = tuple(text for needles in found for text in needles[0].texts)
-        return [Needles(texts, any(needles[0].json_only for needles in found))]
+        json, protobuf = ([needles[0][encoding] for needles in found] for encoding in (0, 1))
+        return [Needles(_chained(json), _chained(protobuf) if all(protobuf) else ())]
     if isinstance(expression, Comparison):
         return _compared_needles(expression)
     if isinstance(expression, Found):
         pattern = expression.pattern
         letters = _LETTERS.fullmatch(pattern.pattern) and not pattern.flags & re.IGNORECASE
-        if letters and not any(pattern.pattern.lower() in word for word in _JSON_WORDS):
-            return [Needles((pattern.pattern.encode(),), json_only=True)]
+        if letters and not any(pattern.pattern.lower() in word for word in _WORDS):
+            text = pattern.pattern.encode()
+            # Lists and objects are searched as JSON, in which a new line is an n: the first letter may be such a one.
+            return [Needles((text,), (text[1:],))]
     return []
+
+
+def _chained(texts: list[tuple[bytes, ...]]) -> tuple[bytes, ...]:
+    return tuple(itertools.chain.from_iterable(texts))
 
 
 def _compared_needles(comparison: Comparison) -> list[Needles]:
     subject, operator, value = comparison
     if subject.name == "level":
         names = [name for name in ("DEBUG", "INFO", "WARN", "ERROR") if _compare(subject, operator, value)(name)]
-        return [Needles(tuple(name.encode() for name in names), json_only=True)] if names else []
+        return [Needles(tuple(name.encode() for name in names), ())] if names else []
     plain = isinstance(value, str) and value and value.isprintable() and not set(value) & set('"\\/')
     if operator != "=" or not plain or not (subject.literal or subject.word):
         return []
-    return [Needles((str(value).encode("utf-8", "replace"),), json_only=subject.word)]
+    texts = (str(value).encode("utf-8", "replace"),)
+    return [Needles(texts, () if subject.word else texts)]
 
 
 def _compiled(
@@ -200,7 +210,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, default=dict).decode()  # a part of Protobuf, unless it was decoded
     except TypeError:  # an integer beyond 64 bits, of another writer
         return str(value)
 
@@ -210,7 +220,7 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
 
 
 def _is_found(pattern: re.Pattern[str], record: Record) -> bool:
-    return any(pattern.search(text) for text in texts_of(record))
+    return any(map(pattern.search, texts_of(record)))
 
 
 _READ = {
@@ -220,10 +230,13 @@ _READ = {
 }
 
 
-def texts_of(record: Record) -> list[str]:
+def texts_of(record: Record) -> Iterator[str]:
     """What a person reads of a record: its fields, and `key=value` of its context."""
-    if record.envelope is None:
-        return [record.problem]
-    payload: Mapping[str, Any] = record.envelope.payload
-    fields = [text_of(payload.get(name, "")) for name in _READ[category_of(record.envelope.event_type)]]
-    return [*fields, *(f"{key}={text_of(value)}" for key, value in payload["context"].items())]
+    if record.view is None:
+        yield record.problem
+        return
+    payload: Mapping[str, Any] = record.view.payload
+    for name in _READ[category_of(record.view.event_type)]:
+        yield text_of(payload.get(name, ""))
+    for key, value in payload["context"].items():
+        yield f"{key}={text_of(value)}"

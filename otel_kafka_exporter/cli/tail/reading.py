@@ -28,7 +28,8 @@ _BATCH = 2_000
 _KEPT_ERRORS = 100  # they come many times a second
 _ANSWER_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
-_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # librdkafka's, which says nothing to a reader
+# librdkafka's, which says nothing to a reader, or the wrong thing: there is no group, but always such a connection.
+_INTERNAL = re.compile(r"^GroupCoordinator: | \(after \d+ms in state .*\)$")
 _READING: dict[str, Any] = {
     "group.id": "otel-kafka",  # librdkafka insists; no group is joined, since partitions are assigned
     "client.id": "otel-kafka",
@@ -277,7 +278,7 @@ class Reader:
                     self._away = True
                     self._say(f"Kafka at {self._servers} does not answer ({self._problem}); this goes on when it does")
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is needed
-                self._problem = _STATE.sub("", error.str())
+                self._problem = _INTERNAL.sub("", error.str())
                 self._is_refused |= error.code() in _REFUSED
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from confluent_kafka import Message
 
 from otel_kafka_exporter.errors import DecodeError
-from otel_kafka_exporter.records import CATEGORIES, Category, OnexEnvelopeV1, decode, logger_of, size_of
+from otel_kafka_exporter.records import CATEGORIES, Category, OnexEnvelopeV1, logger_of, size_of, view
 
 if TYPE_CHECKING:
     from otel_kafka_exporter.outbox.files import StoredRow
+    from otel_kafka_exporter.records.protobuf_view import ProtobufView
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -39,7 +40,7 @@ class OutboxPlace(NamedTuple):
 
 
 class Record:
-    """A record, whose value is decoded when it is first asked for.
+    """A record, whose value is read when it is first asked for.
 
     Attributes:
         topic: where it was read.
@@ -51,7 +52,8 @@ class Record:
         headers: the same by name; of two with one name the first.
         value: its bytes; None is a tombstone.
         outbox: where it is, when it is in no topic yet.
-        envelope: what is in the value; None when nothing was decoded.
+        view: what is in the value, to look at parts of it; None until `look`, and when it is no envelope.
+        envelope: what is in the value; None until `decode`, and when it is no envelope.
         problem: why the value is no envelope; empty when it is one.
     """
 
@@ -67,6 +69,7 @@ class Record:
         "problem",
         "topic",
         "value",
+        "view",
     )
 
     def __init__(
@@ -91,18 +94,25 @@ class Record:
             self.headers |= dict(reversed(pairs))
         self.value = value
         self.outbox = outbox
+        self.view: OnexEnvelopeV1 | ProtobufView | None = None
         self.envelope: OnexEnvelopeV1 | None = None
         self.problem = ""
 
-    def decode(self) -> bool:
-        """Decode the value; whether there is an envelope in it."""
-        if self.envelope is None and not self.problem:
+    def look(self) -> bool:
+        """Read so much of the value as it takes to see whether there is an envelope in it."""
+        if self.view is None and not self.problem:
             try:
                 # Whoever spells it otherwise has all headers looked through.
                 kind = self.headers.get("content-type")
-                self.envelope = decode(self.value, self.pairs if kind is None else {"content-type": kind})
+                self.view = view(self.value, self.pairs if kind is None else {"content-type": kind})
             except DecodeError as error:
                 self.problem = str(error)
+        return self.view is not None
+
+    def decode(self) -> bool:
+        """Decode the value; whether there is an envelope in it."""
+        if self.envelope is None and self.look() and self.view is not None:
+            self.envelope = self.view if isinstance(self.view, OnexEnvelopeV1) else self.view.whole()
         return self.envelope is not None
 
     @property
@@ -142,8 +152,13 @@ def of_row(stored: StoredRow) -> Record:
     kept = stored.row.record
     milliseconds = kept.milliseconds or stored.row.nanoseconds // 1_000_000
     outbox = OutboxPlace(
-        *(str(stored.path), str(stored.stream), stored.row.reason, kept.event_id, logger_of(kept), size_of(kept)),
-        stored.tries,
+        file=str(stored.path),
+        stream=str(stored.stream),
+        reason=stored.row.reason,
+        event_id=kept.event_id,
+        logger=logger_of(kept),
+        bytes=size_of(kept),
+        tries=stored.tries,
     )
     return Record(kept.topic, -1, stored.offset, milliseconds, kept.key, kept.headers, kept.value, outbox)
 

@@ -14,7 +14,7 @@ from .fields import MISSING, Field
 from .matching import text_of
 from .record import Record, category_of
 from .runs import Run, cut_runs, marked, wrapped_runs
-from .text import cut, lines, pad, visible, wrapped
+from .text import cut, in_short, lines, pad, visible, wrapped
 
 #: Of an exception, OpenTelemetry's names; the first is shown below the line.
 STACK_TRACE = "exception.stacktrace"
@@ -87,7 +87,7 @@ class Renderer:
             self._day = day
         prefix, correlation = self._prefix(record, moment)
         message, below = self._message(record)
-        pairs = [*((f"({note})", _BAD) for note in notes), *self._pairs(record)]
+        pairs = list(self._pairs(record, notes))
         for runs in self._laid_out(prefix, message, pairs, correlation):
             yield self._line(runs, dim=dim)
         indent = "    " if self._view.width is None or self._view.width < _MEDIUM else " " * 8
@@ -148,9 +148,10 @@ class Renderer:
             said = cut(visible(_value(record)), _CUT_DEAD_LETTER) if dead else f"{record.place}: {record.problem}"
             return [(visible(said), _BAD)], []
         payload = envelope.payload
+        short = str if self._view.width is None else in_short
         category = category_of(envelope.event_type)
         if category == "application":
-            first, *below = lines(str(payload["message"]))
+            first, *below = lines(short(payload["message"]))
             runs = [(first, "")]
         else:
             names = ("actor", "action", "resource", "outcome")
@@ -160,18 +161,19 @@ class Renderer:
             said = payload["context"].get("message")
             below = []
             if isinstance(said, str):
-                first, *below = lines(said)
+                first, *below = lines(short(said))
                 runs.append((f"  {first}", ""))
         trace = payload["context"].get(STACK_TRACE)
         if isinstance(trace, str) and "context" not in self._view.hide and STACK_TRACE not in self._view.hide:
-            below += lines(trace.rstrip())
+            below += lines(short(trace.rstrip()))
         return runs, below
 
-    def _pairs(self, record: Record) -> Iterator[Run]:
-        """What stands behind the message, as `name=value`."""
+    def _pairs(self, record: Record, notes: Sequence[str]) -> Iterator[Run]:
+        """What stands behind the message: where it is, words about it, and the rest as `name=value`."""
         view = self._view
         if view.offsets:
             yield visible(record.place), _DIM
+        yield from ((f"({note})", _BAD) for note in notes)
         if record.envelope is None:
             return
         payload = record.envelope.payload
@@ -216,7 +218,9 @@ class Renderer:
         final = more[-1] if more else head
         room = width - sum(cell_len(text) for text, _ in final) - (0 if more else margin)
         whole = "  ".join(text for text, _ in pairs)
-        if pairs and (cell_len(whole) + 2 <= room or room >= _LEAST_PAIRS):
+        # Who asks for a record's place wants all of it.
+        least = cell_len(pairs[0][0]) + 4 if self._view.offsets and pairs else _LEAST_PAIRS
+        if pairs and (cell_len(whole) + 2 <= room or room >= least):
             final += [("  ", ""), *cut_runs(pairs, room - 2)]
         elif pairs:
             more.append([(" " * indent, ""), *cut_runs(pairs, width - indent)])

@@ -12,6 +12,7 @@ from .ordering import Place
 from .reading import Reader
 from .record import Record, of_message
 from .selection import Selection, Verdict
+from .text import counted
 
 
 @dataclasses.dataclass
@@ -36,7 +37,7 @@ class Tally:
         """All of it, as the line at the end."""
         late = f", {self.late:,} late" if self.late else ""
         return (
-            f"{self.read:,} read, {self.matched:,} matched, {self.duplicates:,} duplicates,"
+            f"{self.read:,} read, {self.matched:,} matched, {counted(self.duplicates, 'duplicate')},"
             f" {self.undecodable:,} undecodable{late}"
         )
 

@@ -88,7 +88,7 @@ class Selection:
     def __init__(self, expression: Expression | None) -> None:
         self._expression = expression
         self._early = None if expression is None else matching.early(expression)
-        self._whole = None if expression is None else matching.whole(expression)
+        self._whole = _any if expression is None else matching.whole(expression)
         self._needles = [] if expression is None else matching.needles_of(expression)
 
     def by_topic(self, topics: Mapping[Category, str]) -> tuple[list[Category], Selection]:
@@ -109,12 +109,17 @@ class Selection:
             return Verdict.NO
         if early is None and self._needles and record.value is not None and matching.lacks(self._needles, record.value):
             return Verdict.NO
-        if not record.decode():
-            decided = self._whole is None or early is True
+        decided = self._expression is None or early is True
+        if not record.look():
             return Verdict.UNDECODABLE if decided else Verdict.UNDECODABLE_NO
-        if self._whole is None or early is True or self._whole(record):
+        if decided or self._whole(record):
+            record.decode()
             return Verdict.YES
         return Verdict.NO
+
+
+def _any(_record: Record) -> bool:
+    return True
 
 
 def _named(name: str, wanted: str) -> Expression:

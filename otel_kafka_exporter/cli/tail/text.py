@@ -13,6 +13,7 @@ _SEQUENCE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?",
 )
+_LONGEST = 8_000
 _FORMAT = re.compile("[\u200b-\u200f\u2060-\u206f\u202a-\u202e\ufeff\u061c]")
 
 
@@ -30,6 +31,20 @@ def lines(text: str) -> list[str]:
         return [text]
     # Tabs would leave the columns that are counted.
     return [visible(line.expandtabs(4)).rstrip() for line in text.splitlines()] or [""]
+
+
+def counted(count: int, what: str) -> str:
+    """So many of a thing, as "1 record" and "2 records"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def in_short(text: str) -> str:
+    """A text whose middle is left out if it would fill a terminal many times over."""
+    left = len(text) - _LONGEST
+    if left <= 0:
+        return text
+    end = _LONGEST // 4  # of a stack trace that says most
+    return f"{text[: _LONGEST - end]}\n… {left:,} characters, which --json shows …\n{text[-end:]}"
 
 
 def cut(text: str, width: int) -> str:
@@ -54,14 +69,28 @@ def wrapped(text: str, first: int, width: int) -> Iterator[str]:
         width: columns that the others have.
     """
     room = first
-    while cell_len(text) > room:
-        part = set_cell_size(text, max(1, room))
-        if not text.startswith(part):  # half of a wide character became a blank
-            part = part[:-1] or text[0]
+    at = 0
+    while True:
+        near = _beginning(text, at, room)
+        if cell_len(near) <= room:
+            break
+        part = set_cell_size(near, max(1, room))
+        if not near.startswith(part):  # half of a wide character became a blank
+            part = part[:-1] or near[0]
         blank = part.rfind(" ")
         if blank > room // 2:
             part = part[:blank]
         yield part
-        text = text[len(part) :].lstrip(" ")
+        at += len(part)
+        while text.startswith(" ", at):
+            at += 1
         room = width
-    yield text
+    yield text[at:]
+
+
+def _beginning(text: str, at: int, room: int) -> str:
+    """So much of a text from a place on that it is wider than so many columns, or all; of a long one only that."""
+    size = room + 1
+    while cell_len(near := text[at : at + size]) <= room and at + size < len(text):
+        size *= 2  # there are characters without a width
+    return near

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from otel_kafka_exporter.cli.tail.text import counted
+
 from .facts import TopicFacts
 from .wanted import Wanted
 
+_DAY_MS = 86_400_000
 #: Properties that count something of which less is kept the smaller they are; -1 is without a limit.
 _RAISED = frozenset({"retention.ms", "retention.bytes", "max.message.bytes", "min.insync.replicas"})
 _WITHOUT_LIMIT = frozenset({"retention.ms", "retention.bytes"})
@@ -44,11 +47,12 @@ def changes(wanted: Wanted, found: TopicFacts | None, *, add_partitions: bool) -
         add_partitions: whether partitions may be added.
     """
     if found is None:
-        properties = ", ".join(f"{name}={value}" for name, value in sorted(wanted.config.items()))
+        number = f"{counted(wanted.partitions, 'partition')}, {counted(wanted.replicas, 'replica')}"
+        properties = ", ".join(_setting(name, value) for name, value in sorted(wanted.config.items()))
         yield Change(
             wanted.name,
             "create",
-            f"create it with {wanted.partitions} partitions and {wanted.replicas} replicas: {properties}",
+            f"create it: {number}, {properties}",
             "it is not there",
             wanted.config,
             wanted.partitions,
@@ -61,7 +65,7 @@ def changes(wanted: Wanted, found: TopicFacts | None, *, add_partitions: bool) -
         yield Change(
             wanted.name,
             "operator",
-            f"give it {wanted.replicas} replicas: it has {replicas}",
+            f"give it {counted(wanted.replicas, 'replica')}: it has {replicas}",
             "a broker that is lost takes records with it; kafka-reassign-partitions moves data, which takes its time",
         )
     if found.config is None:
@@ -92,15 +96,23 @@ def _partitions(wanted: Wanted, found: TopicFacts, *, add_partitions: bool) -> I
         yield Change(wanted.name, "operator", text, f"{why}; --add-partitions does it")
 
 
+def _setting(name: str, value: str) -> str:
+    """A property and its value; of days also how many."""
+    days, rest = divmod(int(value), _DAY_MS) if name.endswith(".ms") and _is_number(value) else (0, 0)
+    return f"{name}={value} ({counted(days, 'day')})" if days > 0 and not rest else f"{name}={value}"
+
+
 def _property(topic: str, name: str, value: str, there: str | None, replicas: int) -> Iterator[Change]:
     if there == value:
         return
-    text = f"set {name}={value}: it is {there}"
+    text = f"set {_setting(name, value)}: it is {there}"
     if name in _RAISED and _is_number(value) and _is_number(there):
         if _amount(name, value) < _amount(name, str(there)):
             return  # more is kept than is wanted, which nobody loses by
         if name == "min.insync.replicas" and int(value) > replicas:
-            yield Change(topic, "operator", text, f"with {replicas} replicas nothing would be acknowledged any more")
+            yield Change(
+                topic, "operator", text, f"with {counted(replicas, 'replica')} nothing would be acknowledged any more"
+            )
             return
         yield Change(topic, "configure", text, "more is wanted", {name: value})
     elif there is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,6 +19,8 @@ from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from otel_kafka_exporter.cli.connection import connection_properties
 from otel_kafka_exporter.cli.environment import exporter_settings
+from otel_kafka_exporter.cli.tail.output import is_terminal, terminal_width
+from otel_kafka_exporter.cli.tail.text import wrapped
 from otel_kafka_exporter.records import printable
 
 from .changes import Change, changes, hidden
@@ -202,11 +205,14 @@ def _show(made: _Plan, problems: dict[int, str]) -> None:
         }
         click.echo(json.dumps(document, indent=2))
         return
+    width = terminal_width() if is_terminal() else sys.maxsize
     for name in made.topics:
         todo = [(place, each) for place, each in enumerate(made.changes) if each.topic == name]
         click.echo(f"{name}{'' if todo else ': as it is wanted'}")
         for place, each in todo:
-            click.echo(printable(f"  {_mark(each, problems.get(place))}{each.text} ({each.why})"))
+            line = printable(f"{_mark(each, problems.get(place))}{each.text} ({each.why})")
+            for number, part in enumerate(wrapped(line, width - 2, width - 6)):
+                click.echo(f"{'      ' if number else '  '}{part}")
 
 
 def _mark(change: Change, problem: str | None) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otel_kafka_exporter.errors import ConversionError, DecodeError
 from otel_kafka_exporter.records.conversion import Converter
-from otel_kafka_exporter.records.decoding import decode
+from otel_kafka_exporter.records.decoding import decode, view
 from otel_kafka_exporter.records.encoding import JSON, encode_json
 from otel_kafka_exporter.records.envelope import PAYLOAD_KEYS, OnexEnvelopeV1
 from otel_kafka_exporter.records.envelope_pb2 import Envelope
@@ -58,6 +58,17 @@ def test_any_clean_envelope(data: st.DataObject, category: Any, context: dict[st
     assert decoded == envelope
     # 1, 1.0 and True are equal; as text they differ.
     assert compact_json(in_order(decoded.payload)) == compact_json(in_order(payload))
+    looked_at = view(encode_protobuf(envelope))
+    parts = [getattr(looked_at, name) for name in OnexEnvelopeV1._fields[:-1]]
+    assert parts == list(decoded[:-1])
+    assert set(looked_at.payload) == set(decoded.payload)
+    for name, part in decoded.payload.items():
+        assert looked_at.payload[name] == part
+    members = looked_at.payload["context"]
+    assert compact_json(in_order({name: members[name] for name in members})) == compact_json(in_order(context))
+    assert "\0" not in members  # and is not put there by being looked for
+    assert members.get("\0") is None
+    assert dict(members.items()) == context
 
 
 def in_order(value: Any) -> Any:
@@ -220,11 +231,14 @@ def test_fields_of_a_newer_writer() -> None:
     st.sampled_from([None, HEADERS]),
 )
 def test_any_bytes(value: bytes, headers: Any) -> None:
-    """Any bytes are an envelope or a decode error."""
+    """Any bytes are an envelope or a decode error, and the same to who looks at parts alone."""
     try:
         assert decode(value, headers)
+        view(value, headers)
     except DecodeError as error:
         assert re.search("expected", str(error))  # noqa: PT017 - either outcome keeps the promise
+        with pytest.raises(DecodeError, match=re.escape(str(error))):
+            view(value, headers)
 
 
 def test_half_the_bytes() -> None:

@@ -6,13 +6,16 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_kafka_exporter.cli.tail.grammar import parse
+from otel_kafka_exporter.cli.tail.fields import names
+from otel_kafka_exporter.cli.tail.grammar import ExpressionError, parse
 from otel_kafka_exporter.cli.tail.matching import early, lacks, needles_of, whole
 from otel_kafka_exporter.cli.tail.selection import Filters, Selection, Verdict
 from otel_kafka_exporter.records import Category
+from otel_kafka_exporter.records.protobuf_encoding import PROTOBUF
+from tests.strategies import json_value
 from tests.tailing import ENCODINGS, TOPICS, record
 
 CONTEXT: dict[str, Any] = {
@@ -51,6 +54,9 @@ CONTEXT: dict[str, Any] = {
         ("context.absent", False),
         ("context.none", False),
         ("context.list ~ '\"a\"'", True),
+        ('context ~ \'"name":"ada"\'', True),
+        ("payload ~ '\"status\":503'", True),
+        ("context", True),
         ("context.status > abc", False),
         ("level >= INFO and level < ERROR", True),
         ("level = warning", True),
@@ -171,6 +177,86 @@ def test_what_decides_early_decides_as_the_value_would(
     categories, left = Selection(expression).by_topic(TOPICS)
     undecoded = record(category, tenant_id=value, context={"n": value}, encoding=ENCODINGS[encoding], **payload)
     assert (category in categories and left.decide(undecoded) is Verdict.YES) is expected
+
+
+_parts = st.sampled_from(
+    [
+        *names(),
+        *("context.n", "context.a.b", "context.list", "context.nobody", 'context["a.b"]', "context.a.b.c"),
+        *("payload", "payload.level", "payload.context", "payload.context.n", "payload.nobody"),
+    ]
+)
+_values = st.one_of(_texts.map(_quoted), st.sampled_from(["5", "2026", "true", "null", "WARN"]))
+_any_condition = st.one_of(
+    st.builds(lambda name, operator, value: f"{name} {operator} {value}", _parts, _operators, _values),
+    st.builds(lambda name, pattern: f"{name} ~ {pattern}", _parts, st.sampled_from(["a", "^.a", "5", "[[]", "null"])),
+    _parts,
+)
+_context = st.dictionaries(st.sampled_from(["n", "a", "b", "a.b", "list", "q"]), json_value, max_size=4)
+_patterns = st.lists(st.sampled_from(["a", "n=", "5", "true", "b.:", "größ"]).map(re.compile), max_size=2)
+
+
+@given(
+    st.one_of(
+        st.sampled_from(["acme", "nacme", "facme", "acm", "success", "deny", "true", "null", "inf", "shop"]),
+        st.text("abefnrtu", min_size=3, max_size=4),
+    ),
+    _categories,
+    st.recursive(
+        st.sampled_from(["\nacme", "\x1facme", "a\tacme", "\b\b\f", True, None, float("inf"), "acm"]),
+        lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.just("\nacme"), inner)),
+        max_leaves=3,
+    ),
+    st.sampled_from(list(ENCODINGS)),
+)
+@example("nacme", "application", ["\nacme"], "protobuf")
+@example("success", "audit", None, "protobuf")
+def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Category, value: Any, encoding: str) -> None:
+    """What a pattern of letters alone is found in has these in its bytes, escaped or not: it is not passed over."""
+    expression = Filters(grep=[re.compile(letters)]).expression()
+    assert expression is not None
+    each = record(category, context={"n": value}, encoding=ENCODINGS[encoding])
+    assert each.value is not None
+    found = whole(expression)(each)
+    assert not (found and lacks(needles_of(expression), each.value))
+    assert not (found and lacks(needles_of(expression), b" " + each.value))
+
+
+def test_letters_are_looked_for_in_the_bytes_of_both_encodings() -> None:
+    """What does not stand in the value's bytes costs no decoding."""
+    expression = Filters(grep=[re.compile("timeout")]).expression()
+    assert expression is not None
+    for encoding in ENCODINGS.values():
+        each = record(encoding=encoding, decoded=False)
+        assert Selection(expression).decide(each) is Verdict.NO
+        assert each.view is None
+
+
+@given(st.lists(_any_condition, max_size=2), _patterns, _categories, _texts, _context)
+def test_what_is_looked_at_matches_as_what_is_decoded(
+    texts: list[str], patterns: list[re.Pattern[str]], category: Category, value: str, context: dict[str, Any]
+) -> None:
+    """Whatever is asked for, a Protobuf value of which parts are read is the same as one that is decoded."""
+    try:
+        query = [parse(text) for text in texts]
+    except ExpressionError:  # of a level, compared with something else
+        return
+    name = "message" if category == "application" else "resource"
+    changes: dict[str, Any] = {
+        name: value,
+        "tenant_id": value,
+        "context": context,
+        "event_id": "e-5",
+        "encoding": PROTOBUF,
+    }
+    filters = Filters(query=query, grep=patterns[:1], exclude=patterns[1:]).expression() or parse("level")
+    looked_at, decoded = (record(category, decoded=decoded, **changes) for decoded in (False, True))
+    assert looked_at.look()
+    decoded.view = decoded.envelope
+    assert whole(filters)(looked_at) is whole(filters)(decoded)
+    assert looked_at.envelope is None
+    assert looked_at.decode()
+    assert looked_at.envelope == decoded.envelope
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,19 @@ def test_a_message_of_many_lines_goes_on_below() -> None:
     assert below == ["    second", "      third"]
 
 
+def test_what_would_fill_a_terminal_many_times_is_shown_in_short() -> None:
+    """Of a message and a stack trace of nearly a megabyte a terminal gets both ends; a pipe gets all."""
+    huge = f"begin {'x' * 900_000} end"
+    each = record(message=huge, context={"exception.stacktrace": huge})
+    rows = shown(each, width=100)
+    assert len(rows) < 250
+    for part in ("begin", "end", "… 892,010 characters, which --json shows …"):
+        assert sum(part in row for row in rows) == 2
+    head, trace = shown(each)
+    assert huge in head
+    assert huge in trace
+
+
 @pytest.mark.parametrize("evil", ESCAPES)
 @pytest.mark.parametrize("category", ["application", "audit", "security"])
 def test_nothing_in_a_record_reaches_the_terminal_as_a_command(evil: str, category: Category) -> None:
@@ -159,6 +172,10 @@ def test_fields_hide_expand_and_offsets() -> None:
     assert line == 'stock is low  b={"c":2}'
     [line] = shown(each, offsets=True)
     assert "  omninode.logging.application.v1/3/17  a=1" in line
+    for width in range(60, 130):  # of a terminal, on which the rest is cut
+        renderer = Renderer(View(zone=timezone.utc, offsets=True, width=width))
+        rows = list(renderer.record(each, ["duplicate"]))
+        assert any("omninode.logging.application.v1/3/17 " in row + " " for row in rows), rows
     _, *below = shown(each, expand=True, hide=frozenset({"a"}))
     assert "    logger: shop.orders" in below
     assert '    context.b: {"c":2}' in below
@@ -226,6 +243,12 @@ def test_a_json_document_has_all_of_a_record() -> None:
         "file": "file", "stream": "audit", "reason": "", "event_id": "e1", "logger": "shop", "bytes": 7,
         "tries": 0, "row": 0,
     }  # fmt: skip
+
+
+def test_wrapping_a_long_text_takes_as_long_as_its_length() -> None:
+    """A megabyte without a blank is wrapped before the test's time is up: no part is looked for in all that is left."""
+    text = "x" * 1_000_000
+    assert "".join(wrapped(text, 40, 80)) == text
 
 
 @given(any_text, st.integers(0, 40), st.integers(1, 40))

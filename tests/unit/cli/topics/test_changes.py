@@ -117,3 +117,9 @@ def test_what_is_no_override(text: str) -> None:
     """It is refused, and named."""
     with pytest.raises(WantedError, match="expected"):
         parse_overrides([text])
+
+
+def test_what_is_said_of_a_topic_counts_rightly() -> None:
+    """One replica is one, and milliseconds that are days say how many."""
+    [change] = changes(wanted(2, 1, retention_ms="604800000", segment_ms="1000"), None, add_partitions=False)
+    assert change.text == "create it: 2 partitions, 1 replica, retention.ms=604800000 (7 days), segment.ms=1000"
