@@ -16,7 +16,7 @@ class Flag:
     """As `threading.Event`, of one lock of the interpreter's whose every operation is a single step.
 
     The lock is held while the flag is not set. It is the real one of the operating system's threads, whatever gevent
-    has put into `threading`; a greenlet that waits lets the others go on.
+    or eventlet has put into `threading`; a greenlet that waits lets the others go on.
     """
 
     __slots__ = ("_unset",)

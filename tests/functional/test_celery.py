@@ -20,7 +20,7 @@ from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment
 
-from .greenlets import needs_gevent
+from .greenlets import needs_eventlet, needs_gevent
 from .pasting import blocks_in_order, section
 from .pipelines import TOPIC
 
@@ -31,6 +31,7 @@ COMMANDS = dict(
 )
 TASKS, SET_UP = (block.text for block in blocks_in_order(section(PAGE, "Celery")))
 NUMBERS = range(10)
+NEEDED = {"gevent": needs_gevent, "eventlet": needs_eventlet}
 LIMIT = 60  # seconds; far more than anything here takes
 
 #: The broker is a directory, and results are files in another.
@@ -83,9 +84,7 @@ def check(kafka: EmbeddedKafka) -> None:
     assert sorted(events) == [f"order/{number}" for number in NUMBERS]
 
 
-@pytest.mark.parametrize(
-    "pool", [pytest.param(pool, marks=needs_gevent if pool == "gevent" else ()) for pool in COMMANDS]
-)
+@pytest.mark.parametrize("pool", [pytest.param(pool, marks=NEEDED.get(pool, ())) for pool in COMMANDS])
 def test_a_worker_under_opentelemetry_instrument(embedded_kafka: EmbeddedKafka, tmp_path: Path, pool: str) -> None:
     """The lines of task loggers, of other loggers and of print arrive, and so do events, whatever the pool."""
     variables = {"OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers}
@@ -111,4 +110,4 @@ def test_a_worker_set_up_in_code(embedded_kafka: EmbeddedKafka, tmp_path: Path) 
 
 def test_the_page_has_every_pool() -> None:
     """The table is read as it is meant."""
-    assert set(COMMANDS) == {"prefork", "threads", "solo", "gevent"}
+    assert set(COMMANDS) == {"prefork", "threads", "solo", "gevent", "eventlet"}
