@@ -17,7 +17,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clock import monotonic
 from .marking import own_work
@@ -52,10 +52,13 @@ def _as_made(name: str) -> Any:
 
 _threads = _as_made("_thread")
 _start_new_thread: Callable[[Callable[[], object], tuple[()]], int] = _threads.start_new_thread
-RLock: type[_thread.RLock] = _threads.RLock
 allocate_lock: Callable[[], _thread.LockType] = _threads.allocate_lock
 get_ident: Callable[[], int] = _threads.get_ident
 sleep: Callable[[float], None] = _as_made("time").sleep
+if TYPE_CHECKING:
+    from _thread import RLock
+else:
+    RLock = _threads.RLock
 
 #: The threads of ours that run: there may be a hub in one, made by what it calls, and no greenlets but itself.
 _ours: set[int] = set()
@@ -120,14 +123,20 @@ class OsThread:
     def __init__(self, target: Callable[[], object]) -> None:
         self._target = target
         self._runs = allocate_lock()  # held while it does
+        self._is_begun = False
 
     def start(self) -> None:
         """Start it; raises RuntimeError where no thread is to be had."""
         self._runs.acquire()
         try:
+            # No call in between, at which Ctrl-C could come: once this is set, it comes when the thread is there.
+            self._is_begun = True
             _start_new_thread(self._run, ())
-        except BaseException:  # no thread to be had, or Ctrl-C: else it would seem to run for ever
-            self._runs.release()
+        except BaseException as error:
+            if not self._is_begun or isinstance(
+                error, (RuntimeError, MemoryError)
+            ):  # else it would seem to run for ever
+                self._runs.release()
             raise
 
     def _run(self) -> None:

@@ -16,11 +16,11 @@ import pytest
 from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 
-needs_gevent = pytest.mark.skipif(
-    importlib.util.find_spec("gevent") is None, reason="gevent is not installed: it has no wheel for this Python"
-)
+HAS_GEVENT = importlib.util.find_spec("gevent") is not None
+HAS_EVENTLET = importlib.util.find_spec("eventlet") is not None
+needs_gevent = pytest.mark.skipif(not HAS_GEVENT, reason="gevent is not installed: it has no wheel for this Python")
 needs_eventlet = pytest.mark.skipif(
-    importlib.util.find_spec("eventlet") is None, reason="eventlet is not installed: it does not work with this Python"
+    not HAS_EVENTLET, reason="eventlet is not installed: it has no wheel for this Python"
 )
 AUDIT_TOPIC = "omninode.logging.audit.v1"
 APPS = Path(__file__).with_name("apps")

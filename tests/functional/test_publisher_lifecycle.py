@@ -171,9 +171,9 @@ def test_a_start_that_nobody_waits_for_fails_in_silence(caplog: pytest.LogCaptur
         assert starting is not None
         with pytest.raises(KafkaError):
             await asyncio.wrap_future(starting)
-        gc.collect()
 
     asyncio.run(main())
+    gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
