@@ -33,6 +33,8 @@ class NoDelivery:
     def hand_over(self, source: object, builder: object) -> None:
         self.deliver([source], builder)
 
+    put = hand_over
+
     def deliver(self, sources: Sequence[object], _builder: object) -> bool:
         with self._lock:
             self._ledger.lose(self._reason, len(sources))

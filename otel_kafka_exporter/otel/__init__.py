@@ -4,6 +4,7 @@ The publisher and the command line import it. Nothing in here decides what becom
 Held here: nothing raises into the application's log calls or its telemetry's set-up.
 """
 
+from .disk import Disk, TaskLogRecord, are_there
 from .emission import SCOPE, context_attributes
 from .events import aemit_audit_event, aemit_security_event, emit_audit_event, emit_security_event
 from .exporter import KafkaLogExporter
@@ -24,11 +25,14 @@ from .structured import EventFormatter
 
 __all__ = [
     "SCOPE",
+    "Disk",
     "EventFormatter",
     "KafkaLogExporter",
     "KafkaLogRecordProcessor",
+    "TaskLogRecord",
     "aemit_audit_event",
     "aemit_security_event",
+    "are_there",
     "cleaner_of",
     "context_attributes",
     "delivery_of",

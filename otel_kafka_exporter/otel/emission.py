@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -14,10 +15,19 @@ from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, 
 from otel_kafka_exporter.delivery import Receipt, TaskWaiter, ThreadWaiter, expected, receipt_of
 from otel_kafka_exporter.delivery.receipts import Result, Waiter
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError, OtelKafkaError
-from otel_kafka_exporter.process import DeliveryOutcome, is_interruption, kind_of_fault, log, notice_fork, warn
+from otel_kafka_exporter.process import (
+    DeliveryOutcome,
+    is_interruption,
+    kind_of_fault,
+    log,
+    monotonic,
+    notice_fork,
+    warn,
+)
 from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, unwrapped, uuid7
 from otel_kafka_exporter.records import attributes as names
 
+from .disk import TaskLogRecord, are_there
 from .reach import may_reach_kafka
 
 SCOPE = "otel_kafka_exporter.events"
@@ -54,7 +64,7 @@ class Event(NamedTuple):
 
 def emit_event(event: Event, wait: float | None) -> Receipt | None:
     """Emit an event, and wait for it where seconds are given. Raises as the public functions do."""
-    emission = _Emission(event)
+    emission = _Emission(event, WholeLogRecord)
     if wait is None:
         emission.emit()
         return None
@@ -64,18 +74,25 @@ def emit_event(event: Event, wait: float | None) -> Receipt | None:
 
 async def await_event(event: Event, wait: float) -> Receipt:
     """Emit an event, and await its receipt. Raises as the public functions do."""
-    emission = _Emission(event)
+    taken: list[Future[bool]] = []
+    emission = _Emission(event, functools.partial(TaskLogRecord, taken))
+    deadline = monotonic() + wait
     with emission.expected_by(TaskWaiter()) as waiter:
-        return emission.receipt(waiter, await waiter.outcome(wait), wait)
+        outcome = await waiter.outcome(wait)
+        if not isinstance(outcome, Receipt):
+            is_there = await are_there(taken, deadline - monotonic())
+            waiter.spooled = waiter.spooled and is_there
+        return emission.receipt(waiter, outcome, wait)
 
 
 class _Emission:
     """An event on its way to a logger, with the time and the ID that it has from the start."""
 
-    __slots__ = ("_event", "_event_id", "_fault", "_now")
+    __slots__ = ("_event", "_event_id", "_fault", "_make", "_now")
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, make: Callable[..., WholeLogRecord]) -> None:
         self._event = event
+        self._make = make
         self._now = max(time.time_ns(), 0)  # a test may have set the clock to before 1970
         self._event_id = uuid7(self._now // 1_000_000)
         self._fault: BaseException | None = None
@@ -128,7 +145,7 @@ class _Emission:
         decisive = {
             name: value if type(value) is str else plain(value) for name, value in fields.items() if value is not None
         }
-        return WholeLogRecord(
+        return self._make(
             {**decisive, names.CATEGORY: category, names.RECORD_UID: self._event_id},
             {} if context is None else context_attributes(context),
             timestamp=self._now,

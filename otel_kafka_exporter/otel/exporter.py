@@ -31,6 +31,7 @@ from otel_kafka_exporter.process import (
 from otel_kafka_exporter.records import COUNT_SETTING, LENGTH_SETTING, Converter, SdkLogRecord, uuid7
 from otel_kafka_exporter.settings import Settings, SettingsArguments, refuse_argument, unknown_variables
 
+from .disk import Disk, TaskLogRecord
 from .pipeline import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
 from .structured import StructuredRecordBuilder
 
@@ -59,6 +60,7 @@ class KafkaLogExporter(LogRecordExporter):
     _delivery: Delivery | NoDelivery
     _builder: Any = None  # a delivery that drops everything builds nothing
     _shutdown_timeout = 0.0
+    _disk: Disk | None = None  # where `durability` asks for it
     _tell_way: Callable[[str], None] | None = None  # until it is told
 
     def __init__(
@@ -91,6 +93,7 @@ class KafkaLogExporter(LogRecordExporter):
         )
         self._tell_way = functools.partial(tell_way, settings)
         self._delivery = delivery = delivery_of(settings, config, registry_of(settings))
+        self._disk = Disk(delivery.sync) if delivery.needs_disk else None
         receipts.pipeline_opened(self, delivery.trouble)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
@@ -118,7 +121,12 @@ class KafkaLogExporter(LogRecordExporter):
 
     def hand_over(self, record: SdkLogRecord) -> None:
         """Take one record without waiting for its outcome; for the direct processor."""
-        self._delivery.hand_over(record, self._builder)
+        source = record.log_record
+        if self._disk is not None and isinstance(source, TaskLogRecord):
+            self._delivery.put(record, self._builder)
+            source.taken.append(self._disk.take())
+        else:
+            self._delivery.hand_over(record, self._builder)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until no record is in flight; whether that came about in time."""

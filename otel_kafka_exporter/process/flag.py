@@ -16,8 +16,8 @@ class Flag:
     """As `threading.Event`, by one lock of the interpreter's that is held while the flag is not set.
 
     Whether it is set stands beside the lock: Ctrl-C may come when a wait for that has just ended, and took it along
-    otherwise. The lock is the real one of the operating system's threads, whatever gevent has put into `threading`; a
-    greenlet that waits lets the others go on.
+    otherwise. The lock is the real one of the operating system's threads, whatever gevent or eventlet has put into
+    `threading`; a greenlet that waits lets the others go on.
     """
 
     __slots__ = ("_is_set", "_unset")

@@ -1,24 +1,23 @@
-"""Threads and locks of the operating system, and waits that hold up no greenlet, whether gevent is there or not.
+"""Threads and locks of the operating system, and waits that hold up no greenlet, be it gevent's or eventlet's.
 
-gevent's `monkey.patch_all()` makes greenlets of all threads, which take turns in one thread of the operating system. A
-wait in a C library holds all of them up, and librdkafka is one. So what waits for it is a real thread here; the locks
-that such a thread has in common with greenlets are real ones; and a greenlet waits by looking again and again, with
-pauses in which the others go on.
+`gevent.monkey.patch_all()` and `eventlet.monkey_patch()` make greenlets of all threads, which take turns in one thread
+of the operating system. A wait in a C library holds all of them up, and librdkafka is one. So what waits for it is a
+real thread here; the locks that such a thread has in common with greenlets are real ones; and a greenlet waits by
+looking again and again, with pauses in which the others go on.
 
 A real lock belongs to a thread of the operating system, and so to all greenlets in it: nobody may pause under one.
 
-gevent is never imported by this package, and it may patch before or after this module is imported.
+Neither is ever imported by this package, and either may patch before or after this module is imported.
 """
 
 from __future__ import annotations
 
 import _thread
+import importlib.util
 import sys
-import time
-from _thread import RLock
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clock import monotonic
 from .interruption import is_interruption
@@ -39,28 +38,57 @@ __all__ = [
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _SHARE = 0.001, 0.05, 0.125
 
 
-def _original(module: Any, name: str) -> Any:
-    """What a module of Python's has by nature, whatever gevent has put there."""
-    monkey = sys.modules.get("gevent.monkey")
-    return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
+def _as_made(name: str) -> Any:
+    """One of the interpreter's own modules as it was made, whatever others have put into the one of that name.
+
+    It is another module: eventlet also replaces locks that are there already, but only those whose type it knows.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"expected a module {name}, got none", name=name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-_start_new_thread: Callable[[Callable[[], object], tuple[()]], int] = _original(_thread, "start_new_thread")
-allocate_lock: Callable[[], _thread.LockType] = _original(_thread, "allocate_lock")
-get_ident: Callable[[], int] = _original(_thread, "get_ident")
-sleep: Callable[[float], None] = _original(time, "sleep")
+_threads = _as_made("_thread")
+_start_new_thread: Callable[[Callable[[], object], tuple[()]], int] = _threads.start_new_thread
+allocate_lock: Callable[[], _thread.LockType] = _threads.allocate_lock
+get_ident: Callable[[], int] = _threads.get_ident
+sleep: Callable[[float], None] = _as_made("time").sleep
+if TYPE_CHECKING:
+    from _thread import RLock
+else:
+    RLock = _threads.RLock
+
+#: The threads of ours that run: there may be a hub in one, made by what it calls, and no greenlets but itself.
+_ours: set[int] = set()
 
 
-def _hub() -> Any:
-    """gevent's hub in this thread of the operating system; None where no greenlets take turns."""
+def _gevent_hub() -> Any:
+    """gevent's hub in this thread of the operating system; None where no greenlets of its take turns."""
     local = sys.modules.get("gevent._hub_local")
     return None if local is None else local.get_hub_if_exists()
 
 
+def _give_way() -> Callable[[float], object] | None:
+    """What a greenlet calls to let others go on for so long. None for a thread, and a hub, by which they take turns."""
+    hub = _gevent_hub()
+    if hub is not None:
+        gevent = sys.modules["gevent"]
+        found, is_hub = gevent.sleep, gevent.getcurrent() is hub
+    else:
+        hubs = sys.modules.get("eventlet.hubs")
+        hub = getattr(getattr(hubs, "_threadlocal", None), "hub", None)
+        if hub is None:
+            return None
+        found, is_hub = sys.modules["eventlet"].sleep, sys.modules["greenlet"].getcurrent() is hub.greenlet
+    return None if is_hub or get_ident() in _ours else found
+
+
 def in_greenlet() -> bool:
     """Whether others can go on while the caller waits: it is a greenlet, and not the hub, by which they take turns."""
-    hub = _hub()
-    return hub is not None and sys.modules["gevent"].getcurrent() is not hub
+    return _give_way() is not None
 
 
 def pause(seconds: float, since: float | None = None) -> None:
@@ -73,10 +101,7 @@ def pause(seconds: float, since: float | None = None) -> None:
     """
     if since is not None:
         seconds = min(seconds, max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, (monotonic() - since) * _SHARE)))
-    if in_greenlet():
-        sys.modules["gevent"].sleep(max(0.0, seconds))
-    else:
-        sleep(max(0.0, seconds))
+    (_give_way() or sleep)(max(0.0, seconds))
 
 
 def breathe() -> None:
@@ -118,13 +143,16 @@ class OsThread:
             raise
 
     def _run(self) -> None:
+        ident = get_ident()
+        _ours.add(ident)
         try:
             with own_work():
                 self._target()
         finally:
+            _ours.discard(ident)
             self._runs.release()
             with suppress(Exception):  # where something waited by gevent's means, a log handler's lock or a socket, say
-                hub = _hub()
+                hub = _gevent_hub()
                 if hub is not None:
                     hub.destroy(destroy_loop=True)
 

@@ -9,7 +9,15 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter.delivery import Batch
 from otel_kafka_exporter.kafka import check_with_librdkafka, librdkafka_config
-from otel_kafka_exporter.otel import cleaner_of, delivery_of, record_builder_of, registry_of, tell_way
+from otel_kafka_exporter.otel import (
+    Disk,
+    are_there,
+    cleaner_of,
+    delivery_of,
+    record_builder_of,
+    registry_of,
+    tell_way,
+)
 from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
 from otel_kafka_exporter.records import (
     CATEGORIES,
@@ -22,7 +30,6 @@ from otel_kafka_exporter.records import (
 )
 from otel_kafka_exporter.settings import Settings
 
-from .disk import Disk
 from .inbox import Inbox
 from .route import KafkaError
 
@@ -66,7 +73,7 @@ class Connection:
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         # An event loop does not wait for the disk, a thread does.
         self.delivery = delivery_of(settings, config, self._registry, self._announce)
-        self._disk = Disk(self.delivery.sync) if settings.durability == "power" else None
+        self._disk = Disk(self.delivery.sync) if self.delivery.needs_disk else None
         tell_way(settings, "a publisher")
         after_fork_in_child(self._after_fork)
 
@@ -127,7 +134,7 @@ class Connection:
 
     async def _is_kept(self, seconds: float) -> bool:
         """Whether what is in the outbox by now is there as `durability` asks for it, within so many seconds."""
-        return self._disk is None or await self._disk.has_all(seconds)
+        return self._disk is None or await are_there([self._disk.take()], seconds)
 
     def stats(self) -> DeliveryStats:
         """How many events are in which state."""

@@ -35,7 +35,7 @@ class Awaited(Batch):
     __slots__ = ("_settled", "deadline", "future", "outcome")
 
     def __init__(self, settled: deque[Awaited], deadline: float) -> None:
-        super().__init__()
+        self.taken = self.open = self.failed = 0  # as `Batch` has it, without a call
         self.outcome: DeliveryOutcome | None = None
         self.future: asyncio.Future[DeliveryOutcome | None] | None = None
         self.deadline = deadline
@@ -69,7 +69,8 @@ class Inbox:
         self._settled: deque[Awaited] = deque()
         self._open: deque[Awaited] = deque()  # by their deadlines
         self._no_room: deque[tuple[Awaited, Entry]] = deque()
-        self._announced = self._kicks = self._watches = False
+        self._announced = self._watches = False
+        self._in_turn = self._more = False  # whether a record was awaited in this turn of the loop, and others after it
 
     def awaited(self) -> Awaited:
         """What a record is handed over with; from here on the time counts."""
@@ -84,25 +85,30 @@ class Inbox:
         """An entry is handed over when there is room for it, after those before it, or given up at its deadline."""
         self._no_room.append((awaited, entry))
 
-    async def outcome(self, awaited: Awaited) -> DeliveryOutcome | None:
+    def outcome(self, awaited: Awaited) -> asyncio.Future[DeliveryOutcome | None]:
         """The outcome of a record that was handed over or waits for room; None when it is not known in time."""
-        if awaited.outcome is not None:
-            return awaited.outcome
         future: asyncio.Future[DeliveryOutcome | None] = self.loop.create_future()
         awaited.future = future
         self._open.append(awaited)
         if not self._watches:
             self._watches = True
             self.loop.call_at(awaited.deadline, self._expire)
-        if not self._kicks:
-            self._kicks = True
-            self.loop.call_soon(self._kick)
-        return await future
+        if self._in_turn:
+            self._more = True
+        else:
+            # The thread that this wakes does nothing before this one waits or has had its share of the interpreter. For
+            # a record that is alone its way to there is a good part of the time that it takes.
+            self._in_turn = True
+            self._delivery.hurry()
+            self.loop.call_soon(self._end_turn)
+        return future
 
-    def _kick(self) -> None:
+    def _end_turn(self) -> None:
         """All tasks of this turn of the loop have handed their records over."""
-        self._kicks = False
-        self._delivery.hurry()
+        self._in_turn = False
+        if self._more:
+            self._more = False
+            self._delivery.hurry()
 
     def announce(self) -> None:
         """A round of reports is over: wake the loop, if there is anything for it. From any thread."""

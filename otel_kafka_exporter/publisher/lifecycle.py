@@ -42,8 +42,10 @@ class Lifecycle:
     async def start(self) -> None:
         """Have a route that is connected. Raises what making and connecting it raise."""
         if self.route is None:
-            # Shielded, because others may wait for the same start.
-            await asyncio.shield(asyncio.wrap_future(self._begin_start()))
+            started = asyncio.wrap_future(self._begin_start())
+            # Who was cancelled hears of it no more, and asyncio would say that nobody did.
+            started.add_done_callback(lambda future: future.cancelled() or future.exception())
+            await asyncio.shield(started)  # because others may wait for the same start
 
     def _begin_start(self) -> Future[None]:
         with self._lock:

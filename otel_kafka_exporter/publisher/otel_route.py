@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider, SeverityNumber
 
 from otel_kafka_exporter.delivery import Receipt, TaskWaiter, expected, receipts
 from otel_kafka_exporter.errors import ConversionError
-from otel_kafka_exporter.otel import SCOPE, cleaner_of, context_attributes, may_reach_kafka, record_builder_of
-from otel_kafka_exporter.process import DeliveryStats, warn
-from otel_kafka_exporter.records import OnexEnvelopeV1, Publication, PublicationBuilder, WholeLogRecord, uuid7
+from otel_kafka_exporter.otel import (
+    SCOPE,
+    TaskLogRecord,
+    are_there,
+    cleaner_of,
+    context_attributes,
+    may_reach_kafka,
+    record_builder_of,
+)
+from otel_kafka_exporter.process import DeliveryStats, monotonic, warn
+from otel_kafka_exporter.records import OnexEnvelopeV1, Publication, PublicationBuilder, uuid7
 from otel_kafka_exporter.records import attributes as names
 from otel_kafka_exporter.settings import Settings
 
@@ -68,17 +77,20 @@ class OtelRoute:
         if not (receipts.is_pipeline_open() and may_reach_kafka(self._provider)):
             self._emit(publication, envelope)
             return True
+        deadline = monotonic() + self._publish_timeout
         with expected(envelope.event_id, TaskWaiter()) as waiter:
-            self._emit(publication, envelope)
-            return isinstance(await waiter.outcome(self._publish_timeout), Receipt)
+            taken = self._emit(publication, envelope)
+            is_acknowledged = isinstance(await waiter.outcome(self._publish_timeout), Receipt)
+        if not is_acknowledged:  # it may be kept, or a dead letter
+            await are_there(taken, deadline - monotonic())
+        return is_acknowledged
 
     async def hand_over(self, publication: Publication) -> bool:
         """Emit."""
         envelope = self._convert(publication)
         if envelope is None:
             return False
-        self._emit(publication, envelope)
-        return True
+        return await are_there(self._emit(publication, envelope), self._publish_timeout)
 
     def stats(self) -> DeliveryStats:
         """Nothing: whoever delivers counts."""
@@ -97,8 +109,10 @@ class OtelRoute:
             warn(f"conversion:{error.field}", "an event is not published: %s", error)
             return None
 
-    def _emit(self, publication: Publication, envelope: OnexEnvelopeV1) -> None:
+    def _emit(self, publication: Publication, envelope: OnexEnvelopeV1) -> list[Future[bool]]:
+        """Emit; by which disks it was taken, as of `Disk.take`."""
         category, payload = publication.category, envelope.payload
+        taken: list[Future[bool]] = []
         attributes = context_attributes(payload["context"])
         decisive: dict[str, Any] = {names.CATEGORY: category, names.RECORD_UID: envelope.event_id}
         if publication.tenant_id is not None:
@@ -123,7 +137,8 @@ class OtelRoute:
             for name in _FIELDS[category]:
                 decisive[name] = payload[name.rpartition(".")[2]]
         self._provider.get_logger(scope).emit(
-            WholeLogRecord(
+            TaskLogRecord(
+                taken,
                 decisive,
                 attributes,
                 severity_number=severity,
@@ -132,3 +147,4 @@ class OtelRoute:
                 event_name=event_name,
             )
         )
+        return taken

@@ -40,6 +40,7 @@ from .values import Cleaner
 
 _CONTENT_TYPE = b"application/vnd.omninode.publication+json"
 _REMEMBERED = 1024
+_new = tuple.__new__  # past a named tuple's own, which is a function in Python
 
 
 class Publication(NamedTuple):
@@ -179,17 +180,21 @@ class PublicationBuilder:
             tenant_id = self._tenant_id if tenant is None else _name("tenant_id", tenant, MAX_TENANT_ID_LENGTH)
             said = self._said(category, fields)
             statement = self._statements.event(category, tenant_id, self._source)
-        return Converted(
-            statement,
-            event_id,
-            utc_text(nanoseconds),
-            milliseconds,
-            correlation_id,
-            causation_id,
-            own_ids,
-            traceparent,
-            said,
-            context,
+        return _new(
+            Converted,
+            (
+                statement,
+                event_id,
+                utc_text(nanoseconds),
+                milliseconds,
+                correlation_id,
+                causation_id,
+                own_ids,
+                traceparent,
+                said,
+                context,
+                0,
+            ),
         )
 
     def letter(self, publication: Publication) -> KafkaRecord:

@@ -195,7 +195,7 @@ def properties(value: Any) -> dict[str, Any]:
         if not all(isinstance(key, str) and key for key in value):
             raise ValueError("a mapping of librdkafka property names to values")
         for key, each in value.items():
-            if each is None or isinstance(each, (list, tuple, set)):
+            if each is None or isinstance(each, (list, tuple, set, Mapping, bytes, bytearray)):
                 raise ValueError(f"one value for {key}, a text or a number, and not {type(each).__name__}")
             if isinstance(each, int) and _is_secret(key):  # YAML has read 0123 as 83 already
                 raise ValueError(f"a text for {key}, in quotes, and not {type(each).__name__}")

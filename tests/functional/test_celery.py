@@ -22,7 +22,7 @@ from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment
 
-from .greenlets import HAS_GEVENT, needs_gevent
+from .greenlets import HAS_EVENTLET, HAS_GEVENT, needs_eventlet, needs_gevent
 from .pasting import blocks_in_order, section
 from .pipelines import TOPIC
 
@@ -33,6 +33,7 @@ COMMANDS = dict(
 )
 TASKS, SET_UP = (block.text for block in blocks_in_order(section(PAGE, "Celery")))
 NUMBERS = range(10)
+NEEDED = {"gevent": needs_gevent, "eventlet": needs_eventlet}
 LIMIT = 60  # seconds; far more than anything here takes
 
 #: The broker is a directory, and results are files in another.
@@ -110,7 +111,8 @@ WORKERS = {
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """All of them side by side, for Celery takes seconds to end; gives each one's own Kafka when it has ended."""
-    names = [name for name in WORKERS if name != "gevent" or HAS_GEVENT]
+    missing = {"gevent": not HAS_GEVENT, "eventlet": not HAS_EVENTLET}
+    names = [name for name in WORKERS if not missing.get(name)]
     with ExitStack() as stack, ThreadPoolExecutor(len(names)) as pool:
         kafkas = {name: stack.enter_context(EmbeddedKafka()) for name in names}
         ended = {
@@ -125,9 +127,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
         yield after
 
 
-@pytest.mark.parametrize(
-    "pool", [pytest.param(pool, marks=needs_gevent if pool == "gevent" else ()) for pool in COMMANDS]
-)
+@pytest.mark.parametrize("pool", [pytest.param(pool, marks=NEEDED.get(pool, ())) for pool in COMMANDS])
 def test_a_worker_under_opentelemetry_instrument(workers: Workers, pool: str) -> None:
     """The lines of task loggers, of other loggers and of print arrive, and so do events, whatever the pool."""
     check(workers(pool))
@@ -145,4 +145,4 @@ def test_a_worker_set_up_in_code(workers: Workers) -> None:
 
 def test_the_page_has_every_pool() -> None:
     """The table is read as it is meant."""
-    assert set(COMMANDS) == {"prefork", "threads", "solo", "gevent"}
+    assert set(COMMANDS) == {"prefork", "threads", "solo", "gevent", "eventlet"}

@@ -160,6 +160,23 @@ def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka
     asyncio.run(main())
 
 
+def test_a_start_that_nobody_waits_for_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a start was given up before it failed, asyncio logs no exception that nobody has heard of."""
+
+    async def main() -> None:
+        publisher = LoggingEventPublisher("localhost:1", start_timeout=0.2)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(publisher.start(), 0.05)
+        starting = publisher._lifecycle._starting
+        assert starting is not None
+        with pytest.raises(KafkaError):
+            await asyncio.wrap_future(starting)
+
+    asyncio.run(main())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_a_context_per_request_leaves_nothing_behind(embedded_kafka: EmbeddedKafka) -> None:
     """A service that makes a context for each request, as the guide's examples do, grows by nothing that stays."""
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
@@ -10,13 +15,16 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogR
 from opentelemetry.sdk.resources import Resource
 
 from otel_kafka_exporter import (
+    DeliveryTimeout,
     KafkaLogExporter,
     KafkaLogRecordProcessor,
     LoggingEventPublisher,
     LoggingEventPublisherContext,
     SettingsError,
+    aemit_audit_event,
     decode,
 )
+from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC
 
@@ -65,3 +73,39 @@ def test_opentelemetry_and_settings_of_delivery_contradict() -> None:
     """With a logger_provider, delivery is its exporter's affair: settings beside it are an error that says so."""
     with pytest.raises(SettingsError, match="logger_provider: expected no settings"):
         LoggingEventPublisher("localhost:9092", logger_provider=LoggerProvider(shutdown_on_exit=False))
+
+
+@pytest.mark.parametrize("way_in", ["wait", "no wait", "aemit"])
+def test_the_loop_does_not_wait_for_the_disk(embedded_kafka: EmbeddedKafka, way_in: str) -> None:
+    """With durability=power what a coroutine's call returned of is on the disk, and another thread waited for that."""
+    on_the_loop: list[str] = []
+
+    def watch(_frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call" and argument in (os.fsync, os.fdatasync):
+            on_the_loop.append(argument.__name__)
+
+    async def emit(provider: LoggerProvider) -> None:
+        if way_in == "aemit":
+            logger = provider.get_logger("shop")
+            with pytest.raises(DeliveryTimeout) as raised:
+                await aemit_audit_event("order.delete", "bob", "order/17", "success", logger=logger, wait=0.5)
+            assert raised.value.spooled
+        else:
+            publisher = LoggingEventPublisher(logger_provider=provider, publish_timeout=0.5)
+            await publisher.start()
+            assert await audit(publisher, wait=way_in == "wait") == (way_in == "no wait")
+
+    async def main() -> None:
+        provider = LoggerProvider(shutdown_on_exit=False)
+        provider.add_log_record_processor(KafkaLogRecordProcessor(durability="power", shutdown_timeout=0.2))
+        sys.setprofile(watch)
+        try:
+            await emit(provider)
+        finally:
+            sys.setprofile(None)
+        assert any(each._ended for each in gc.get_objects() if type(each) is GroupCommit)
+        provider.shutdown()
+
+    embedded_kafka.down()
+    asyncio.run(main())
+    assert not on_the_loop

@@ -1,8 +1,9 @@
-"""A worker under gevent. One greenlet ticks, and others do as a line on stdin says; each is answered by a line of JSON.
+"""A worker under gevent or eventlet. One greenlet ticks, and others do as a line on stdin says; each is answered by a
+line of JSON.
 
-argv: the bootstrap servers, the way in, and whether gevent patches before or after the package is imported. More
-settings come by the environment. What an answer says: how many ticks there were meanwhile, how far apart they were at
-most, how long it all took, and what came of it.
+argv: the bootstrap servers, the way in, whether it patches before or after the package is imported, and which of the
+two it is. More settings come by the environment. What an answer says: how many ticks there were meanwhile, how far
+apart they were at most, how long it all took, and what came of it.
 """
 
 # ruff: noqa: E402 - what is imported when is what this is about
@@ -11,12 +12,21 @@ from __future__ import annotations
 
 import sys
 
-SERVERS, WAY_IN, PATCHES = sys.argv[1:]
+SERVERS, WAY_IN, PATCHES, GREENLETS = sys.argv[1:]
 if PATCHES == "after":
     import otel_kafka_exporter  # noqa: F401 - for its locks and threads
-import gevent.monkey
+if GREENLETS == "gevent":
+    import gevent.monkey
 
-gevent.monkey.patch_all()
+    gevent.monkey.patch_all()
+    from gevent import sleep as give_way
+    from gevent import spawn
+else:
+    import eventlet
+
+    eventlet.monkey_patch()
+    from eventlet import sleep as give_way
+    from eventlet import spawn, tpool
 
 import asyncio
 import json
@@ -24,7 +34,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 import greenlet
 from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
@@ -50,9 +59,21 @@ ticks: list[float] = []
 pauses_under_a_lock = 0
 
 
+def together(function: Callable[[], object], number: int) -> None:
+    """Call a function in so many greenlets, and wait for all of them."""
+    for each in [spawn(function) for _ in range(number)]:
+        each.get() if GREENLETS == "gevent" else each.wait()
+
+
+def read_line() -> str:
+    """The next line of stdin, while greenlets go on."""
+    read = sys.stdin.readline
+    return str(gevent.get_hub().threadpool.apply(read) if GREENLETS == "gevent" else tpool.execute(read))
+
+
 def tick() -> None:
     while True:
-        gevent.sleep(0.005)
+        give_way(0.005)
         ticks.append(time.monotonic())
 
 
@@ -78,10 +99,10 @@ def load(seconds: float) -> int:
     def run() -> None:
         while time.monotonic() < end:
             emit()
-            gevent.sleep(0.01)
+            give_way(0.01)
 
     end = time.monotonic() + seconds
-    gevent.joinall([gevent.spawn(run) for _ in range(2)], raise_error=True)
+    together(run, 2)
     return emitted
 
 
@@ -92,7 +113,7 @@ def settle(seconds: float) -> bool:
         stats = exporter.stats()
         if not stats.in_flight + stats.spooled:
             return True
-        gevent.sleep(0.01)
+        give_way(0.01)
     return False
 
 
@@ -107,7 +128,7 @@ def slow_disk(seconds: float) -> int:
         flush(descriptor)
 
     disk.flush = slow
-    gevent.joinall([gevent.spawn(emit) for _ in range(10)], raise_error=True)
+    together(emit, 10)
     disk.flush = flush
     return flushes
 
@@ -149,7 +170,7 @@ def answer(command: str, seconds: float) -> dict[str, object]:
 
 
 greenlet.settrace(watch)
-gevent.spawn(tick)
-while line := gevent.get_hub().threadpool.apply(sys.stdin.readline):
+spawn(tick)
+while line := read_line():
     command, _, seconds = line.strip().rpartition(" ")
     print(json.dumps(answer(command, float(seconds))), flush=True)  # noqa: T201 - what the test reads

@@ -98,7 +98,7 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     for settings in (
         load(producer_config_file=file),
         load(producer_config=f"sasl.password={SECRET},x.y={SECRET}"),
-        load(producer_config={"sasl.password": SECRET, "ssl.key.pem": SECRET.encode()}),
+        load(producer_config={"sasl.password": SECRET, "ssl.key.pem": SECRET}),
     ):
         assert "sasl.password" in repr(settings)
         assert SECRET not in repr(settings)

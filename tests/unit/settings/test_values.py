@@ -264,9 +264,9 @@ def test_only_ends_of_lines_end_a_line(odd: str, tmp_path: Path) -> None:
     assert read_properties_file(path) == {"sasl.password": f"hun{odd}ter2", "acks": "all"}
 
 
-@pytest.mark.parametrize("value", [None, ["a", "b"], ("a",), {"a"}])
+@pytest.mark.parametrize("value", [None, ["a", "b"], ("a",), {"a"}, {"a": "b"}, b"a"])
 def test_a_property_has_one_value(value: Any) -> None:
-    """Nothing and lists are refused, and the error names the property."""
+    """Nothing, lists, mappings and bytes are refused, and the error names the property."""
     with pytest.raises(ValueError, match=r"one value for ssl\.ca\.location"):
         properties({"ssl.ca.location": value})
 

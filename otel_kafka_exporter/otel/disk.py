@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, log
+from otel_kafka_exporter.records import WholeLogRecord
 
 
 class Disk:
@@ -29,8 +31,8 @@ class Disk:
         self._awaited: list[Future[bool]] = []
         self._is_at_it = False
 
-    async def has_all(self, seconds: float) -> bool:
-        """Whether the disk has what was handed over by now, as far as is known within so many seconds."""
+    def take(self) -> Future[bool]:
+        """Have what was handed over by now written to the disk; whether it is there, in time."""
         future: Future[bool] = Future()
         with self._lock:
             self._awaited.append(future)
@@ -40,10 +42,7 @@ class Disk:
                 OsThread(self._work).start()
             except RuntimeError:  # the interpreter is about to end
                 self._work()
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), max(0.0, seconds))
-        except asyncio.TimeoutError:
-            return False
+        return future
 
     def _work(self) -> None:
         while awaited := self._next():
@@ -61,3 +60,35 @@ class Disk:
             awaited, self._awaited = self._awaited, []
             self._is_at_it = bool(awaited)
             return awaited
+
+
+async def are_there(taken: Sequence[Future[bool]], seconds: float) -> bool:
+    """Whether disks have what they took, as far as is known within so many seconds."""
+    awaited = [asyncio.wrap_future(each) for each in taken if not each.done()]
+    try:
+        if awaited and seconds > 0:
+            await asyncio.wait(awaited, timeout=seconds)
+        return all(each.done() and each.result() for each in taken)
+    finally:
+        for each in awaited:
+            each.cancel()  # so that nobody is told when its loop is closed
+
+
+class TaskLogRecord(WholeLogRecord):
+    """A log record of a task of an event loop: the call that emits it does not wait for the disk, its task does.
+
+    Args:
+        taken: is added to by each disk that takes it meanwhile, as of `Disk.take`.
+        decisive: as of `WholeLogRecord`, like all the rest.
+        attributes: as there.
+        **fields: as there.
+
+    Attributes:
+        taken: as above.
+    """
+
+    def __init__(
+        self, taken: list[Future[bool]], decisive: Mapping[str, Any], attributes: Mapping[str, Any], **fields: Any
+    ) -> None:
+        super().__init__(decisive, attributes, **fields)
+        self.taken = taken
