@@ -76,9 +76,7 @@ def _setting(
 class Settings:
     """All settings of one exporter, validated. Made by `Settings.load`."""
 
-    bootstrap_servers: str = _setting(
-        "", addresses, "Addresses of brokers: `host:port,host:port`.", shown="required"
-    )
+    bootstrap_servers: str = _setting("", addresses, "Addresses of brokers: `host:port,host:port`.", shown="required")
     encoding: Literal["json", "protobuf"] = _setting(
         "json", choice(ENCODINGS), "Encoding of the value: `json` or `protobuf`."
     )
@@ -109,10 +107,10 @@ class Settings:
         meaning="Whether to register the schema if it is missing.",
         shown="false",
     )
-    topic_prefix: str = _setting(
-        "", topic_part, "Prefix of the topics' names, e.g. `dev.`.", shown="empty"
+    topic_prefix: str = _setting("", topic_part, "Prefix of the topics' names, e.g. `dev.`.", shown="empty")
+    namespace: str = _setting(
+        "omninode", topic_part, "First part of the event type, and so of the topic's name after the prefix."
     )
-    namespace: str = _setting("omninode", topic_part, "First part of the event type, and so of the topic's name after the prefix.")
     tenant_id: str = _setting("default", tenant, "The tenant of records that name none; at most 128 characters.")
     application_key: Literal["service_name", "correlation_id", "instance_id", "none"] = _setting(
         "service_name",
