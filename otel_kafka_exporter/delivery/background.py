@@ -176,11 +176,16 @@ class Background:
         self._idle = False
 
     def _count_partitions(self) -> None:
-        """Find out how many partitions the topics have, so that a key's is known before it is late."""
+        """Find out how many partitions the topics have, so that a key's is known before it is late.
+
+        A cluster that does not answer is asked for all of them together no longer than for one: where looks for late
+        records are further apart than `LONGEST_LOOK`, none counts as late.
+        """
+        deadline = monotonic() + _WARM_SECONDS
         for lane in self._state.lanes.values():
             now = monotonic()
             if lane.topic and now >= lane.count_at and not (lane.partitions or lane.blocked or self._state.away):
-                count = self._producer.partitions(lane.topic, _WARM_SECONDS)
+                count = self._producer.partitions(lane.topic, max(0.0, deadline - now))
                 with self._state.lock:
                     if count and not lane.partitions:
                         lane.count, lane.count_at = count, now + _COUNT_SECONDS
