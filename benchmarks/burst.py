@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"a burst of {THREADS} x {RECORDS:,} records, medians of {rounds} rounds")
         for name, make in variants.items():
             found = [burst(make(), THREADS, RECORDS, asked) for _ in range(rounds)]
-            taken, done, arrived = (statistics.median(each) for each in zip(*found, strict=True))
+            taken, done, arrived, _ = (statistics.median(each) for each in zip(*found, strict=True))
             print(f"  {name:24} {taken:9,.0f}/s taken, {done:9,.0f}/s acknowledged; {arrived:7,.0f} arrived")
         held_up, megabytes = outage(direct)
         print(f"an outage: {held_up:,} records in the outbox took {megabytes:.1f} MB of the process's own memory")
@@ -82,8 +82,10 @@ def count(servers: str, pipe: Connection) -> None:
             arrived = 0
 
 
-def burst(processor: LogRecordProcessor, threads: int, records: int, counter: Connection) -> tuple[float, float, int]:
-    """Records a second taken, and acknowledged; and how many arrived."""
+def burst(
+    processor: LogRecordProcessor, threads: int, records: int, counter: Connection
+) -> tuple[float, float, int, int]:
+    """Records a second taken, and acknowledged; how many arrived, and were in flight at most, as far as is counted."""
     provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
     provider.add_log_record_processor(processor)
     logger = provider.get_logger("shop")
@@ -97,15 +99,19 @@ def burst(processor: LogRecordProcessor, threads: int, records: int, counter: Co
             emit(logger)
 
     started = time.perf_counter()
+    most = 0
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(threads)))
+        working = [pool.submit(work, thread) for thread in range(threads)]
+        while wait(working, timeout=0.02).not_done:
+            if isinstance(processor, KafkaLogRecordProcessor):
+                most = max(most, processor.stats().in_flight)
     taken = time.perf_counter() - started
     provider.force_flush(60_000)
     done = time.perf_counter() - started
     counter.send(None)
     arrived: int = counter.recv()
     provider.shutdown()
-    return threads * records / taken, threads * records / done, arrived
+    return threads * records / taken, threads * records / done, arrived, most
 
 
 def outage(direct: Callable[..., KafkaLogRecordProcessor]) -> tuple[int, float]:

@@ -1,6 +1,6 @@
 """What a log call costs its caller through the direct processor: medians and ratios, side by side in one run.
 
-Usage: make bench-direct (or python -m benchmarks.direct --rounds 9)
+Usage: make bench (or python -m benchmarks.direct --rounds 9)
 
 The broker runs in a process of its own. Each round of each variant is followed by a consumer that counts what arrived,
 except in the outage, where nothing can: there the accounting has to say that every record is in the outbox.
@@ -57,10 +57,10 @@ def main() -> None:
             "direct, beside a busy thread": ({"durable": "none"}, True),
             "durable lane, beside a busy thread": ({"durable": "all"}, True),
         }
-        calls: dict[str, list[float]] = {name: [] for name in variants}
+        medians: dict[str, list[float]] = {name: [] for name in variants}
         bursts: dict[str, list[float]] = {name: [] for name in variants}
         for name, (settings, is_busy) in variants.items():
-            with _logger(servers, settings if settings is None else {**common, **settings}) as (logger, processor):
+            with logging_to(servers, settings if settings is None else {**common, **settings}) as (logger, processor):
                 for number in range(rounds + 1):
                     with _busy_thread(is_busy):
                         p50 = _p50(logger)
@@ -68,25 +68,26 @@ def main() -> None:
                     if processor is not None:
                         counter.expect(CALLS + THREADS * (CALLS // THREADS))
                     if number:  # the first round warms up
-                        calls[name].append(p50)
+                        medians[name].append(p50)
                         bursts[name].append(rate)
         outage = _outage(directory, rounds)
     counter.close()
     ours.send(None)
     process.join(5)
-    bare = statistics.median(calls["Logger.emit, no processor"])
+    bare = statistics.median(medians["Logger.emit, no processor"])
     print(f"one log call, p50 in µs; a burst of {THREADS} threads, records/s until acknowledged; {rounds} rounds")
     for name in variants:
-        p50, rate = statistics.median(calls[name]), statistics.median(bursts[name])
+        p50, rate = statistics.median(medians[name]), statistics.median(bursts[name])
         print(f"  {name:36} {p50:7.1f}  ({p50 - bare:+.1f})   {rate:9,.0f} records/s until acknowledged")
-    ratio = outage / statistics.median(calls["direct"])
+    ratio = outage / statistics.median(medians["direct"])
     print(f"  {'direct, the cluster away':36} {outage:7.1f}  = {ratio:.2f}x of the direct call (goal: at most 1.5)")
 
 
 @contextmanager
-def _logger(
+def logging_to(
     servers: str, settings: dict[str, object] | None
 ) -> Iterator[tuple[Logger, KafkaLogRecordProcessor | None]]:
+    """A logger, through a direct processor with these settings; with no processor at all without settings."""
     provider = LoggerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
     processor = None
     if settings is not None:
@@ -108,13 +109,18 @@ def _emit_many(logger: Logger) -> None:
         emit(logger)
 
 
-def _p50(logger: Logger) -> float:
+def calls(logger: Logger, number: int = CALLS) -> list[float]:
+    """How long each of so many log calls took, in µs."""
     found = []
-    for _ in range(CALLS):
+    for _ in range(number):
         started = time.perf_counter_ns()
         emit(logger)
-        found.append(time.perf_counter_ns() - started)
-    return statistics.median(found) / 1000
+        found.append((time.perf_counter_ns() - started) / 1000)
+    return found
+
+
+def _p50(logger: Logger) -> float:
+    return statistics.median(calls(logger))
 
 
 def _burst(logger: Logger, processor: KafkaLogRecordProcessor | None) -> float:
@@ -149,7 +155,7 @@ def _busy_thread(is_wanted: bool) -> Iterator[None]:  # noqa: FBT001 - a row of 
 
 def _outage(directory: str, rounds: int) -> float:
     settings: dict[str, object] = {"outbox_dir": directory, "durable": "none", "delivery_wait": 0.1}
-    with _logger("127.0.0.1:1", settings) as (logger, processor):
+    with logging_to("127.0.0.1:1", settings) as (logger, processor):
         if processor is None:
             raise SystemExit("expected a processor")
         emit(logger)

@@ -64,6 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=15, help="rounds; the median of them is printed")
     rounds = parser.parse_args().rounds
+    _print(*measure(rounds), rounds)
+
+
+def measure(rounds: int) -> tuple[dict[str, list[float]], tuple[float, ...]]:
+    """CPU in µs per record of each variant, round by round; and the bytes of an envelope in each encoding."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=broker, args=(theirs,), daemon=True)
@@ -119,7 +124,7 @@ def main() -> None:
     ours.send(None)
     process.join(5)
     sizes = tuple(statistics.mean(len(record.value) for record in each) for each in (built, built_protobuf))
-    _print(costs, sizes, rounds)
+    return costs, sizes
 
 
 def _print(costs: dict[str, list[float]], sizes: tuple[float, ...], rounds: int) -> None:
@@ -132,14 +137,15 @@ def _print(costs: dict[str, list[float]], sizes: tuple[float, ...], rounds: int)
         print(f"  {name:36} {statistics.median(values):6.2f}   ({min(values):.2f} to {max(values):.2f})")
     conversion, _, export, protobuf, raw, otlp = costs.values()
     # Round by round: a machine that is slow for a while is slow for both sides of a pair.
-    print(f"  exporter / raw produce               {_ratio(export, raw):6.2f}x  (goal: at most 2.8)")
-    print(f"  OTLP encoding / exporter             {_ratio(otlp, export):6.2f}x  (goal: at least 2.2)")
-    print(f"  OTLP encoding / conversion + encoding{_ratio(otlp, conversion):6.2f}x")
-    print(f"  exporter, Protobuf / JSON            {_ratio(protobuf, export):6.2f}x  (goal: at most 1.3)")
+    print(f"  exporter / raw produce               {ratio(export, raw):6.2f}x  (goal: at most 2.8)")
+    print(f"  OTLP encoding / exporter             {ratio(otlp, export):6.2f}x  (goal: at least 2.2)")
+    print(f"  OTLP encoding / conversion + encoding{ratio(otlp, conversion):6.2f}x")
+    print(f"  exporter, Protobuf / JSON            {ratio(protobuf, export):6.2f}x  (goal: at most 1.3)")
     print(f"  bytes, Protobuf / JSON               {protobuf_bytes / json_bytes:6.2f}x  (goal: at most 0.7)")
 
 
-def _ratio(numerators: list[float], denominators: list[float]) -> float:
+def ratio(numerators: list[float], denominators: list[float]) -> float:
+    """The median of the rounds' ratios."""
     return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
 
 

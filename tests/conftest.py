@@ -23,10 +23,11 @@ def outbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_was_said_before() -> None:
-    """No line of ours is withheld for what an earlier test has had said."""
-    telemetry = sys.modules.get("otel_kafka_exporter.process.telemetry")
-    if telemetry is not None:
-        telemetry._once_per_minute._seen.clear()
+    """No line of ours is withheld for what an earlier test has had said, and none comes that one has left."""
+    log_lines = sys.modules.get("otel_kafka_exporter.process.log_lines")
+    if log_lines is not None:
+        log_lines._once_per_minute._seen.clear()
+        log_lines._noted.clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -35,6 +35,8 @@ class Change:
     flushed: bool = False
 
 
+#: What is on a disk, by path; directories are None.
+Left = dict[Path, bytes | None]
 #: Whether a change is there that was not flushed, or, of None, a block.
 Choice = Callable[[Change | None], bool]
 
@@ -50,11 +52,13 @@ class RecordedDisk:
 
     Attributes:
         left: what a power failure has left, by path; directories are None.
+        before_each_call: called before each call to the disk.
     """
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, fails_at: int, choose: Choice) -> None:
         self.root = root
-        self.left: dict[Path, bytes | None] | None = None
+        self.left: Left | None = None
+        self.before_each_call: Callable[[], None] = lambda: None
         self._fails_at = fails_at
         self._choose = choose
         self._calls = 0
@@ -72,6 +76,7 @@ class RecordedDisk:
             os.close(descriptor)
 
     def _call(self) -> None:
+        self.before_each_call()
         self._calls += 1
         if self.left is None and self._calls == self._fails_at:
             self.fail()
@@ -124,7 +129,7 @@ class RecordedDisk:
         if self.left is None:
             self.left = self.leave()
 
-    def leave(self) -> dict[Path, bytes | None]:
+    def leave(self) -> Left:
         """What a power failure would leave just now, as `left` has it."""
         return {path: None if inode is None else self._leave(inode) for path, inode in self._names().items()}
 
@@ -158,10 +163,9 @@ class RecordedDisk:
         blocks = range(0, len(now), BLOCK)
         return b"".join((now if self._choose(None) else flushed)[at : at + BLOCK] for at in blocks)
 
-    def restore(self, root: Path) -> None:
+    def restore(self, left: Left, root: Path) -> None:
         """Write what was left to another directory."""
-        assert self.left is not None
-        for path, content in sorted(self.left.items()):
+        for path, content in sorted(left.items()):
             copy = root / path.relative_to(self.root)
             if content is None:
                 copy.mkdir(0o700, exist_ok=True)

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import OsThread, at_worker_exit, chance, get_ident, kind_of_fault, log, monotonic, note
+from otel_kafka_exporter.process import (
+    OsThread,
+    at_worker_exit,
+    get_ident,
+    kind_of_fault,
+    locked,
+    log,
+    monotonic,
+    note,
+)
 
+from .maintenance import Maintenance
 from .recovery import Recovery
 from .state import DeliveryState
 
@@ -15,17 +25,8 @@ _POLL_SECONDS = 0.05
 #: How long records go without lingering when somebody waits for them. They linger for the next ones otherwise.
 _HURRY_SECONDS = 0.001
 _WARM_SECONDS, _WARM_TRIES = 0.25, 4
-#: How often the outbox's files are looked after, and those of dead processes looked for.
-_CHECK_SECONDS = 1.0
-#: How often partitions are counted once they have been: librdkafka learns of new ones within five minutes.
-_COUNT_SECONDS = 60.0
 #: How often a thread is tried to be started, where there is none to be had.
 _START_SECONDS = 1.0
-_ADOPT_SECONDS = 10.0
-#: Within what time the outbox's directory is first looked at for its bound: a process that crashes soon does so too.
-_FIRST_BOUND_SECONDS = 1.0
-#: After which part of it reports are served in between.
-_ADOPTING_SECONDS = 0.1
 
 
 class Background:
@@ -39,6 +40,7 @@ class Background:
         self,
         state: DeliveryState,
         recovery: Recovery,
+        maintenance: Maintenance,
         producer: KafkaProducer,
         on_round: Callable[[], None],
         look_after: Callable[[], None],
@@ -46,6 +48,7 @@ class Background:
     ) -> None:
         self._state = state
         self._recovery = recovery
+        self._maintenance = maintenance
         self._producer = producer
         self._on_round = on_round
         self._look_after = look_after
@@ -69,7 +72,7 @@ class Background:
         if self._idle:
             self._state.attention.set()
         elif self._thread is None and not self._stopped:
-            self._start()
+            locked(self._state.lock, self._start, _later)
 
     def await_hurry(self) -> None:
         """There is a record, and `hurry` will be called as soon as there are no more."""
@@ -93,19 +96,18 @@ class Background:
             self._state.attention.set()
 
     def _start(self) -> None:
-        with self._state.lock:
-            now = monotonic()
-            if self._thread is not None or self._stopped or now < self._start_at:
-                return
-            self._start_at = now + _START_SECONDS
-            thread = OsThread(self._run)
-            try:
-                thread.start()
-            except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads
-                note("no_thread", "no thread for delivery can be started at present: %s", error)
-            else:
-                self._thread = thread
-                at_worker_exit(self._at_worker_exit)
+        now = monotonic()
+        if self._thread is not None or self._stopped or now < self._start_at:
+            return
+        self._start_at = now + _START_SECONDS
+        self._thread = OsThread(self._run)  # before its start: Ctrl-C may come behind that, and no second one is wanted
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads
+            self._thread = None
+            note("no_thread", "no thread for delivery can be started at present: %s", error)
+        else:
+            at_worker_exit(self._at_worker_exit)
 
     def stop(self, seconds: float) -> None:
         """Have the thread end; waits for it at most for so long."""
@@ -116,9 +118,7 @@ class Background:
 
     def _run(self) -> None:
         self._ident = get_ident()
-        step_at = check_at = 0.0
-        adopt_at = 0.0
-        bound_at = monotonic() + chance.uniform(0.0, _FIRST_BOUND_SECONDS)  # each at its own moment
+        step_at = 0.0
         while not self._stopped:
             try:
                 self._warm()
@@ -131,16 +131,7 @@ class Background:
                 step_at = now + _POLL_SECONDS
                 self._recovery.step()
                 self._look_after()
-                if now >= check_at:
-                    check_at = now + _CHECK_SECONDS
-                    self._recovery.check_outbox()
-                    self._count_partitions()
-                if now >= bound_at:
-                    bound_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
-                    self._recovery.keep_bound()
-                if now >= adopt_at and not self._state.away and not self._recovery.adopt(_ADOPTING_SECONDS):
-                    # Not all at the same moment, where many processes start together.
-                    adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
+                self._maintenance.step()
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be delivered any more
                 log.exception(
                     "delivery goes on after a fault of its own: %s", error, extra={"kind": kind_of_fault(error)}
@@ -175,17 +166,6 @@ class Background:
             self._state.attention.wait(self._recovery.due())
         self._idle = False
 
-    def _count_partitions(self) -> None:
-        """Find out how many partitions the topics have, so that a key's is known before it is late.
 
-        A cluster that does not answer is asked for all of them together no longer than for one: where looks for late
-        records are further apart than `LONGEST_LOOK`, none counts as late.
-        """
-        deadline = monotonic() + _WARM_SECONDS
-        for lane in self._state.lanes.values():
-            now = monotonic()
-            if lane.topic and now >= lane.count_at and not (lane.partitions or lane.blocked or self._state.away):
-                count = self._producer.partitions(lane.topic, max(0.0, deadline - now))
-                with self._state.lock:
-                    if count and not lane.partitions:
-                        lane.count, lane.count_at = count, now + _COUNT_SECONDS
+def _later() -> None:
+    """Others have the lock: the next record starts the thread."""

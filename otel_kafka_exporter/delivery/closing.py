@@ -18,6 +18,7 @@ from otel_kafka_exporter.process import Flag, OsThread, get_ident, monotonic, pa
 
 from .background import Background
 from .intake import Intake
+from .maintenance import Maintenance
 from .recovery import Recovery
 from .retreat import SHUTDOWN, Retreat
 from .state import DeliveryState
@@ -43,6 +44,7 @@ class Closing:
         background: is stopped.
         intake: has what waits to be taken.
         waiting: serves reports.
+        maintenance: looks after the outbox once more.
         look_after: does what could not be done in the middle of something else.
         tell_losses: says of all losses what was not said yet.
         in_flight: how many records have no outcome yet.
@@ -57,6 +59,7 @@ class Closing:
         background: Background,
         intake: Intake,
         waiting: Waiting,
+        maintenance: Maintenance,
         look_after: Callable[[], None],
         tell_losses: Callable[[], None],
         in_flight: Callable[[], int],
@@ -68,6 +71,7 @@ class Closing:
         self._background = background
         self._intake = intake
         self._waiting = waiting
+        self._maintenance = maintenance
         self._look_after = look_after
         self._tell_losses = tell_losses
         self._in_flight = in_flight
@@ -156,7 +160,7 @@ class Closing:
             state.attention.wait(_LOOK_SECONDS)
         self._look_after()
         self._producer.close()
-        self._recovery.check_outbox()
+        self._maintenance.check_outbox()
         with state.lock:
             self._intake.start_deferred_locked()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None

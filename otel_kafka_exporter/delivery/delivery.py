@@ -28,11 +28,13 @@ from otel_kafka_exporter.process import (
 from otel_kafka_exporter.records import Category
 
 from .background import Background
+from .building import Builder, Source
 from .closing import Closing
 from .entry import Batch, Entry
-from .intake import Builder, Intake, Source
+from .intake import Intake
 from .lateness import Lateness
 from .losses import Losses
+from .maintenance import Maintenance
 from .recovery import Recovery
 from .retreat import SLICE_SECONDS, Retreat
 from .sending import Sending
@@ -105,8 +107,10 @@ class Delivery:
         retreat = Retreat(state, self._producer)
         lateness = Lateness(state, self._producer, self._delivery_wait)
         self._recovery = Recovery(state, self._producer, sending, retreat, lateness, self._delivery_wait)
+        self._maintenance = Maintenance(state, self._producer)
         self._background = Background(
-            state, self._recovery, self._producer, self._on_round, self._look_after, self._at_worker_exit
+            *(state, self._recovery, self._maintenance, self._producer),
+            *(self._on_round, self._look_after, self._at_worker_exit),
         )
         self._waiting = Waiting(
             *(state, self._producer, self._recovery, lateness, self._background, self._delivery_wait, self._look_after),
@@ -117,6 +121,7 @@ class Delivery:
         self._calls = 0
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
+            self._maintenance,
             self._look_after,
             self._losses.tell_rest,
             lambda: self.stats().in_flight,
@@ -242,16 +247,17 @@ class Delivery:
                 room_by = min(deadline, monotonic() + self._batch_queue_wait)
                 self._intake.take(chunk, builder, batch, room_by, deadline)
                 self._background.notice()
-            self._waiting.wait(batch, deadline)
+            with self._state.lock.bounded():
+                self._waiting.wait(batch, deadline)
         finally:
             self._background.come_back()
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
             if rest := len(sources) - batch.taken:
-                with self._state.lock:
-                    self._state.ledger.lose("interrupted", rest)
+                self._intake.count_lost("interrupted", rest)
         self._state.sync()
         self._metrics.exported(monotonic() - started)
-        self._look_after()
+        with self._state.lock.bounded():
+            self._look_after()
         return not batch.failed and not batch.open
 
     # The wait for outcomes
@@ -282,7 +288,7 @@ class Delivery:
         deadline = monotonic() + seconds
         self._producer.reachable("", seconds)  # by which it tells what was left for it
         while True:
-            self._recovery.adopt()
+            self._maintenance.adopt()
             if self._is_empty():
                 return True
             self._background.notice()

@@ -29,8 +29,12 @@ class Batch:
 
     def settle(self, outcome: DeliveryOutcome) -> None:
         """One of them is at rest."""
+        self.tell(outcome)
         self.open -= 1
         self.failed += outcome is DeliveryOutcome.DROPPED
+
+    def tell(self, outcome: DeliveryOutcome) -> None:
+        """The outcome of one of them, just before it is counted. Told once more after Ctrl-C in the middle of that."""
 
     def goes_on_without_probe(self) -> bool:
         """One of them tells whether its partition is back, which may take long; whether its caller goes on without it.

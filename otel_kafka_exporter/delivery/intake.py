@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Sequence
 
-from otel_kafka_exporter.errors import ConversionError
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
 from otel_kafka_exporter.process import (
     DeliveryOutcome,
     in_greenlet,
     is_interruption,
-    kind_of_fault,
+    locked,
     monotonic,
     note,
     pause,
     tell,
 )
-from otel_kafka_exporter.records import KafkaRecord, describe
+from otel_kafka_exporter.records import KafkaRecord
 
 from . import receipts
+from .building import FAULT, Builder, Source, built, note_fault
 from .entry import Batch, Entry
 from .lane import Lane
-from .rest import LOCK_SECONDS
 from .retreat import SHUTDOWN
 from .sending import Sending
 from .state import DeliveryState
 from .steps import AT_HAND, State
 
-_T = TypeVar("_T")
-Source = TypeVar("Source", contravariant=True)  # noqa: PLC0105 - functions use it too
-
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
 #: Records that wait in memory at most while those before them are sent again, where there is no outbox.
 _LONGEST_AGAIN = 10_000
-#: The reason of a record that is lost by an error that nobody foresaw.
-_FAULT = "exporter_fault"
-
-
-class Builder(Protocol[Source]):
-    """Makes Kafka records of what is handed over."""
-
-    def build(self, source: Source) -> KafkaRecord | None:
-        """The record; None for one that must not be sent. Raises `ConversionError` where there cannot be one."""
-
-    def letter(self, source: Source) -> KafkaRecord:
-        """The dead letter of one that cannot be built: as much of it as can be kept, redacted."""
 
 
 class Intake:
@@ -87,7 +70,7 @@ class Intake:
         entry = None
         records: list[KafkaRecord] = []
         for source in sources:
-            record, reason = self._build(source, builder)
+            record, reason = built(source, builder)
             if record is not None and not reason:
                 records.append(record)
                 continue
@@ -111,7 +94,7 @@ class Intake:
 
     def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
         """As `take` of one, but for room: also whether there was some. Without it, `try_again` or `give_up` is due."""
-        record, reason = self._build(source, builder)
+        record, reason = built(source, builder)
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None, True
@@ -120,36 +103,22 @@ class Intake:
 
     def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
         """As `offer`, where others wait for room: `try_again` or `give_up` is due."""
-        record, reason = self._build(source, builder)
+        record, reason = built(source, builder)
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None
         if self._must_defer():
             self._defer(record, "", batch)
             return None
-        return self._locked(lambda: self._hold_locked(record, batch), lambda: self._defer(record, "", batch))
+        return locked(
+            self._state.lock,
+            lambda: self._hold_locked(record, batch),
+            lambda: self._defer(record, "", batch),
+        )
 
     def _hold_locked(self, record: KafkaRecord, batch: Batch) -> Entry:
         self._state.ledger.truncated += record.cuts
         return self._state.outside(record, batch)
-
-    def _locked(self, do: Callable[[], _T], otherwise: Callable[[], _T]) -> _T:
-        """Do something with the lock held; something else where others keep it for too long.
-
-        Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
-        interrupted whoever has this one.
-        """
-        lock = self._state.lock
-        try:
-            if not lock.acquire(timeout=LOCK_SECONDS):
-                return otherwise()
-            with lock:
-                lock.release()  # it is the block's from here on, which lets it go whatever comes
-                return do()
-        except BaseException:  # Ctrl-C, between the two
-            if self._state.is_interrupted():
-                lock.release()
-            raise
 
     def _turn_away(self, letter: KafkaRecord | None, reason: str, batch: Batch | None) -> None:
         """What cannot be built is a dead letter, or nothing."""
@@ -175,29 +144,11 @@ class Intake:
             batch.settle(DeliveryOutcome.DROPPED)
         receipts.postponed(record.event_id)
 
-    def _defer_all(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, None, bool]:
+    def _defer_all(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, None, bool, bool]:
+        """In place of `_start_locked`."""
         for record in records[at:]:
             self._defer(record, "", batch)
-        return len(records), None, True
-
-    def _build(self, source: Source, builder: Builder[Source]) -> tuple[KafkaRecord | None, str]:
-        """The record, or the dead letter and why it is one, or nothing and why."""
-        try:
-            return builder.build(source), ""
-        except ConversionError as error:
-            reason = f"conversion:{error.field}"
-            try:
-                letter = builder.letter(source)
-                note(reason, "a log record cannot be delivered: %s (%s)", error, describe(letter))
-                return letter, reason  # noqa: TRY300 - whatever fails in here is below
-            except Exception as fault:  # noqa: BLE001 - as below
-                error_of_ours: Exception = fault
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must cost no other record, and none unseen
-            error_of_ours = fault
-        if is_interruption(error_of_ours):
-            raise error_of_ours
-        _note_fault(error_of_ours)
-        return None, _FAULT
+        return len(records), None, True, False
 
     def _gone(self, reason: str, batch: Batch | None) -> None:
         """There is nothing to be delivered of a record."""
@@ -208,14 +159,26 @@ class Intake:
         if batch is not None:
             batch.take()
             batch.settle(DeliveryOutcome.DROPPED)
+        self.count_lost(reason, 1)
+
+    def count_lost(self, reason: str, records: int) -> None:
+        """Count records of which nothing is left, as soon as that can be done."""
         if self._must_defer():
-            self.deferred.append((None, reason))
+            self._lose_later(reason, records)
         else:
-            self._locked(lambda: self._state.ledger.lose(reason, 1), lambda: self.deferred.append((None, reason)))
+            locked(
+                self._state.lock,
+                lambda: self._state.ledger.lose(reason, records),
+                lambda: self._lose_later(reason, records),
+            )
+
+    def _lose_later(self, reason: str, records: int) -> None:
+        for _ in range(records):
+            self.deferred.append((None, reason))
 
     def start_deferred(self) -> None:
         """Take what was put off: by signal handlers and finalizers, and where others kept the lock for too long."""
-        self._locked(self.start_deferred_locked, lambda: None)
+        locked(self._state.lock, self.start_deferred_locked, lambda: None)
 
     def start_deferred_locked(self) -> None:
         """As `start_deferred`. Expects the lock to be held: while one is in neither place, nobody counts."""
@@ -244,7 +207,7 @@ class Intake:
                 self._give_up_locked(entry)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
-        self._locked(lambda: self._refuse_locked(letter, reason, batch), lambda: self._defer(letter, reason, batch))
+        locked(self._state.lock, self._refuse_locked, self._defer, letter, reason, batch)
 
     def _refuse_locked(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         state = self._state
@@ -265,24 +228,11 @@ class Intake:
         """
         state = self._state
         if self._must_defer():
-            return self._defer_all(records, at, batch)
+            at, entry, room, _ = self._defer_all(records, at, batch)
+            return at, entry, room
         if self.deferred or self._roomless:  # what was put off comes first
             self.start_deferred()
-        if state.busy:
-            state.make_way()
-        lock = state.lock
-        try:
-            # Not for ever: the caller may hold the lock of a log handler, for which a signal handler waits that has
-            # interrupted whoever has this one.
-            if not lock.acquire(timeout=LOCK_SECONDS):
-                return self._defer_all(records, at, batch)
-            with lock:
-                lock.release()  # it is the block's from here on, which lets it go whatever comes
-                at, entry, room, is_crowded = self._start_locked(records, at, batch)
-        except BaseException:  # Ctrl-C, between the two
-            if state.is_interrupted():
-                lock.release()
-            raise
+        at, entry, room, is_crowded = locked(state.lock, self._start_locked, self._defer_all, records, at, batch)
         if is_crowded:
             self._producer.poll(0)
         if self.deferred:
@@ -295,29 +245,25 @@ class Intake:
         """Also whether too much is on its way. Expects the lock to be held."""
         state = self._state
         entry, room, is_crowded = None, True, False
-        state.busy = True
-        try:
-            while room and at < len(records):
-                record = records[at]
-                lane = state.lanes[record.category]
-                entry = state.outside(record, batch)
-                at += 1
-                try:
-                    state.ledger.truncated += record.cuts
-                    row = encode_row(record, "", time.time_ns()) if lane.durable else None
-                    if state.closed:
-                        state.keep(lane, entry, SHUTDOWN, row=row)
-                    elif state.away or state.holds_up or not lane.is_clear():
-                        room, is_crowded = self._start_in_trouble(lane, entry, row)
-                    else:
-                        if row is not None:
-                            state.write_ahead(lane, entry, row)
-                        state.depart(lane, entry)
-                        room = self._sending.send(lane, entry)
-                except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-                    self._break_off(lane, entry, fault)
-        finally:
-            state.busy = False
+        while room and at < len(records):
+            record = records[at]
+            lane = state.lanes[record.category]
+            entry = state.outside(record, batch)
+            at += 1
+            try:
+                state.ledger.truncated += record.cuts
+                row = encode_row(record, "", time.time_ns()) if lane.durable else None
+                if state.closed:
+                    state.keep(lane, entry, SHUTDOWN, row=row)
+                elif state.away or state.holds_up or not lane.is_clear():
+                    room, is_crowded = self._start_in_trouble(lane, entry, row)
+                else:
+                    if row is not None:
+                        state.write_ahead(lane, entry, row)
+                    state.depart(lane, entry)
+                    room = self._sending.send(lane, entry)
+            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+                self._break_off(lane, entry, fault)
         return at, entry, room, is_crowded
 
     def _start_in_trouble(self, lane: Lane, entry: Entry, row: bytes | None) -> tuple[bool, bool]:
@@ -338,8 +284,8 @@ class Intake:
         if not isinstance(fault, Exception) or is_interruption(fault):
             self._state.broken_off(lane, entry, "interrupted")
             raise fault
-        _note_fault(fault)
-        self._state.broken_off(lane, entry, _FAULT)
+        note_fault(fault)
+        self._state.broken_off(lane, entry, FAULT)
 
     def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
         """A record must not be sent at once; whether it has its place. Expects the lock to be held."""
@@ -390,7 +336,7 @@ class Intake:
 
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""
-        return self._locked(lambda: self._try_again_locked(entry), lambda: False)
+        return locked(self._state.lock, lambda: self._try_again_locked(entry), lambda: False)
 
     def _try_again_locked(self, entry: Entry) -> bool:
         state = self._state
@@ -409,12 +355,8 @@ class Intake:
 
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
-        self._locked(lambda: self._give_up_locked(entry), lambda: self._roomless.append(entry))
+        locked(self._state.lock, lambda: self._give_up_locked(entry), lambda: self._roomless.append(entry))
 
     def _give_up_locked(self, entry: Entry) -> None:
         if entry.state in AT_HAND:  # else it was interrupted, and has its place
             self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")
-
-
-def _note_fault(fault: Exception) -> None:
-    note(kind_of_fault(fault), "a log record is dropped by a fault of the exporter's: %r", fault)

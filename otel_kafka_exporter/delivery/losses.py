@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.process import QUIET_SECONDS, monotonic, warn_at_any_pace
+from otel_kafka_exporter.process import QUIET_SECONDS, locked, monotonic, warn_at_any_pace
 
 from .rest import SETTLED_BY_OPERATOR
 from .state import DeliveryState
@@ -37,16 +37,22 @@ class Losses:
         self._tell(float("inf"))
 
     def _tell(self, now: float) -> None:
-        due: list[tuple[str, int]] = []
-        with self._state.lock:
-            for reason, records in self._state.ledger.dropped.items():
-                more = records - self._told[reason]
-                if more and reason != SETTLED_BY_OPERATOR and now >= self._next.get(reason, 0.0):
-                    due.append((reason, more))
-                    self._told[reason] = records
-                    self._next[reason] = monotonic() + QUIET_SECONDS
+        if not self._state.ledger.dropped:  # as mostly, and then the lock is left to others
+            return
+        due = locked(self._state.lock, self._due, lambda _: [], now)
         if not due:
             return
         cause = self._producer.trouble.cause(self._state.acknowledged)
         for reason, records in due:
             warn_at_any_pace("log records dropped: %d, because of %s%s", records, reason, cause)
+
+    def _due(self, now: float) -> list[tuple[str, int]]:
+        """The reasons of which there is something to say, and how many records more."""
+        due = []
+        for reason, records in self._state.ledger.dropped.items():
+            more = records - self._told[reason]
+            if more and reason != SETTLED_BY_OPERATOR and now >= self._next.get(reason, 0.0):
+                due.append((reason, more))
+                self._told[reason] = records
+                self._next[reason] = monotonic() + QUIET_SECONDS
+        return due

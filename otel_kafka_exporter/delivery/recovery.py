@@ -16,14 +16,12 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import END_OF_A_CLIENT, NO_SCHEMA_ID, KafkaProducer, verdict
-from otel_kafka_exporter.outbox import Adopter
 from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note
 from otel_kafka_exporter.records import KafkaRecord, describe
 
@@ -38,8 +36,6 @@ from .steps import AT_HAND
 
 #: The pauses after which what came back is tried again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-#: How long the cluster is waited for to say which one it is, whose outboxes can be adopted then.
-_ASK_SECONDS = 0.25
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -79,7 +75,6 @@ class Recovery:
         self._client_number = producer.client_number
         #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
         self._turn = allocate_lock()
-        self._adopting = allocate_lock()
 
     def step(self) -> None:
         """Do whatever is due now, unless another thread is at it. Takes the lock itself, and never for long."""
@@ -124,49 +119,6 @@ class Recovery:
         with self._state.lock:
             open_ = [lane for lane in lanes if self._sending.waits(lane) or lane.recent or lane.overdue]
             return any(self._producer.frame_is_near(lane.topic) for lane in open_)
-
-    def adopt(self, seconds: float = math.inf) -> bool:
-        """Take over what processes that are dead have left in their outboxes, and see what else is there.
-
-        Args:
-            seconds: for how long, once something was adopted.
-
-        Returns:
-            Whether it was stopped by that, and goes on when it is called again.
-        """
-        state = self._state
-        outbox = state.outbox
-        if outbox is None:
-            return False
-        until = monotonic() + seconds
-        with self._adopting:
-            topic = next((lane.topic for lane in state.lanes.values() if lane.topic), "")
-            # One that is away is not asked: this thread has to find out what is late meanwhile.
-            is_there = self._producer.warm or state.acknowledged
-            cluster_id = self._producer.cluster_id(topic, _ASK_SECONDS) if is_there else None
-            if cluster_id is not None:
-                with state.lock:
-                    outbox.reached(cluster_id)
-            is_more = outbox.adopt(Adopter(state.lock, state.adopted), until)
-            if not is_more:
-                state.stranded = outbox.stranded()
-        return is_more
-
-    def check_outbox(self) -> None:
-        """Have the outbox look after its files, and after what operators have done to them."""
-        with self._state.lock:
-            if self._state.outbox is not None:
-                for stream, rows in self._state.outbox.check().items():
-                    self._state.settled_by_others(stream, rows)
-                for stream, rows in self._state.outbox.cut_off().items():
-                    self._state.cut_off(stream, rows)
-        self._state.sync()
-
-    def keep_bound(self) -> None:
-        """Have the outbox's directory hold no more than all processes together may keep, in an outage too."""
-        outbox = self._state.outbox
-        if outbox is not None:
-            outbox.keep_bound(Adopter(self._state.lock, self._state.adopted))
 
     def due(self) -> float:
         """Seconds until there is something to do that no event tells of; takes the lock itself."""

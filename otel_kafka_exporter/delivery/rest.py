@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.outbox import DONE, SENT, WAITING, Front, OnLoss, Outbox, Place, Stream, encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, Flag, RLock, Stranded, note
+from otel_kafka_exporter.process import DeliveryOutcome, Flag, Stranded, note, owns
 from otel_kafka_exporter.records import CATEGORIES, Category
 
 from . import receipts
@@ -19,10 +19,9 @@ from .accounting import Ledger
 from .entry import Entry
 from .lane import Lane
 from .letters import letter_row
+from .locking import DeliveryLock
 from .steps import COUNTED_AS, TABLE, Event, State
 
-#: How long a thread of the application's waits for the lock. Nothing that has it takes nearly as long.
-LOCK_SECONDS = 1.0
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
 
@@ -42,7 +41,7 @@ class RestState:
         durable: Collection[Category],
         partition_of: Callable[[bytes, int], int] | None = None,
     ) -> None:
-        self.lock = RLock()  # a signal handler may log while its own thread is in here
+        self.lock = DeliveryLock()  # a signal handler may log while its own thread is in here
         self.outbox = make_outbox(self._lost) if make_outbox is not None else None
         self.needs_disk = self.outbox is not None and self.outbox.power
         self.ledger = Ledger()
@@ -62,7 +61,7 @@ class RestState:
 
         Takes no lock, and is asked without holding it.
         """
-        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the threading module's own way to ask
+        return owns(self.lock)
 
     def _step(self, entry: Entry, event: Event) -> None:
         before = entry.state
@@ -168,11 +167,14 @@ class RestState:
         """
         outbox = self.outbox
         if outbox is not None and self.needs_disk and not self.is_interrupted():
+            is_done = False
             try:
-                outbox.sync(self.lock)
+                with self.lock.bounded():
+                    outbox.sync(self.lock)
+                    is_done = True
             except OutboxError as error:
                 note(error.reason, "the outbox cannot be written to the disk: %s", error)
-                return False
+            return is_done
         return True
 
     @staticmethod
@@ -271,6 +273,11 @@ class RestState:
     def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:
         if entry.settled:
             return
+        batch, is_lost = entry.batch, outcome is DeliveryOutcome.DROPPED
+        if batch is not None:
+            batch.tell(outcome)
+        # As in `_step`.
         entry.settled = True
-        if entry.batch is not None:
-            entry.batch.settle(outcome)
+        if batch is not None:
+            batch.open -= 1
+            batch.failed += is_lost

@@ -1,39 +1,35 @@
 """The state of every record of one process, and what each step from one to the next brings about.
 
-Which steps there are stands in `steps`; those to rest are in `rest`, here are those into flight and out of it. Which
-one is due is decided elsewhere: by `intake` for new records, by `lateness` for overdue ones, and by `recovery` for
-those that came back.
+Which steps there are stands in `steps`; those to rest are in `rest`, those of records on their way in `flight`, and
+here is what reports bring about, for a record and for its partition, its topic and the cluster. Which step is due is
+decided elsewhere: by `intake` for new records, by `lateness` for overdue ones, by `recovery` for those that came back.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Collection
 
 from confluent_kafka import KafkaError, Message
 
-from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
-from otel_kafka_exporter.outbox import SENT, WAITING, Front, OnLoss, Outbox, Place, encode_row
-from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, monotonic, note, sleep
-from otel_kafka_exporter.records import Category, KafkaRecord
+from otel_kafka_exporter.outbox import OnLoss, Outbox
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, locked, monotonic, note
+from otel_kafka_exporter.records import Category
 
 from . import receipts
 from .entry import Batch, Entry
+from .flight import FlightState
 from .lane import Lane
-from .rest import LOCK_SECONDS, RestState
 from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]
 
 #: How many reports are acted upon under one lock.
 _REPORTS_AT_ONCE = 64
-#: How many times a thread makes way for another one before it waits for the lock like any other.
-_TURNS = 50
 
 
-class DeliveryState(RestState):
+class DeliveryState(FlightState):
     """Every record's state. Methods expect `lock` to be held, unless they say otherwise.
 
     Args:
@@ -50,37 +46,20 @@ class DeliveryState(RestState):
         partition_of: Callable[[bytes, int], int] | None = None,
         reports: Reports[Entry] | None = None,
     ) -> None:
-        super().__init__(make_outbox, durable, partition_of)
-        self._reports = reports or Reports()
+        super().__init__(make_outbox, durable, partition_of, reports)
         self._reports.settle = self.settle_reports
         self._reports.lock = self.lock
         self._reports.renewed = self.return_former
-        #: Why nothing at all is acknowledged at present; empty when something is.
-        self.away = ""
         #: Whether no more records are taken.
         self.closed = False
         #: When a broker last acknowledged anything, by the monotonic clock.
         self.acknowledged = 0.0
         #: When a broker last said anything about a record, be it that it refuses it.
         self.answered = 0.0
-        #: Whether a caller holds the lock just now; a hint.
-        self.busy = False
         #: Bytes of a batch that a topic takes, where a larger one was refused just now; 0 otherwise.
         self.batch_limit = 0
         #: Whether all new records wait, in the outbox, until librdkafka has nothing.
         self.holds_up = False
-        self._number = 0
-
-    def make_way(self) -> None:
-        """Let the thread go on that holds the lock. Takes no lock itself.
-
-        Who waits for a lock owns it from its release on, but may wait for the interpreter for another 5 ms then, while
-        nobody else can have it: threads that log without a pause would end up with one record in each such turn.
-        """
-        for _ in range(_TURNS):
-            sleep(0)  # gives the interpreter away once; waiting for the lock is what this avoids
-            if not self.busy:
-                return
 
     def on_the_way(self) -> bool:
         """Whether there are reports to come, or failures to decide over."""
@@ -99,156 +78,21 @@ class DeliveryState(RestState):
             troubled = (each for lane in self.lanes.values() for each in lane.partitions.values())
             return any(entry.batch is batch and not entry.settled for each in troubled for entry, _ in each.failed)
 
-    # Into flight
-
-    def outside(self, record: KafkaRecord, batch: Batch | None) -> Entry:
-        """An entry for a record that is handed over, and counts as in flight from here on."""
-        entry = self._entry(record, None, batch)
-        ledger = self.ledger
-        # As in `_step`.
-        ledger.accepted += 1
-        ledger.counts["in_flight"] += 1
-        if batch is not None:
-            batch.taken += 1
-            batch.open += 1
-        return entry
-
-    def _entry(self, record: KafkaRecord, place: Place | None, batch: Batch | None) -> Entry:
-        self._number += 1
-        return Entry(record, self._number, monotonic(), place, batch, self._reports)
-
-    def successor(self, entry: Entry) -> Entry:
-        """An entry that is to be sent once more: a report on the former try that is yet to come is none of its own."""
-        another = self._entry(entry.record, entry.place, entry.batch)
-        another.number = entry.number
-        another.state = entry.state
-        another.settled = entry.settled
-        another.partition = entry.partition
-        another.group = entry.group
-        return another
-
-    def write_ahead(self, lane: Lane, entry: Entry, row: bytes) -> None:
-        """A new entry is in the outbox before it is given to librdkafka."""
-        if self.outbox is not None:
-            try:
-                entry.place = self.outbox.append(lane.stream, row, SENT)
-            except OutboxError as error:
-                # It goes its way without the net: better than not at all.
-                self._refused("records are sent without being kept in the outbox first: %s", error)
-            else:
-                self.unkept = ""
-                self._tell_spooled(entry)
-
-    def enter(self, lane: Lane, entry: Entry) -> None:
-        """A new entry is given to librdkafka next, although something is wrong with its lane."""
-        self.depart(lane, entry)
-        if self.outbox is None and entry.batch is not None and lane.partitions and not entry.settled:
-            found = lane.partitions.get(lane.partition(entry))
-            entry.settled = found is not None and found.silent and entry.batch.goes_on_without_probe()
-
-    def depart(self, lane: Lane, entry: Entry) -> None:
-        """An entry is given to librdkafka next."""
-        if entry.record.key is None and entry.partition < 0 and lane.count:
-            entry.partition = lane.choose()
-        self._step(entry, Event.SEND)
-        if entry.state is State.LATE and self._has_lost(entry):
-            self._step(entry, Event.EVICTED)  # while it was at hand
-        lane.recent[entry.number] = entry
-        lane.topic = entry.record.topic
-        if lane.partitions or self.away:
-            number = lane.partition(entry)
-            if self.away:
-                lane.probed.add(number)
-            found = lane.partitions.get(number)
-            if found is not None:
-                found.open += 1
-                found.is_looked_for = False
-
-    def resume(self, lane: Lane, record: KafkaRecord, place: Place) -> Entry:
-        """An entry for a record of the outbox that is on its way again; it counts as spooled until it is delivered."""
-        entry = self._entry(record, place, None)
-        entry.state = State.WAITING
-        entry.settled = True
-        if self.outbox is not None:
-            self.outbox.set_state(place, SENT)
-        lane.backlog.remove(place, record.key)
-        self.depart(lane, entry)
-        return entry
-
-    def no_room(self, lane: Lane, entry: Entry) -> None:
-        """librdkafka has no room for an entry, which is at hand again."""
-        self._leave_client(lane, entry)
-        self._step(entry, Event.NO_ROOM)
-
-    def overdue(self, lane: Lane, entry: Entry, front: Front | None) -> None:
-        """An entry has no report in time: it is written down, stays with librdkafka, and its caller may go on.
-
-        Where it cannot be written down it stays as it is: librdkafka may deliver it yet.
-        """
-        if lane.recent.pop(entry.number, None) is not None:
-            lane.overdue[entry.number] = entry
-            lane.trouble(lane.partition(entry)).overdue += 1
-            if entry.trial:
-                lane.trial = False  # another partition's record may be tried beside it
-        self.write_down(lane, entry, front)
-
-    def write_down(self, lane: Lane, entry: Entry, front: Front | None) -> None:
-        """An entry is with librdkafka, and waits in the outbox, too, in case that comes to nothing."""
-        if self.outbox is None or entry.state is not State.SENT:
-            return
-        if entry.place is None or not self.outbox.exists(entry.place):
-            row = encode_row(entry.record, "", time.time_ns())
-            try:
-                entry.place = front.append(row, SENT) if front else self.outbox.append(lane.stream, row, SENT)
-            except OutboxError as error:
-                self._refused("late records are not kept, because the outbox cannot keep them: %s", error)
-                return
-            self._tell_spooled(entry)
-            self.unkept = ""
-        self._step(entry, Event.OVERDUE)
-        self._settle(entry, DeliveryOutcome.SPOOLED)
-
-    # Out of flight
-
-    def _leave_client(self, lane: Lane, entry: Entry) -> None:
-        """librdkafka has an entry no longer."""
-        was_recent = lane.recent.pop(entry.number, None) is not None
-        was_overdue = not was_recent and lane.overdue.pop(entry.number, None) is not None
-        if lane.partitions:
-            found = lane.partitions.get(lane.partition(entry))
-            if found is not None:
-                found.open -= was_recent or was_overdue
-                found.overdue -= was_overdue
-                found.group = found.group if found.open else 0
-        if lane.probed:
-            lane.probed.discard(lane.partition(entry))
-
     def settle_reports(self) -> None:
         """Act on the reports that were collected: some under one lock. Takes it itself.
 
         Called by whoever has served them, in whichever thread; of two at the same time each takes its part.
         """
         collected = self._reports.collected
-        owned = self.is_interrupted()
-        try:
-            while collected:
-                if self.busy and not owned:
-                    self.make_way()
-                # Not for ever, as in `Intake._locked`; whoever serves reports next does it then.
-                if not self.lock.acquire(timeout=LOCK_SECONDS):
-                    return
-                with self.lock:
-                    self.lock.release()  # it is the block's from here on, which lets it go whatever comes
-                    self._settle_some(collected, monotonic())
-        except BaseException:  # Ctrl-C, between the two
-            if not owned and self.is_interrupted():
-                self.lock.release()
-            raise
+        is_ours = True
+        while collected and is_ours:
+            is_ours = locked(self.lock, self._settle_some, _leave, collected)
 
-    def _settle_some(self, collected: deque[Report], now: float) -> None:
+    def _settle_some(self, collected: deque[Report]) -> bool:
+        now = monotonic()
         for _ in range(_REPORTS_AT_ONCE):
             if not collected:
-                return
+                break
             # It is among them until it has been acted upon: Ctrl-C may come in between, and what it is about has left
             # librdkafka then.
             entry, error, message = collected[0]
@@ -261,11 +105,14 @@ class DeliveryState(RestState):
                         # It costs no other report.
                         note("exporter_fault", "a delivery report is lost by a fault of the exporter's: %r", fault)
                     else:  # in a thread of the application's: it has its outcome all the same
+                        lane.recount()
                         if entry.state in WITH_CLIENT:
                             self._report(lane, entry, error, message, now)
-                        lane.recount()
+                        elif entry.state is State.DELIVERED:
+                            self._delivered(lane, entry, message)
                         raise
             collected.popleft()
+        return True
 
     def _report(self, lane: Lane, entry: Entry, error: KafkaError | None, message: Message, now: float) -> None:
         self.answered = now
@@ -277,6 +124,10 @@ class DeliveryState(RestState):
         if entry.place is not None:
             self._leave_outbox(entry)
         self._step(entry, Event.ACKNOWLEDGED)
+        self._delivered(lane, entry, message)
+
+    def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
+        """What follows from an acknowledgement; nothing more if all of that is done."""
         self._settle(entry, DeliveryOutcome.DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
@@ -347,10 +198,29 @@ class DeliveryState(RestState):
 
     def returned(self, lane: Lane, entry: Entry, code: int) -> None:
         """An entry came back; nothing of its partition overtakes it until its fate is decided."""
-        found = lane.trouble(lane.partition(entry))
+        try:
+            self._come_back(lane, entry, code)
+        except BaseException:  # Ctrl-C
+            lane.recount()
+            if entry.state in WITH_CLIENT:
+                self._come_back(lane, entry, code)
+            elif entry not in lane.expected():
+                self._await_fate(lane, entry, code)
+            else:
+                self._end_trial(lane, entry)
+            raise
+
+    def _come_back(self, lane: Lane, entry: Entry, code: int) -> None:
+        lane.trouble(lane.partition(entry))  # counts it among those with librdkafka
         self._leave_client(lane, entry)
         self._step(entry, Event.RETURNED)
-        found.failed.append((entry, code))
+        self._await_fate(lane, entry, code)
+
+    def _await_fate(self, lane: Lane, entry: Entry, code: int) -> None:
+        lane.trouble(lane.partition(entry)).failed.append((entry, code))
+        self._end_trial(lane, entry)
+
+    def _end_trial(self, lane: Lane, entry: Entry) -> None:
         if entry.trial:
             entry.trial = lane.trial = False
             lane.try_later()
@@ -363,32 +233,10 @@ class DeliveryState(RestState):
                 if entry.client != number:
                     self.returned(lane, entry, KafkaError._FATAL)  # noqa: SLF001 - public, in spite of its spelling
 
-    # Interrupted
 
-    def broken_off(self, lane: Lane, entry: Entry, reason: str) -> None:
-        """Ctrl-C, or an error that nobody foresaw, came while a record was handed over: it may have got nowhere."""
-        lane.recount()
-        if entry.state in WITH_CLIENT and not entry.client:
-            # librdkafka may have it or not: it is sent again rather than lost. If there is a report, it is too late.
-            self._leave_client(lane, entry)
-            self._step(entry, Event.RETURNED)
-            self.keep(lane, entry, reason)
-        elif entry.state is State.AT_HAND and entry not in lane.expected():
-            self.drop(entry, reason)
-
-    def not_sent(self, lane: Lane, place: Place) -> None:
-        """Ctrl-C came while a waiting record was sent: it waits again, unless librdkafka is known to have it."""
-        lane.recount()
-        owners = [entry for entry in [*lane.with_client(), *lane.expected()] if entry.place == place]
-        for entry in owners:
-            if entry.state is State.LATE and not entry.client:  # as in `broken_off`
-                self._leave_client(lane, entry)
-                self._step(entry, Event.RETURNED)
-                self.keep(lane, entry, "interrupted")
-        if not owners and self.outbox is not None and self.outbox.is_sent(place):
-            self.outbox.set_state(place, WAITING)
-        lane.cursor = None
-        lane.trial = any(entry.trial for entry in lane.recent.values())
+def _leave(_collected: deque[Report]) -> bool:
+    """Others have the lock: whoever serves reports next acts upon these."""
+    return False
 
 
 def is_away(code: int) -> bool:

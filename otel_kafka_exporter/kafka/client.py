@@ -141,7 +141,7 @@ class Client:
 
     @contextmanager
     def used(self) -> Iterator[Producer]:
-        """For the length of a call that gives the GIL up.
+        """For the length of a call that gives the GIL up. Takes no lock.
 
         Raises:
             RuntimeError: it is not made yet, or was given up, and is closed by now or about to be.
@@ -149,11 +149,11 @@ class Client:
         ident = get_ident()
         before = self._inside.count(ident)
         try:  # around all of it: Ctrl-C may come at any moment
-            with self._lock:
-                producer = self._producer
-                if producer is None or (self._given_up and not self._inside):
-                    raise RuntimeError("the client is not made yet, or was given up")  # noqa: TRY301 - the `try` is for Ctrl-C
-                self._inside.append(ident)
+            # First: whoever gives it up sees this thread, or this thread sees that it was given up.
+            self._inside.append(ident)
+            producer = self._producer
+            if producer is None or self._given_up:
+                raise RuntimeError("the client is not made yet, or was given up")  # noqa: TRY301 - the `try` is for Ctrl-C
             yield producer
         except (EnoughServedError, KafkaException):
             raise
@@ -161,14 +161,20 @@ class Client:
             self.was_broken_off = True
             raise
         finally:
-            with self._lock:
-                if self._inside.count(ident) > before:
-                    self._inside.remove(ident)
-                is_last = self._given_up and not self._inside
-            if is_last:
-                self._unused.set()
+            try:
+                self._leave(ident, before)
+            except BaseException:  # Ctrl-C: it is not inside for ever
+                self._leave(ident, before)
+                raise
             if not before and self._reports.collected:
                 self._reports.settle()
+
+    def _leave(self, ident: int, before: int) -> None:
+        """A thread is inside as often as before, and not more."""
+        if self._inside.count(ident) > before:
+            self._inside.remove(ident)
+        if self._given_up and not self._inside:
+            self._unused.set()
 
     def is_inside(self) -> bool:
         """Whether this thread is in a call to it, be it in a callback or a signal handler within that.

@@ -74,29 +74,20 @@ class EarlyRecords:
         """Give what waits to the client that is there now; whether it took all, and gets newer ones straight away."""
         produce = producer.produce
         while True:
-            while (early := self._next(math.inf)) is not None:
-                if not self._is_taken(early, produce):
-                    return False
+            taken: list[_Early] = []
+            try:
+                while self._take(math.inf, taken):
+                    if not _is_taken(taken[0], produce):
+                        self._put_back(taken)
+                        return False
+                    del taken[0]
+            except BaseException:  # Ctrl-C: rather twice than not at all
+                self._put_back(taken)
+                raise
             with self._lock:
                 if not self._records:
                     self._produce = produce
                     return True
-
-    def _is_taken(self, early: _Early, produce: Callable[..., None]) -> bool:
-        try:
-            produce(*early.arguments)
-        except BufferError:
-            with self._lock:
-                self._records.appendleft(early)
-                self._bytes += early.size
-            return False
-        except KafkaException as error:
-            _report(early.on_report, error.args[0])
-        except (TypeError, ValueError) as error:
-            _report(early.on_report, KafkaError(KafkaError._INVALID_ARG, str(error)))
-        except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
-            _report(early.on_report, KafkaError(KafkaError._FATAL, str(error)))
-        return True
 
     def expire(self) -> None:
         """Report on those whose time is over, as librdkafka does."""
@@ -118,18 +109,46 @@ class EarlyRecords:
 
     def _return(self, code: int, before: float = math.inf) -> None:
         """Report on those that have waited since before then."""
-        while (early := self._next(before)) is not None:
-            _report(early.on_report, KafkaError(code))
+        error, taken = KafkaError(code), list[_Early]()
+        try:
+            while self._take(before, taken):
+                _report(taken[0].on_report, error)
+                del taken[0]
+        except BaseException:  # Ctrl-C; two reports on one are no harm
+            self._put_back(taken)
+            raise
 
-    def _next(self, before: float) -> _Early | None:
+    def _take(self, before: float, taken: list[_Early]) -> bool:
+        """Put the oldest one that has waited since before then among those; whether there is one."""
         # Nothing is made under the lock, so that no finalizer runs there and logs: it would wait for delivery's lock,
-        # whose holder may wait for this one.
+        # whose holder may wait for this one. And there is no call in between the steps, at which Ctrl-C could come.
         with self._lock:
             if not self._records or self._records[0].since >= before:
-                return None
-            early = self._records.popleft()
-            self._bytes -= early.size
-        return early
+                return False
+            self._bytes -= self._records[0].size
+            taken += (self._records[0],)
+            del self._records[0]
+        return True
+
+    def _put_back(self, taken: list[_Early]) -> None:
+        with self._lock:
+            self._records.extendleft(taken)
+            self._bytes += sum(early.size for early in taken)
+
+
+def _is_taken(early: _Early, produce: Callable[..., None]) -> bool:
+    """Whether the client had room for a record; one that it refuses is reported on."""
+    try:
+        produce(*early.arguments)
+    except BufferError:
+        return False
+    except KafkaException as error:
+        _report(early.on_report, error.args[0])
+    except (TypeError, ValueError) as error:
+        _report(early.on_report, KafkaError(KafkaError._INVALID_ARG, str(error)))
+    except Exception as error:  # noqa: BLE001 - no memory, or a fault of the client: another one may do better
+        _report(early.on_report, KafkaError(KafkaError._FATAL, str(error)))
+    return True
 
 
 def _report(on_report: OnReport, error: KafkaError) -> None:

@@ -165,8 +165,8 @@ class KafkaProducer:
         return client is not None and client.is_inside()
 
     def _serve_reports(self, serve: Callable[[Producer, float], object], seconds: float) -> bool:
-        with self._lock:
-            client, number = self._client, self.client_number
+        number = self.client_number  # first: one that is newer than its number is not given up for what this one did
+        client = self._client
         if client is None or client.is_inside():
             return False
         begun = self.reports.begin_round(seconds)
@@ -349,6 +349,9 @@ class KafkaProducer:
             self._client = None
 
     def _current(self) -> Client:
+        client = self._client
+        if client is not None and not self._closed:
+            return client
         with self._lock:
             if self._closed:
                 raise RuntimeError("the producer is closed")

@@ -9,16 +9,11 @@ from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
-from .marking import OWN_TRACE_ID, as_own_work, own_work
-from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
-from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
-from .process_name import ProcessName
-from .random_numbers import chance
-from .telemetry import (
+from .locking import locked, owns, wait_for
+from .log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
     QUIET_SECONDS,
-    Metrics,
     kind_of_fault,
     librdkafka_log,
     log,
@@ -29,6 +24,12 @@ from .telemetry import (
     warn,
     warn_at_any_pace,
 )
+from .marking import OWN_TRACE_ID, as_own_work, own_work
+from .metrics import Metrics
+from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
+from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
+from .process_name import ProcessName
+from .random_numbers import chance
 from .totals import stats
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "kind_of_fault",
     "librdkafka_log",
     "lock_file",
+    "locked",
     "log",
     "making_locks",
     "monotonic",
@@ -68,11 +70,13 @@ __all__ = [
     "note_librdkafka",
     "notice_fork",
     "own_work",
+    "owns",
     "pause",
     "sleep",
     "stats",
     "tell",
     "tell_of_start",
+    "wait_for",
     "warn",
     "warn_at_any_pace",
 ]

@@ -98,14 +98,20 @@ class OsThread:
     def __init__(self, target: Callable[[], object]) -> None:
         self._target = target
         self._runs = allocate_lock()  # held while it does
+        self._is_begun = False
 
     def start(self) -> None:
         """Start it; raises RuntimeError where no thread is to be had."""
         self._runs.acquire()
         try:
+            # No call in between, at which Ctrl-C could come: once this is set, it comes when the thread is there.
+            self._is_begun = True
             _start_new_thread(self._run, ())
-        except BaseException:  # no thread to be had, or Ctrl-C: else it would seem to run for ever
-            self._runs.release()
+        except BaseException as error:
+            if not self._is_begun or isinstance(
+                error, (RuntimeError, MemoryError)
+            ):  # else it would seem to run for ever
+                self._runs.release()
             raise
 
     def _run(self) -> None:

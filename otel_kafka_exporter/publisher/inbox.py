@@ -41,11 +41,12 @@ class Awaited(Batch):
         self.deadline = deadline
         self._settled = settled
 
-    def settle(self, outcome: DeliveryOutcome) -> None:
+    def tell(self, outcome: DeliveryOutcome) -> None:
         """Called by delivery, in whichever thread."""
-        super().settle(outcome)
-        self.outcome = outcome
-        self._settled.append(self)
+        if self.outcome is None:
+            # No call in between, at which Ctrl-C could come.
+            self.outcome = outcome
+            self._settled += (self,)
 
     def goes_on_without_probe(self) -> bool:
         """It holds up no other task."""

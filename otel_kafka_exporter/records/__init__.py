@@ -19,10 +19,11 @@ from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
 from .redaction import REDACTED, KeyRedaction
 from .resources import UNKNOWN_SERVICE
+from .scalars import ALL_INTEGERS, EXACT_INTEGERS, unused_name
 from .sdk_limits import COUNT_SETTING, LENGTH_SETTING, WholeLogRecord
 from .secret_texts import hide_userinfo, redact_patterns, without_userinfo
 from .statements import Converted, event_type
-from .values import ALL_INTEGERS, EXACT_INTEGERS, Cleaner, unused_name
+from .values import Cleaner
 
 __all__ = [
     "ALL_INTEGERS",

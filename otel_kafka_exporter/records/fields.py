@@ -18,7 +18,8 @@ from otel_kafka_exporter.errors import ConversionError
 from . import attributes as names
 from .envelope import CATEGORIES, Category, Level
 from .ids import parse_event_id
-from .values import Cleaner, clean_int, clean_text
+from .scalars import clean_int, clean_text
+from .values import Cleaner
 
 MAX_ID_LENGTH = 255
 MAX_SERVICE_NAME_LENGTH = 256

@@ -18,8 +18,8 @@ from otel_kafka_exporter.errors import ConversionError
 from . import attributes as names
 from .encoding import Encoding
 from .envelope import Category, OnexEnvelopeV1
+from .scalars import unused_name
 from .strict_json import json_bytes
-from .values import unused_name
 
 MAX_CONTEXT_BYTES = 64 * 1024
 #: No smaller record limit is accepted: IDs, names and headers alone may take most of this.

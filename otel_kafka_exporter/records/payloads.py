@@ -13,8 +13,9 @@ from . import attributes as names
 from .envelope import Category
 from .fields import required_choice, required_text
 from .redaction import REDACTED
+from .scalars import unused_name
 from .secret_texts import URL_MARK, hide_userinfo
-from .values import Cleaner, unused_name
+from .values import Cleaner
 
 _USUAL_EVENT_NAME = {"audit": names.AUDIT_EVENT, "security": names.SECURITY_EVENT}
 

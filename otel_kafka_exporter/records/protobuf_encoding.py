@@ -18,9 +18,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from . import envelope_pb2 as pb
 from .encoding import CONTENT_TYPE_FRAMED, Encoding
 from .envelope import OnexEnvelopeV1, category_of
+from .scalars import clean_text
 from .statements import Converted, Statement
 from .strict_json import strict
-from .values import clean_text
 
 _MAX_INT64 = 2**63 - 1
 _LEVELS = {name.removeprefix("LEVEL_"): number for name, number in pb.Level.items()}

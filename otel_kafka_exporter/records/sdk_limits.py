@@ -16,7 +16,7 @@ from opentelemetry.attributes import BoundedAttributes
 from otel_kafka_exporter.errors import ConversionError
 
 from . import attributes as names
-from .values import unused_name
+from .scalars import unused_name
 
 COUNT_SETTING = "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"
 LENGTH_SETTING = "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from .values import clean_int, clean_text, unused_name
+from .scalars import clean_int, clean_text, unused_name
 
 #: Looked for as a number, a byte is found many times faster than as bytes; most records have no backslash at all.
 BACKSLASH = 92

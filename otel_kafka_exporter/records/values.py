@@ -18,13 +18,22 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from otel_kafka_exporter.process import is_interruption
 
 from .redaction import REDACTED
+from .scalars import (
+    ALL_INTEGERS,
+    NOT_JSON_TEXT,
+    clean_float,
+    clean_int,
+    clean_text,
+    name_of_type,
+    text_of,
+    unused_name,
+)
 from .secret_texts import URL_MARK, hide_userinfo
 
 MAX_DEPTH = 10
@@ -33,7 +42,6 @@ MAX_NODES = 250_000
 _CHARACTERS_PER_NODE = 64
 #: Past these, names are judged again: applications choose them, and a few invent new ones for ever.
 _CACHED_NAMES = 4096
-_TEXT = {str}
 
 TOO_DEEP = "[TOO DEEP]"
 CIRCULAR = "[CIRCULAR]"
@@ -42,79 +50,7 @@ UNREADABLE_MAPPING = "otel.unreadable"
 
 _PAIRS = frozenset({list, tuple})
 _NAMES_OF_NAMES = ("name", "key")
-_NOT_JSON_TEXT = re.compile("[\x00\ud800-\udfff]")
-#: What 64 bits hold, with or without a sign.
-ALL_INTEGERS = (-(2**63), 2**64 - 1)
-#: What JavaScript and jq read as it is written (`Number.MIN_SAFE_INTEGER` to `Number.MAX_SAFE_INTEGER`).
-EXACT_INTEGERS = (-(2**53) + 1, 2**53 - 1)
 _MIN_INT, _MAX_INT = ALL_INTEGERS
-
-
-def clean_text(text: str) -> str:
-    """`text` without what JSON's readers and databases refuse: NUL and lone surrogates become U+FFFD."""
-    if text.isascii() and "\0" not in text:  # as nearly all are, which is asked many times faster
-        return text
-    return _NOT_JSON_TEXT.sub("\ufffd", text)
-
-
-def clean_int(number: int, bounds: tuple[int, int] = ALL_INTEGERS) -> int | str:
-    """`number`, or its text when it is not within the bounds."""
-    least, most = bounds
-    if least <= number <= most:
-        return number
-    try:
-        return str(number)
-    except ValueError:  # above sys.get_int_max_str_digits(), which bounds a quadratic conversion; hex() is linear
-        return hex(number)
-
-
-def clean_float(number: float) -> float | str:
-    """`number`, or its text when it is not finite."""
-    return number if math.isfinite(number) else str(number)
-
-
-def unused_name(name: str, used: Container[str]) -> str:
-    """`name`, or one with `_` or `-` behind it: two keys of Python can be one of JSON, as 1 and "1" are.
-
-    Such a name has the same words, so that it is as sensitive as the one that it stands for.
-    """
-    if name not in used:
-        return name
-    # Doubling and halving, because a mapping may have a great many such keys.
-    free = 1
-    while name + _suffix(free) in used:
-        free *= 2
-    taken = free // 2
-    while free - taken > 1:
-        middle = (taken + free) // 2
-        if name + _suffix(middle) in used:
-            taken = middle
-        else:
-            free = middle
-    return name + _suffix(free)
-
-
-def _suffix(number: int) -> str:
-    """The number-th text of these two characters: `_`, `-`, `__`, `_-`, …"""
-    suffix = ""
-    while number:
-        number -= 1
-        suffix = "_-"[number & 1] + suffix
-        number >>= 1
-    return suffix
-
-
-_name_of_type = type.__dict__["__name__"].__get__  # a metaclass may have a __name__ of its own, which may raise
-
-
-def text_of(value: object) -> str:
-    """`str(value)`, or a marker that names the type when the value cannot say."""
-    try:
-        return clean_text(str(value))
-    except BaseException as error:  # application code runs here, and its sys.exit() would end the export thread
-        if is_interruption(error):
-            raise
-        return f"[UNPRINTABLE {_name_of_type(type(value))}]"
 
 
 class Cleaner:
@@ -199,7 +135,7 @@ class _Walk:
         except BaseException as error:  # application code runs in here: iterators, properties, even __class__
             if is_interruption(error):
                 raise
-            return f"[UNREADABLE {_name_of_type(kind)}]"
+            return f"[UNREADABLE {name_of_type(kind)}]"
         if type(cleaned) is str:
             self._left -= len(cleaned) // _CHARACTERS_PER_NODE
         return cleaned
@@ -219,7 +155,7 @@ class _Walk:
             text = "".join(texts)
             if URL_MARK in text:
                 return False
-            if not (text.isascii() and "\0" not in text) and _NOT_JSON_TEXT.search(text):
+            if not (text.isascii() and "\0" not in text) and NOT_JSON_TEXT.search(text):
                 return False
             if max(map(len, texts)) >= _CHARACTERS_PER_NODE:
                 cost += sum(len(each) // _CHARACTERS_PER_NODE for each in texts)

@@ -5,18 +5,8 @@ Held here: a `Settings` that exists is valid, and shows no secret.
 """
 
 from .arguments import CommonArguments, SettingsArguments
-from .settings import (
-    ENVIRONMENT_PREFIX,
-    ORIGINAL_VARIABLES,
-    OUTBOX_SETTINGS,
-    Settings,
-    flag,
-    refuse_argument,
-    shown_values,
-    sources,
-    unknown_variables,
-    variable,
-)
+from .given import ENVIRONMENT_PREFIX, ORIGINAL_VARIABLES, flag, refuse_argument, variable
+from .settings import OUTBOX_SETTINGS, Settings, shown_values, sources, unknown_variables
 from .values import boolean
 
 __all__ = [

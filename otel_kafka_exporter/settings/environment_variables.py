@@ -6,6 +6,7 @@ with `OTEL_`, e.g. `--exporter_kafka_bootstrap_servers`.
 
 from __future__ import annotations
 
-from .settings import FIELDS, variable
+from .given import variable
+from .settings import FIELDS
 
 globals().update({variable(name): variable(name) for name in FIELDS})

@@ -2,22 +2,22 @@
 
 Arguments in code and keys of OpenTelemetry's declarative file have the names below; environment variables are the same
 names in capitals behind `OTEL_EXPORTER_KAFKA_`. Arguments come first, then the environment, then the defaults; unset
-and empty are the same. Everything that decides whether a value is acceptable is here and in `values`.
+and empty are the same. Everything that decides whether a value is acceptable is here, in `values` and in `rules`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.records import Category, hide_userinfo
 
+from .given import ENVIRONMENT_PREFIX, given_as, shown, suggest, variable
+from .rules import check
 from .values import (
     APPLICATION_KEYS,
     COMPRESSIONS,
@@ -47,20 +47,13 @@ from .values import (
 if TYPE_CHECKING:
     from typing import Literal
 
-ENVIRONMENT_PREFIX = "OTEL_EXPORTER_KAFKA_"
-#: Variables of the publisher that this package replaces, read where ours is unset.
-ORIGINAL_VARIABLES = {"bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS", "tenant_id": "TENANT_ID"}
-
-_REGISTRY_SETTINGS = ("schema_registry_config", "schema_registry_subject", "schema_registry_auto_register")
 #: The settings that do nothing without an outbox.
 OUTBOX_SETTINGS = (
     *("outbox_dir", "outbox_max_bytes", "outbox_max_age"),
     *("outbox_dead_letters_max_bytes", "outbox_dead_letters_max_age", "durable", "durability"),
 )
-_MAX_TOPIC_LENGTH = 249
 #: Full outboxes that a directory holds, unless that is set.
 _PROCESSES = 4
-_LONGEST_EVENT_TYPE = ".logging.application.v1"
 
 
 def _setting(
@@ -283,25 +276,25 @@ class Settings:
         for name in arguments:
             if name not in FIELDS:
                 raise SettingsError(
-                    f"{name}: expected the name of a setting, got an unknown one.{_suggest(name, FIELDS)}"
+                    f"{name}: expected the name of a setting, got an unknown one.{suggest(name, FIELDS)}"
                 )
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, field in FIELDS.items():
-            source, given = _given(name, arguments, environ)
+            source, given = given_as(name, arguments, environ)
             if given is None:
                 continue
             try:
                 values[name] = field.metadata["parse"](given)
             except ValueError as error:
-                got = "" if field.metadata["secret"] else f", got {_shown(given)}"
+                got = "" if field.metadata["secret"] else f", got {shown(given)}"
                 raise SettingsError(f"{source}: expected {error}{got}.") from None
             sources[name] = source
         if "producer_config_file" in values:
             from_file = read_properties_file(values["producer_config_file"])
             values["producer_config"] = {**from_file, **values.get("producer_config", {})}
         settings = cls(**values, given=frozenset(sources))
-        _validate(settings, sources)
+        check(settings, sources)
         return settings
 
     def __repr__(self) -> str:
@@ -312,11 +305,6 @@ class Settings:
 FIELDS: dict[str, dataclasses.Field[Any]] = {
     field.name: field for field in dataclasses.fields(Settings) if "meaning" in field.metadata
 }
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def shown_values(settings: Settings) -> dict[str, Any]:
@@ -336,118 +324,15 @@ def sources(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> dict[st
         arguments: as of `Settings.load`.
         environ: environment variables.
     """
-    found = ((name, _given(name, arguments, environ)) for name in FIELDS)
+    found = ((name, given_as(name, arguments, environ)) for name in FIELDS)
     return {name: source for name, (source, given) in found if given is not None}
-
-
-def refuse_argument(name: str, arguments: Mapping[str, Any], instead: str) -> None:
-    """Raise for a setting that would do nothing as an argument where it is given.
-
-    Args:
-        name: the setting.
-        arguments: as of `Settings.load`.
-        instead: what to do; a sentence.
-
-    Raises:
-        SettingsError: it is among them.
-    """
-    source, given = _given(name, arguments, {})
-    if given is not None:
-        raise SettingsError(f"{source}: expected no such argument here, got {_shown(given)}. {instead}")
-
-
-def flag(name: str, environ: Mapping[str, str] | None = None) -> bool | None:
-    """A setting that is true or false, from the environment alone; None where it is not set.
-
-    Raises:
-        SettingsError: it is something else.
-    """
-    source, given = _given(name, {}, os.environ if environ is None else environ)
-    try:
-        return None if given is None else boolean(given)
-    except ValueError as error:
-        raise SettingsError(f"{source}: expected {error}, got {_shown(given)}.") from None
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable with our prefix that is no setting: most likely a slip of the pen."""
     known = {variable(name) for name in FIELDS}
     return [
-        f"{name}: expected the name of a setting, got an unknown one; it is ignored.{_suggest(name, known)}"
+        f"{name}: expected the name of a setting, got an unknown one; it is ignored.{suggest(name, known)}"
         for name in sorted(environ)
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known
     ]
-
-
-def _given(name: str, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, Any]:
-    """Where a setting was set, and to what; None when it was not."""
-    candidates = [(name, arguments.get(name)), (variable(name), environ.get(variable(name)))]
-    if name in ORIGINAL_VARIABLES:
-        original = ORIGINAL_VARIABLES[name]
-        candidates.append((original, environ.get(original)))
-    for source, value in candidates:
-        if value is not None and not (isinstance(value, str) and not value.strip()):
-            return source, value
-    return name, None
-
-
-def _validate(settings: Settings, sources: Mapping[str, str]) -> None:
-    """The rules that more than one setting takes part in."""
-    if not settings.bootstrap_servers:
-        raise SettingsError(
-            "bootstrap_servers: expected host:port, got nothing."
-            f" Set {variable('bootstrap_servers')}, or the argument bootstrap_servers."
-        )
-    _validate_registry(settings, sources)
-    if settings.outbox_required and not settings.outbox:
-        raise SettingsError(f"{sources['outbox_required']}: expected outbox=true beside it, got false.")
-    dead_letters = settings.outbox_dead_letters_max_bytes
-    if dead_letters is not None and dead_letters > settings.outbox_max_bytes:
-        raise SettingsError(
-            f"{sources['outbox_dead_letters_max_bytes']}: expected no more than outbox_max_bytes"
-            f" ({settings.outbox_max_bytes}), got {dead_letters}."
-        )
-    in_all = settings.outbox_directory_max_bytes
-    if in_all is not None and in_all < settings.outbox_max_bytes:
-        raise SettingsError(
-            f"{sources['outbox_directory_max_bytes']}: expected at least outbox_max_bytes"
-            f" ({settings.outbox_max_bytes}), got {in_all}."
-        )
-    longest = len(settings.topic_prefix + settings.namespace + _LONGEST_EVENT_TYPE)
-    if longest > _MAX_TOPIC_LENGTH:
-        source = sources.get("topic_prefix") or sources["namespace"]
-        raise SettingsError(
-            f"{source}: expected topics of at most {_MAX_TOPIC_LENGTH} characters, got {longest}."
-            " Shorten topic_prefix or namespace."
-        )
-    if settings.queue_max_bytes < settings.max_record_bytes:
-        source = sources.get("queue_max_bytes") or sources["max_record_bytes"]
-        raise SettingsError(
-            f"{source}: expected queue_max_bytes to hold at least one record,"
-            f" got {settings.queue_max_bytes} with max_record_bytes={settings.max_record_bytes}."
-        )
-
-
-def _validate_registry(settings: Settings, sources: Mapping[str, str]) -> None:
-    if settings.encoding != "protobuf":
-        for name in ("schema_registry_url", *_REGISTRY_SETTINGS):
-            if name in settings.given:
-                raise SettingsError(f"{sources[name]}: expected encoding=protobuf beside it, got {settings.encoding}.")
-    elif settings.schema_registry_url is None:
-        for name in _REGISTRY_SETTINGS:
-            if name in settings.given:
-                raise SettingsError(f"{sources[name]}: expected schema_registry_url beside it, got nothing.")
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]}?" if close else f" Known are {', '.join(sorted(known))}."
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer that is too long to be written
-        text = f"an {type(value).__name__} of more digits than Python writes"
-    text = re.sub(r"[^\s,'\"]+@", "[REDACTED]@", text)  # credentials before an address
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of a terminal

@@ -6,6 +6,5 @@ import importlib.util
 
 import pytest
 
-needs_gevent = pytest.mark.skipif(
-    importlib.util.find_spec("gevent") is None, reason="gevent is not installed: it has no wheel for this Python"
-)
+HAS_GEVENT = importlib.util.find_spec("gevent") is not None
+needs_gevent = pytest.mark.skipif(not HAS_GEVENT, reason="gevent is not installed: it has no wheel for this Python")

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment
 
-from .greenlets import needs_gevent
+from .greenlets import HAS_GEVENT, needs_gevent
 from .pasting import blocks_in_order, section
 from .pipelines import TOPIC
 
@@ -43,6 +45,7 @@ worker_enable_remote_control = False
 """
 #: No waiting for other workers at the start.
 QUICK = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+Workers = Callable[[str], EmbeddedKafka]
 SEND = f"import tasks\nfor number in {tuple(NUMBERS)}:\n    tasks.read.delay(number)"
 
 
@@ -52,7 +55,8 @@ def run_tasks(directory: Path, command: str, tasks: str, **variables: str) -> No
     (directory / "done").mkdir()
     (directory / "celeryconfig.py").write_text(CONFIGURATION)
     (directory / "tasks.py").write_text(f"{tasks}\napp.config_from_object('celeryconfig')\n")
-    environ = environment(**variables, PYTHONFAULTHANDLER="1")
+    outbox = str(directory / "outbox")
+    environ = environment(**variables, OTEL_EXPORTER_KAFKA_OUTBOX_DIR=outbox, PYTHONFAULTHANDLER="1")
     subprocess.run([sys.executable, "-c", SEND], cwd=directory, env=environ, timeout=LIMIT, check=True)
     words = [*shlex.split(command), *QUICK]
     output = directory / "output.txt"
@@ -83,30 +87,60 @@ def check(kafka: EmbeddedKafka) -> None:
     assert sorted(events) == [f"order/{number}" for number in NUMBERS]
 
 
+def under_opentelemetry_instrument(pool: str, more: str = "") -> Callable[[Path, str], None]:
+    def worker(directory: Path, servers: str) -> None:
+        variables = {"OTEL_LOGS_EXPORTER": "onex_kafka", "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": servers}
+        run_tasks(directory, COMMANDS[pool], TASKS + more, **variables)
+
+    return worker
+
+
+def set_up_in_code(directory: Path, servers: str) -> None:
+    set_up = SET_UP.replace("localhost:9092", servers)
+    run_tasks(directory, COMMANDS["prefork"].removeprefix("opentelemetry-instrument "), set_up + TASKS)
+
+
+WORKERS = {
+    **{pool: under_opentelemetry_instrument(pool) for pool in COMMANDS},
+    "keeps its handlers": under_opentelemetry_instrument("solo", "\napp.conf.worker_hijack_root_logger = False\n"),
+    "set up in code": set_up_in_code,
+}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """All of them side by side, for Celery takes seconds to end; gives each one's own Kafka when it has ended."""
+    names = [name for name in WORKERS if name != "gevent" or HAS_GEVENT]
+    with ExitStack() as stack, ThreadPoolExecutor(len(names)) as pool:
+        kafkas = {name: stack.enter_context(EmbeddedKafka()) for name in names}
+        ended = {
+            name: pool.submit(WORKERS[name], tmp_path_factory.mktemp("worker"), kafka.bootstrap_servers)
+            for name, kafka in kafkas.items()
+        }
+
+        def after(name: str) -> EmbeddedKafka:
+            ended[name].result()
+            return kafkas[name]
+
+        yield after
+
+
 @pytest.mark.parametrize(
     "pool", [pytest.param(pool, marks=needs_gevent if pool == "gevent" else ()) for pool in COMMANDS]
 )
-def test_a_worker_under_opentelemetry_instrument(embedded_kafka: EmbeddedKafka, tmp_path: Path, pool: str) -> None:
+def test_a_worker_under_opentelemetry_instrument(workers: Workers, pool: str) -> None:
     """The lines of task loggers, of other loggers and of print arrive, and so do events, whatever the pool."""
-    variables = {"OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers}
-    run_tasks(tmp_path, COMMANDS[pool], TASKS, OTEL_LOGS_EXPORTER="onex_kafka", **variables)
-    check(embedded_kafka)
+    check(workers(pool))
 
 
-def test_a_worker_that_keeps_its_handlers(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+def test_a_worker_that_keeps_its_handlers(workers: Workers) -> None:
     """Each line arrives once, too, where Celery is told to leave the root logger alone."""
-    variables = {"OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers}
-    tasks = f"{TASKS}\napp.conf.worker_hijack_root_logger = False\n"
-    run_tasks(tmp_path, COMMANDS["solo"], tasks, OTEL_LOGS_EXPORTER="onex_kafka", **variables)
-    check(embedded_kafka)
+    check(workers("keeps its handlers"))
 
 
-def test_a_worker_set_up_in_code(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+def test_a_worker_set_up_in_code(workers: Workers) -> None:
     """The page's signal receiver gives the same without opentelemetry-instrument."""
-    set_up = SET_UP.replace("localhost:9092", embedded_kafka.bootstrap_servers)
-    command = COMMANDS["prefork"].removeprefix("opentelemetry-instrument ")
-    run_tasks(tmp_path, command, set_up + TASKS)
-    check(embedded_kafka)
+    check(workers("set up in code"))
 
 
 def test_the_page_has_every_pool() -> None:

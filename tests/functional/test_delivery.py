@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 from otel_kafka_exporter import KafkaLogExporter, decode
 from otel_kafka_exporter.delivery.delivery import Delivery
 from otel_kafka_exporter.kafka.producer import KafkaProducer
-from otel_kafka_exporter.process.telemetry import Metrics
+from otel_kafka_exporter.process.metrics import Metrics
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_kafka_exporter.delivery.delivery import Delivery
 from otel_kafka_exporter.kafka.producer import KafkaProducer
-from otel_kafka_exporter.process.telemetry import Metrics
+from otel_kafka_exporter.process.metrics import Metrics
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 

@@ -24,7 +24,7 @@ from tests.unit.test_docs import ROOT
 from tests.waiting import until
 from tests.ways_in.running import environment, run
 
-from .installing import Install, first_on_path, shell
+from .installing import Install, first_on_path, install_lines, shell
 from .pasting import Block, blocks_in_order, section, without_packages
 from .pipelines import TOPIC
 from .test_install_lines import INSTRUMENTED
@@ -34,6 +34,8 @@ pytestmark = pytest.mark.timeout(400)  # pip may be slow
 
 PAGE = ROOT / "docs" / "frameworks.md"
 AUDIT = "omninode.logging.audit.v1"
+#: What there are environments for.
+LINES = [install_lines(PAGE, title) for title in ("FastAPI", "Django", "Scripts and cron")]
 REQUESTS = 20
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -43,11 +45,6 @@ def named(blocks: list[Block], directory: Path) -> None:
     for block in blocks:
         if block.language == "python" and block.text.startswith("# "):
             (directory / block.text.split("\n")[0].removeprefix("# ")).write_text(block.text)
-
-
-def install_lines(title: str) -> str:
-    """All install lines of a section."""
-    return "\n".join(re.findall(r"^pip install .*", section(PAGE, title), re.MULTILINE))
 
 
 def values(kafka: EmbeddedKafka, programs: Path, outbox: Path) -> dict[str, str]:
@@ -102,9 +99,9 @@ def test_a_web_service(
         for block in blocks_in_order(section(PAGE, "FastAPI" if "FastAPI" in title else title))
         if block.text.startswith("opentelemetry-instrument ")
     ]
-    programs = install(install_lines("FastAPI" if "FastAPI" in title else title))
+    programs = install(install_lines(PAGE, "FastAPI" if "FastAPI" in title else title))
     if title == "FastAPI with structlog":  # in the same environment, as the page says
-        added = shell(install_lines(title), tmp_path, **first_on_path(programs))
+        added = shell(install_lines(PAGE, title), tmp_path, **first_on_path(programs))
         assert added.returncode == 0, added.stderr
     variables = values(embedded_kafka, programs, outbox_dir)
     with serving(command, tmp_path, variables) as (process, port):
@@ -137,7 +134,7 @@ def test_a_script_that_cron_starts(install: Install, embedded_kafka: EmbeddedKaf
     [cron] = re.findall(r"^```text\n\S+ \S+ \S+ \S+ \S+ (.*)\n```", page, re.MULTILINE)
     [variables] = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "kafka.env").write_text(variables.replace("localhost:9092", embedded_kafka.bootstrap_servers))
-    (tmp_path / "venv").symlink_to(install(install_lines("Scripts and cron")).parent)
+    (tmp_path / "venv").symlink_to(install(install_lines(PAGE, "Scripts and cron")).parent)
     done = subprocess.run(
         ["/bin/sh", "-c", cron.replace("/srv/shop", str(tmp_path))],
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"},
@@ -219,6 +216,6 @@ def test_bootstrap_names_the_frameworks_instrumentation(install: Install, tmp_pa
     """OpenTelemetry's own command prints what makes spans for what is installed."""
     [bootstrap] = [block.text for block in blocks_in_order(section(PAGE, "Trace IDs"))]
     prints, _ = bootstrap.splitlines()
-    done = shell(prints, tmp_path, **first_on_path(install(install_lines("FastAPI"))))
+    done = shell(prints, tmp_path, **first_on_path(install(install_lines(PAGE, "FastAPI"))))
     assert done.returncode == 0, done.stderr
     assert "opentelemetry-instrumentation-fastapi==" in done.stdout

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from otel_kafka_exporter import decode
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.unit.test_docs import ROOT
 
-from .greenlets import needs_gevent
+from .greenlets import HAS_GEVENT, needs_gevent
 from .pipelines import TOPIC
 
 APPS = "tests.functional.fork_apps"
@@ -29,7 +29,8 @@ AUDIT = "omninode.logging.audit.v1"
 LIMIT = 60  # seconds; far more than anything here takes
 EACH_PARENT = ["starts", *(f"goes on {n}" for n in range(20))]
 
-every_way_in = pytest.mark.parametrize("way_in", ["batch", "direct"])
+WAYS_IN = ["batch", "direct"]
+every_way_in = pytest.mark.parametrize("way_in", WAYS_IN)
 
 
 class Service:
@@ -143,10 +144,7 @@ def get(port: int, number: int) -> int:
         connection.close()
 
 
-@every_way_in
-@pytest.mark.parametrize("celery_pool", ["prefork", pytest.param("gevent", marks=needs_gevent)])
-def test_celery(service: Service, celery_pool: str) -> None:
-    """What a worker, its processes if it has any, and their tasks say arrives once, be it that of the last task."""
+def run_celery(service: Service, celery_pool: str) -> None:
     if celery_pool == "gevent":
         del service.environment["MEETING"]  # a single process, which would wait for itself
     # Celery's processes end a second after their last task: what is sent within that was flushed.
@@ -162,6 +160,29 @@ def test_celery(service: Service, celery_pool: str) -> None:
     service.check(
         [f"task {n}" for n in range(tasks)] + [f"{pid} {text}" for pid in (sender, worker.pid) for text in EACH_PARENT]
     )
+
+
+@pytest.fixture(scope="module")
+def celery_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], None]]:
+    """All of them side by side, for Celery takes seconds to end; called, it tells what has become of one."""
+    workers = [(way_in, pool) for way_in in WAYS_IN for pool in ("prefork", "gevent") if pool != "gevent" or HAS_GEVENT]
+    with ExitStack() as stack, ThreadPoolExecutor(len(workers)) as threads:
+        services = [
+            Service(stack.enter_context(EmbeddedKafka()), tmp_path_factory.mktemp("celery"), way_in)
+            for way_in, _ in workers
+        ]
+        ended = {
+            worker: threads.submit(run_celery, service, worker[1])
+            for worker, service in zip(workers, services, strict=True)
+        }
+        yield lambda way_in, pool: ended[way_in, pool].result()
+
+
+@every_way_in
+@pytest.mark.parametrize("celery_pool", ["prefork", pytest.param("gevent", marks=needs_gevent)])
+def test_celery(celery_workers: Callable[[str, str], None], way_in: str, celery_pool: str) -> None:
+    """What a worker, its processes if it has any, and their tasks say arrives once, be it that of the last task."""
+    celery_workers(way_in, celery_pool)
 
 
 @every_way_in

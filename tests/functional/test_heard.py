@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
@@ -21,9 +21,9 @@ from .pipelines import audit_records, exporting, records
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What the exporter says, from the first of each kind on."""
-    telemetry.log.addHandler(caplog.handler)
+    log_lines.log.addHandler(caplog.handler)
     yield caplog
-    telemetry.log.removeHandler(caplog.handler)
+    log_lines.log.removeHandler(caplog.handler)
 
 
 @pytest.fixture

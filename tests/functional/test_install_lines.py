@@ -18,7 +18,7 @@ from tests.unit.test_docs import ROOT, blocks
 from tests.waiting import until
 from tests.ways_in.running import envelopes, environment
 
-from .installing import QUICK, Install, first_on_path, shell, virtual_environment
+from .installing import QUICK, Install, first_on_path, lines_in, shell, virtual_environment
 from .pasting import as_script, blocks_in_order, paste, section, without_packages
 from .pipelines import TOPIC
 from .test_servers import free_port
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(400)  # pip may be slow
 EXAMPLES = ROOT / "examples"
 WAYS = ROOT / "docs" / "ways-in.md"
 AUDIT = "omninode.logging.audit.v1"
+WAYS_IN = ["In code", "In code, behind the batch processor", "The publisher"]
 LOGGERS = sorted((EXAMPLES / "loggers").glob("*.py"))
 #: The environment of the README's recommended way.
 INSTRUMENTED = {
@@ -41,9 +42,22 @@ INSTRUMENTED = {
 def lines_of(program: Path) -> tuple[str, list[str]]:
     """The install line of a program's docstring, and the commands that it shows."""
     docstring = program.read_text(encoding="utf-8").split('"""')[1]
-    [install] = re.findall(r"^pip install .*", docstring, re.MULTILINE)
+    [install] = lines_in(docstring)
     commands = re.findall(r"^(?:(?:opentelemetry-instrument|python|uvicorn|curl) .*)", docstring, re.MULTILINE)
     return install, commands
+
+
+def line_of(way: str) -> str:
+    """The install line of a way in; that of the one before where it says none."""
+    return next(line for title in (way, "In code") for line in lines_in(section(WAYS, title)))
+
+
+#: What there are environments for, in the order of the tests.
+LINES = [
+    *(lines_of(program)[0] for program in (*LOGGERS, *sorted(EXAMPLES.glob("*.py")), *EXAMPLES.glob("consumers/*.py"))),
+    *map(line_of, WAYS_IN),
+    line_of("OpenTelemetry's declarative file"),
+]
 
 
 def run(commands: list[str], directory: Path, programs: Path, **variables: str) -> str:
@@ -147,16 +161,13 @@ def test_the_consumer_says_that_a_topic_is_none(install: Install, embedded_kafka
     assert f"got omninode.logging.adit.v1. There are: {AUDIT}." in done.stderr
 
 
-@pytest.mark.parametrize("way", ["In code", "In code, behind the batch processor", "The publisher"])
+@pytest.mark.parametrize("way", WAYS_IN)
 def test_a_way_in(way: str, install: Install, embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Its program runs with the page's install line for it, and what it says arrives."""
     page = section(WAYS, way).replace("localhost:9092", embedded_kafka.bootstrap_servers)
-    lines = re.findall(r"^pip install .*", page, re.MULTILINE) or re.findall(
-        r"^pip install .*", section(WAYS, "In code"), re.MULTILINE
-    )
     [block] = [each.text for each in blocks_in_order(page) if each.language == "python"]
     (tmp_path / "app.py").write_text(block)
-    said = run(["python app.py"], tmp_path, install(lines[0]))
+    said = run(["python app.py"], tmp_path, install(line_of(way)))
     if way == "The publisher":
         assert said == "True\n"
     else:

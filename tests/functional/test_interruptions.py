@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter import DeliveryTimeout, KafkaLogExporter, emit_audit_event
-from otel_kafka_exporter.process.telemetry import log
+from otel_kafka_exporter.process.log_lines import log
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.interrupting import interrupt_at_signal_point, strike_at_signal_point
 from tests.waiting import until
@@ -94,28 +95,27 @@ def test_ctrl_c_at_any_moment_of_a_call_leaves_no_record_unaccounted(
         "audit": lambda: audit_records(["event"]),
         "broken": lambda: records(["broken"], **{"omni.category": "audit"}),
     }[kind]()
-    with exporting(embedded_kafka, delivery_wait=0.5) as exporter:
-        exporter.export([*records(["first"]), *audit_records(["first"])])
-        lock = delivery_of(exporter)._state.lock
-
-        def call() -> None:
+    number, interrupted = 0, True
+    while (
+        interrupted
+    ):  # with exporters in turn: each file that a call leaves which is interrupted makes the next longer
+        with exporting(embedded_kafka, delivery_wait=0.5) as exporter:
+            exporter.export([*records(["first"]), *audit_records(["first"])])
+            lock = delivery_of(exporter)._state.lock
+            call: Callable[[], object] = partial(exporter.hand_over, record)
             if way == "export":
-                exporter.export([record, record])
-            else:
-                exporter.hand_over(record)
-
-        number = 0
-        interrupted = True
-        while interrupted:
-            number += 1
-            interrupted = interrupt_at_signal_point(number, call)
-            assert not lock._is_owned()  # type: ignore[attr-defined]  # the threading module's own way to ask
-        assert number > 20
-        until(lambda: not exporter.stats().in_flight, 30)
-        stats = exporter.stats()
+                call = partial(exporter.export, [record, record])
+            last = number + 200
+            while interrupted and number < last:
+                number += 1
+                interrupted = interrupt_at_signal_point(number, call)
+                assert not lock._is_owned()  # type: ignore[attr-defined]  # the threading module's own way to ask
+            until(lambda: not exporter.stats().in_flight, 30)
+            stats = exporter.stats()
         assert stats.accepted == stats.delivered + stats.dead_lettered + stats.spooled + sum(stats.dropped.values())
         assert set(stats.dropped) <= {"interrupted"}
-        assert (stats.dead_lettered if kind == "broken" else stats.delivered - 2) > 0
+    assert number > 20
+    assert (stats.dead_lettered if kind == "broken" else stats.delivered - 2) > 0
 
 
 def test_a_shutdown_keeps_what_it_has_although_a_decision_hangs(embedded_kafka: EmbeddedKafka) -> None:
@@ -187,28 +187,64 @@ def test_a_handler_that_shuts_down_costs_not_the_record_that_it_interrupts(
     assert number > 50
 
 
-@pytest.mark.parametrize("kind", ["audit", "broken"])
+@pytest.mark.parametrize(
+    ("way", "durability", "kind"),
+    [
+        ("hand_over", "process", "audit"),
+        ("hand_over", "process", "broken"),
+        ("hand_over", "power", "audit"),
+        ("export", "process", "audit"),
+        ("export", "power", "broken"),
+    ],
+)
 def test_a_handler_that_waits_for_a_lock_of_another_thread_that_logs_goes_on(
-    kind: str, embedded_kafka: EmbeddedKafka
+    way: str, durability: str, kind: str, embedded_kafka: EmbeddedKafka
 ) -> None:
     """As one that logs by `logging` does, within a call of ours: the other thread does not wait for that for ever."""
     [record] = audit_records(["it"]) if kind == "audit" else records(["broken"], **{"omni.category": "audit"})
-    with exporting(embedded_kafka) as exporter, ThreadPoolExecutor() as threads:
+    with exporting(embedded_kafka, durability=durability) as exporter, ThreadPoolExecutor() as threads:
         exporter.export(records(["before"]))
         of_a_log_handler, held = threading.Lock(), threading.Event()
 
         def log() -> None:
             with of_a_log_handler:
                 held.set()
-                exporter.hand_over(record)
+                if way == "export":  # as the SDK's `SimpleLogRecordProcessor`
+                    exporter.export([record])
+                else:
+                    exporter.hand_over(record)
 
         with delivery_of(exporter)._state.lock:
             logs = threads.submit(log)
             assert held.wait(10)
-            assert of_a_log_handler.acquire(timeout=10)
+            got = of_a_log_handler.acquire(timeout=20)
+        assert got
         logs.result(10)
         until(lambda: exporter.stats().delivered + exporter.stats().dead_lettered == 2, 30)
         assert arrived(embedded_kafka, AUDIT_TOPIC) == ([] if kind == "broken" else ["it"])
+
+
+def test_a_handler_that_waits_for_a_lock_of_another_thread_that_awaits_outcomes_goes_on(
+    embedded_kafka: EmbeddedKafka,
+) -> None:
+    """The other thread's call returns though it can decide over nothing, and the record is delivered later."""
+    with exporting(embedded_kafka, delivery_wait=1) as exporter, ThreadPoolExecutor() as threads:
+        exporter.export(records(["before"]))
+        embedded_kafka.down()
+        of_a_log_handler = threading.Lock()
+
+        def log() -> None:
+            with of_a_log_handler:
+                exporter.export(records(["it"]))
+
+        logs = threads.submit(log)
+        until(lambda: exporter.stats().accepted == 2, 10)
+        with delivery_of(exporter)._state.lock:
+            got = of_a_log_handler.acquire(timeout=20)
+        assert got
+        logs.result(10)
+        embedded_kafka.up()
+        until(lambda: exporter.stats().delivered == 2, 30)
 
 
 def test_what_a_handler_logs_within_a_report_goes_before_what_its_thread_logs_next(
@@ -257,7 +293,7 @@ def test_a_warning_waits_for_no_lock_of_the_applications(tmp_path: Any, monkeypa
 
     unusable = tmp_path / "file"
     unusable.write_text("no directory")
-    monkeypatch.setattr("otel_kafka_exporter.process.telemetry.QUIET_SECONDS", 0)
+    monkeypatch.setattr("otel_kafka_exporter.process.log_lines.QUIET_SECONDS", 0)
     handler = Locking()
     log.addHandler(handler)
     exporter = KafkaLogExporter(bootstrap_servers="127.0.0.1:1", outbox_dir=str(unusable), delivery_wait=0.1)
@@ -363,7 +399,7 @@ def test_a_shutdown_that_is_interrupted_keeps_what_it_has(embedded_kafka: Embedd
             bootstrap_servers=embedded_kafka.bootstrap_servers,
             outbox_dir=tmp_path / str(number),
             delivery_wait=30,
-            shutdown_timeout=0.2,
+            shutdown_timeout=0.05,
         )
         exporter.export(records(["before"]))
         embedded_kafka.down()

@@ -128,7 +128,8 @@ def test_an_event_that_a_broker_refuses(
         recorded.fail()
     after = tmp_path / "after"
     after.mkdir()
-    recorded.restore(after)
+    assert recorded.left is not None
+    recorded.restore(recorded.left, after)
     recorded.close()
     rows = [row for stored in stored_outboxes(after / outbox_dir.relative_to(tmp_path)) for row in stored.rows()]
     assert any(b"refused" in row.row.record.value for row in rows)

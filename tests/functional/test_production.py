@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Sum
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_kafka_exporter import KafkaLogExporter
-from otel_kafka_exporter.process.telemetry import Metrics
+from otel_kafka_exporter.process.metrics import Metrics
 from otel_kafka_exporter.settings import variable
 from otel_kafka_exporter.settings.settings import FIELDS
 from otel_kafka_exporter.testing import EmbeddedKafka

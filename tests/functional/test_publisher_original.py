@@ -20,7 +20,7 @@ from otel_kafka_exporter import (
     publish_audit_log,
     publish_security_log,
 )
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from otel_kafka_exporter.publisher import one_off
 from otel_kafka_exporter.testing import EmbeddedKafka
 
@@ -83,7 +83,7 @@ def test_a_required_field_that_is_missing(
     publish: LoggingEventPublisher, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a required field a call is False and its line names the field; it is no TypeError."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
 
     async def main() -> None:
         assert not await publish.publish_audit_log(actor="bob", resource="console", outcome="success")

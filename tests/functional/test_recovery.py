@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
@@ -23,9 +23,9 @@ SUCCESS, FAILURE = LogRecordExportResult.SUCCESS, LogRecordExportResult.FAILURE
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What the exporter says, from the first of each kind on."""
-    telemetry.log.addHandler(caplog.handler)
+    log_lines.log.addHandler(caplog.handler)
     yield caplog
-    telemetry.log.removeHandler(caplog.handler)
+    log_lines.log.removeHandler(caplog.handler)
 
 
 def test_what_is_adopted_after_the_outbox_was_drained_is_delivered_too(embedded_kafka: EmbeddedKafka) -> None:
@@ -40,7 +40,7 @@ def test_what_is_adopted_after_the_outbox_was_drained_is_delivered_too(embedded_
             dead.export(records([f"left {n}" for n in range(10)]))
         embedded_kafka.up()
         until(lambda: settled(living))
-        delivery_of(living)._recovery.adopt()  # what the background does every 10 s
+        delivery_of(living)._maintenance.adopt()  # what the background does every 10 s
         until(lambda: living.stats().delivered == 12)
         assert set(arrived(embedded_kafka)) == {"before", "its own", *(f"left {n}" for n in range(10))}
 

@@ -19,7 +19,7 @@ from otel_kafka_exporter import (
     decode,
     emit_audit_event,
 )
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC
 
@@ -96,7 +96,7 @@ def test_a_cut_tenant_is_a_dead_letter(
     embedded_kafka: EmbeddedKafka, processor: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody else's record whose tenant was cut reaches no tenant; what was lost is said and counted."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
     with narrow(embedded_kafka, processor, monkeypatch) as (provider, exporter):
         logger = provider.get_logger("shop")
         logger.emit(LogRecord(body="theirs", attributes={"omni.tenant_id": "tenant-1000"}))

@@ -20,7 +20,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 import otel_kafka_exporter
 from otel_kafka_exporter import KafkaLogExporter, KafkaLogRecordProcessor, LoggingEventPublisher
 from otel_kafka_exporter.otel.exporter import EntryPointKafkaLogExporter
-from otel_kafka_exporter.process import librdkafka_log, note_librdkafka, telemetry, tell
+from otel_kafka_exporter.process import librdkafka_log, log_lines, note_librdkafka, tell
 from otel_kafka_exporter.process import log as log_of_ours
 from otel_kafka_exporter.process.process_name import _asked_for
 from otel_kafka_exporter.testing import EmbeddedKafka
@@ -244,4 +244,4 @@ def test_a_flood_of_debug_lines_costs_no_other(capfd: pytest.CaptureFixture[str]
 def test_what_nobody_hears_is_not_kept() -> None:
     """At the usual level a line of `debug` is gone at once."""
     note_librdkafka(logging.DEBUG, "%s", "MSG")
-    assert not telemetry._lines
+    assert not log_lines._lines

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_kafka_exporter.delivery.no_delivery import NoDelivery
-from otel_kafka_exporter.process.telemetry import Metrics
+from otel_kafka_exporter.process.metrics import Metrics
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.ways_in import checks
 from tests.ways_in.running import app, envelopes, instrumented, run

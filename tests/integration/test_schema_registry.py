@@ -176,7 +176,7 @@ def test_who_has_no_registry_leaves_what_is_to_be_framed(
     other = KafkaLogExporter(bootstrap_servers=servers, durable="none")
     other.export(audit_records(["plain"]))
     until(lambda: other.stats().delivered == 1)
-    delivery_of(other)._recovery.adopt()  # what the background does every 10 s
+    delivery_of(other)._maintenance.adopt()  # what the background does every 10 s
     assert arrived(embedded_kafka, AUDIT) == ["plain"]
     assert other.stats()[:5] == (1, 1, 0, 0, 0)
     other.shutdown()

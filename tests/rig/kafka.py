@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from . import java
-from .process import HeldPort, Server, ServerFailed, run, wait_for_servers
+from .process import HeldPort, Server, ServerFailed, run_side_by_side, wait_for_servers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,11 +90,10 @@ class KafkaNode(Server):
         }
         self.properties.write_text("".join(f"{key}={lines[key]}\n" for key in sorted(lines)))
 
-    def format(self, cluster_id: str) -> None:
-        """Prepare the data directory, which a broker refuses to do by itself."""
+    def format_command(self, cluster_id: str, options: Options) -> list[str]:
+        """What prepares the data directory, which a broker refuses to do by itself."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self.properties)]
-        # Without the node's JVM options, as they may ask for a class archive to be written at the end.
-        run(java.command(*tool), timeout=START_TIMEOUT, cwd=self.directory)
+        return java.command(*tool, options=options)
 
     def start(self, timeout: float = START_TIMEOUT) -> None:
         """Start the broker and wait until it serves clients."""
@@ -188,13 +187,15 @@ class KafkaCluster:
                 break
 
     def _format(self) -> None:
-        options = java.fast_start(_rehearse) if self._jvm is None else self._jvm
+        archive = java.fast_start(rehearse) if self._jvm is None else ()
         self._configure()
         # The leading zero byte: an ID that begins with "-" would be taken for an option.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        # Not with options of one's own, as they may ask for a class archive to be written at the end.
+        commands = [node.format_command(cluster_id, archive) for node in self.nodes]
+        run_side_by_side(commands, timeout=START_TIMEOUT, cwd=self.nodes[0].directory)
         for node in self.nodes:
-            node.jvm_options = options
-            node.format(cluster_id)
+            node.jvm_options = archive if self._jvm is None else self._jvm
         self._formatted = True
 
     def _configure(self) -> None:
@@ -251,7 +252,7 @@ class KafkaCluster:
             node.close()
 
 
-def _rehearse(jvm_option: str) -> None:
+def rehearse(jvm_option: str) -> None:
     """Start, use and stop a broker, for the JVM to see which classes that takes."""
     with (
         tempfile.TemporaryDirectory(prefix="kafka-rehearsal-") as directory,

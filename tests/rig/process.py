@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -72,17 +73,32 @@ def spawn(argv: Sequence[str], *, output: IO[bytes] | int, cwd: Path | None = No
 
 def run(argv: Sequence[str], *, timeout: float, cwd: Path | None = None) -> str:
     """Run `argv` to its end and return its output."""
-    with spawn(argv, output=subprocess.PIPE, cwd=cwd) as process:
+    [output] = run_side_by_side([argv], timeout=timeout, cwd=cwd)
+    return output
+
+
+def run_side_by_side(commands: Sequence[Sequence[str]], *, timeout: float, cwd: Path | None = None) -> list[str]:
+    """Run commands to their ends and return their outputs."""
+    processes: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
         try:
-            output, _ = process.communicate(timeout=timeout)
-            problem = f"exit status {process.returncode}" if process.returncode else None
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            problem = f"not done after {timeout:g} s"
-        except BaseException:  # Ctrl-C too: the command does not outlive its caller
-            process.kill()
+            for argv in commands:
+                processes.append(stack.enter_context(spawn(argv, output=subprocess.PIPE, cwd=cwd)))  # noqa: PERF401 - each is killed where the next does not start
+            return [_output(argv, process, timeout) for argv, process in zip(commands, processes, strict=True)]
+        except BaseException:  # Ctrl-C too: no command outlives its caller
+            for process in processes:
+                process.kill()
             raise
+
+
+def _output(argv: Sequence[str], process: subprocess.Popen[bytes], timeout: float) -> str:
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        problem = f"exit status {process.returncode}" if process.returncode else None
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        problem = f"not done after {timeout:g} s"
     text = output.decode(errors="replace")
     if problem:
         raise CommandFailed(f"{' '.join(argv)}: {problem}\n{text}")

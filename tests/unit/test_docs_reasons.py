@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -201,6 +202,7 @@ def part_of_text(part: ast.expr) -> str:
     return str(part.value) if isinstance(part, ast.Constant) else f"<{name_of(part.value)}>"  # type: ignore[attr-defined]
 
 
+@cache
 def source() -> Source:
     package = Path(otel_kafka_exporter.__file__).parent
     return Source([path.read_text(encoding="utf-8") for path in sorted(package.rglob("*.py"))])

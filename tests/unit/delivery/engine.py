@@ -18,9 +18,11 @@ from hypothesis import register_random
 from otel_kafka_exporter.delivery import (
     batch_limit,
     entry,
+    flight,
     intake,
     lane,
     lateness,
+    maintenance,
     recovery,
     rest,
     retreat,
@@ -32,6 +34,7 @@ from otel_kafka_exporter.delivery.entry import Batch, Entry
 from otel_kafka_exporter.delivery.intake import Intake
 from otel_kafka_exporter.delivery.lane import Lane
 from otel_kafka_exporter.delivery.lateness import Lateness
+from otel_kafka_exporter.delivery.maintenance import Maintenance
 from otel_kafka_exporter.delivery.recovery import Recovery
 from otel_kafka_exporter.delivery.retreat import SHUTDOWN, Retreat
 from otel_kafka_exporter.delivery.sending import Sending
@@ -50,7 +53,7 @@ from otel_kafka_exporter.kafka import (
 )
 from otel_kafka_exporter.kafka.trouble import Trouble
 from otel_kafka_exporter.outbox import WAITING, Front, OnLoss, Outbox, Place, Stream, decode_row
-from otel_kafka_exporter.process import chance, telemetry
+from otel_kafka_exporter.process import chance, log_lines
 from otel_kafka_exporter.records import Category, KafkaRecord
 from tests.outboxes import CONFIGURATION
 
@@ -108,9 +111,9 @@ class Gaps:
     def _is_owned(self) -> bool:
         return self._depth > 0
 
-    def acquire(self, *, timeout: float) -> bool:
+    def acquire(self, *, blocking: bool) -> bool:
         """It is free, or held by the same thread."""
-        assert timeout > 0
+        assert not blocking
         self._depth += 1
         return True
 
@@ -583,8 +586,9 @@ class Engine:
         self.lateness = Lateness(self.state, producer, DELIVERY_WAIT)
         self.recovery = Recovery(self.state, producer, sending, self.retreat, self.lateness, DELIVERY_WAIT)
         self.intake = Intake(self.state, producer, sending)
+        self.maintenance = Maintenance(self.state, producer)
         self.background = Background(
-            self.state, self.recovery, producer, lambda: None, lambda: None, lambda: None
+            self.state, self.recovery, self.maintenance, producer, lambda: None, lambda: None, lambda: None
         )  # never started
 
     @property
@@ -607,7 +611,21 @@ class Engine:
 def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
     """Have the engine live by this clock, keep its bounds small and its lines to this test; to be undone."""
     patches = pytest.MonkeyPatch()
-    for module in (batch_limit, entry, intake, lane, lateness, recovery, reports, rest, retreat, sending, state):
+    for module in (
+        batch_limit,
+        entry,
+        flight,
+        intake,
+        lane,
+        lateness,
+        maintenance,
+        recovery,
+        reports,
+        rest,
+        retreat,
+        sending,
+        state,
+    ):
         for name, value in (("monotonic", clock.monotonic), ("time", clock)):
             if hasattr(module, name):
                 patches.setattr(module, name, value)
@@ -615,6 +633,6 @@ def at(clock: Clock, tell: Callable[..., None]) -> pytest.MonkeyPatch:
         patches.setattr(module, name, bound)
     # Which keys share a counter must not differ from run to run.
     patches.setattr(lane, "hash", lambda key: crc32(key or b""), raising=False)
-    patches.setattr(telemetry, "_noted", {})
-    patches.setattr(telemetry, "warn", tell)
+    patches.setattr(log_lines, "_noted", {})
+    patches.setattr(log_lines, "warn", tell)
     return patches

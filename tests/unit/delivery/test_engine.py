@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from otel_kafka_exporter.delivery.entry import Batch
 from otel_kafka_exporter.records import Category
 from tests.interrupting import interrupt_at_signal_point
-from tests.outboxes import SEGMENT_BYTES
+from tests.outboxes import SEGMENT_BYTES, in_memory
 
 from .engine import PARTITIONS, Build, Clock, Engine, FakeKafka, Handed, at
 
@@ -49,6 +50,14 @@ class Process:
             self.clock.sleep(0.3)
             self.engine.recovery.step()
 
+    def comes_to_rest(self) -> None:
+        """Until no record waits or is on its way, and a little longer: then nothing more may come of any."""
+        for _ in range(60):
+            if not sum(self.counts()[2::2]):
+                break
+            self.runs(1, batch=1)
+        self.runs(3, batch=1)
+
     def refuse(self, records: int, code: int) -> None:
         target = next(target for target, queue in self.kafka.queues.items() if queue)
         self.kafka.refuse(target, records, code)
@@ -63,20 +72,24 @@ class Process:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Makes a process."""
+def process() -> Iterator[Callable[..., Process]]:
+    """Makes a process, in place of the one before."""
     clock = Clock()
     patches = at(clock, lambda *_: None)
     made: list[Process] = []
 
     def make(*, has_outbox: bool = True, **options: Any) -> Process:
-        made.append(Process(clock, tmp_path if has_outbox else None, **options))
+        close()  # the one before: outboxes of the living are looked at by each that is made
+        made.append(Process(clock, directory / str(len(made)) if has_outbox else None, **options))
         return made[-1]
 
-    yield make
-    for each in made:
-        if each.engine.outbox is not None:
-            each.engine.outbox.close()
+    def close() -> None:
+        if made and made[-1].engine.outbox is not None:
+            made[-1].engine.outbox.close()
+
+    with in_memory() as directory:
+        yield make
+        close()
     patches.undo()
 
 
@@ -297,7 +310,7 @@ def test_ctrl_c_within_a_decision_loses_no_record(
             one.refuse(3, KafkaError.NETWORK_EXCEPTION)
             one.clock.sleep(1.0)
         interrupted = interrupt_at_signal_point(number, one.engine.recovery.step)
-        one.runs(60, batch=1)
+        one.comes_to_rest()
         accepted, delivered, spooled, letters, open_ = one.counts()
         assert (accepted, spooled, open_) == (5, 0, 0), number
         assert delivered + letters == 5, number
@@ -326,3 +339,47 @@ def test_ctrl_c_within_a_second_try_loses_no_record(process: Callable[..., Proce
         dropped = sum(one.engine.state.ledger.dropped.values())
         assert (accepted, delivered + dropped, spooled, letters, open_) == (1, 1, 0, 0, 0), number
     assert number > 5  # fewer are traced from Python 3.12 on
+
+
+@pytest.mark.parametrize("has_outbox", [True, False])
+@pytest.mark.parametrize("what", ["delivered", "refused", "late", "back"])
+def test_ctrl_c_within_a_report_leaves_nobody_waiting(
+    what: str, process: Callable[..., Process], *, has_outbox: bool
+) -> None:
+    """Wherever Python raises it, each record of a batch has its outcome, its caller is told of all, and once."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=has_outbox)
+        batch = Batch()
+        sources = [Handed(at, "audit", b"k0", 0) for at in range(3)]
+        if what == "back":  # something else was late before, and is the first that is acknowledged
+            one.hand_over("audit", b"k0")
+            one.kafka.silent = set(SILENT)
+            one.clock.sleep(2.5)
+            one.engine.recovery.step()
+            one.kafka.silent = set()
+        one.engine.intake.take(sources, Build(), batch, 0.0, 0.0)
+        if what == "late":
+            one.clock.sleep(2.5)
+            one.engine.recovery.step()
+        if what == "refused":
+            target = next(target for target, queue in one.kafka.queues.items() if queue)
+            one.kafka.refuse(target, 3, KafkaError.INVALID_RECORD)
+        else:
+            one.kafka.works(10)
+        reports = one.kafka.collected
+        settle, reports.settle = reports.settle, lambda: None
+        one.kafka.poll(0.0)
+        reports.settle = settle
+        interrupted = interrupt_at_signal_point(number, settle)
+        one.runs(60, batch=1)
+        accepted, delivered, spooled, letters, open_ = one.counts()
+        dropped = sum(one.engine.state.ledger.dropped.values())
+        assert (accepted, spooled, open_) == (3 + (what == "back"), 0, 0), number
+        assert delivered + letters + dropped == accepted, number
+        assert (batch.taken, batch.open) == (3, 0), number
+        assert batch.failed == (dropped if what != "back" else batch.failed), number
+        assert not any(lane.trial for lane in one.engine.lanes), number
+        assert one.engine.state.ledger.counts["in_flight"] == 0, number
+    assert number > 10

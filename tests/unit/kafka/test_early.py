@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, Message
 from confluent_kafka.cimpl import Producer
 
 from otel_kafka_exporter.kafka.early import EarlyRecords
+from tests.interrupting import interrupt_at_signal_point
 
 Reports = list[tuple[str, str]]
 
@@ -111,3 +112,18 @@ def test_bounds_are_for_what_waits() -> None:
     early.produce(*Record("small", reports).arguments())
     with pytest.raises(BufferError):
         early.produce(*Record("tiny", reports).arguments())
+
+
+def test_ctrl_c_while_records_are_given_back() -> None:
+    """Wherever Python raises it, whoever gives up the client next reports on all that were not reported on."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        reports: Reports = []
+        early = EarlyRecords({})
+        for name in "abc":
+            early.produce(*Record(name, reports).arguments())
+        interrupted = interrupt_at_signal_point(number, early.purge)
+        early.purge()
+        assert list(dict.fromkeys(reports)) == [(name, "_PURGE_QUEUE") for name in "abc"], number
+    assert number > 10

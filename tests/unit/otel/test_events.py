@@ -31,7 +31,7 @@ from otel_kafka_exporter import (
     emit_security_event,
 )
 from otel_kafka_exporter.otel import emission
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from otel_kafka_exporter.records.redaction import REDACTED
 from tests.records import SPAN_ID, TRACE_ID, TRACE_UUID, converted, kafka_record
 from tests.strategies import SECRET, Hostile, Login
@@ -297,7 +297,7 @@ def test_a_processor_that_raises(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A processor of somebody's that raises costs the caller nothing but a line on stderr."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
     emit_audit_event(*AUDIT, logger=broken(error))
     assert f"may be lost: expected OpenTelemetry to take it, got {type(error).__name__}" in capfd.readouterr().err
 
@@ -310,7 +310,7 @@ def test_ctrl_c_is_not_swallowed() -> None:
 
 def test_a_logger_that_is_none(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger of another kind than OpenTelemetry's, as `logging` has, costs a line and not the caller's work."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
     for logger in (logging.getLogger("shop"), object(), 7):
         emit_security_event(*SECURITY, logger=logger)  # type: ignore[call-overload]
         assert "AttributeError" in capfd.readouterr().err
@@ -444,7 +444,7 @@ def test_a_bad_tenant_is_kept_in_context(pipeline: Pipeline) -> None:
 
 def test_no_pipeline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Without a pipeline one warning is given in a process, and nothing else happens."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
     emission._warn_of_no_pipeline.cache_clear()
     for _ in range(3):
         emit_audit_event(*AUDIT, logger=NoOpLogger("x"))

@@ -11,7 +11,7 @@ import pytest
 from otel_kafka_exporter.outbox import Claim, Destination
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.stranded import Survey
-from otel_kafka_exporter.process import telemetry
+from otel_kafka_exporter.process import log_lines
 from tests.outboxes import AUDIT, DEAD, Losses, adopt, segments, waiting
 
 OURS = Destination("a:1,b:2", "one", ("", "omninode"))
@@ -176,7 +176,7 @@ def test_what_is_stranded_is_said_once_and_again_when_there_is_more(
 ) -> None:
     """A line tells how many records wait, since when, for which servers and where; not every ten seconds anew."""
     noted: dict[tuple[str, str], tuple[object, ...]] = {}
-    monkeypatch.setattr(telemetry, "_noted", noted)
+    monkeypatch.setattr(log_lines, "_noted", noted)
     leave(tmp_path, "other", "c:3")
     (segment,) = tmp_path.glob("other/*/*.segment")
     survey = Survey()

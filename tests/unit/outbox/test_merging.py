@@ -17,7 +17,7 @@ from otel_kafka_exporter.outbox.merging import Adopter
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT
 from otel_kafka_exporter.outbox.stream import Stream
-from otel_kafka_exporter.process import RLock, telemetry
+from otel_kafka_exporter.process import RLock, log_lines
 from tests.outboxes import (
     APPLICATION,
     AUDIT,
@@ -202,7 +202,7 @@ def test_a_child_forked_in_the_middle_holds_nothing_back(tmp_path: Path) -> None
 def test_that_there_is_no_room_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for room is said, with the bound, and not in each pass anew; again when there was room meanwhile."""
     noted: dict[tuple[str, str], tuple[object, ...]] = {}
-    monkeypatch.setattr(telemetry, "_noted", noted)
+    monkeypatch.setattr(log_lines, "_noted", noted)
     leave(tmp_path, AUDIT, bytes(SEGMENT_BYTES))
     outbox = make_outbox(tmp_path, 2 * SEGMENT_BYTES)
     place = outbox.append(AUDIT, bytes(SEGMENT_BYTES))

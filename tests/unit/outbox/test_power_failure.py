@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,9 @@ from otel_kafka_exporter.outbox.outbox import Adopter, Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING, NotASegmentError, Segment
 from otel_kafka_exporter.outbox.stream import STREAMS, Place, Stream
 from otel_kafka_exporter.process import RLock
-from tests.outboxes import Losses, places
-from tests.power import Choice, PowerFailureError, RecordedDisk
+from tests.outboxes import Losses, in_memory, places
+from tests.power import Choice, Left, PowerFailureError, RecordedDisk
 
-#: Where files are made that need no disk of their own, since what a disk would do is told by `RecordedDisk`.
-_MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)
 #: Everything that a process does.
 ALL_ACTIONS = (
     *("more", "sync", "front", "letter", "sync", "done", "die", "append", "sync", "die elsewhere", "more", "sync"),
@@ -38,6 +36,14 @@ ACTIONS = (
     + ("done", "front", "letter", "die", "die elsewhere", "lose files", "lose the lock", "more")
 )
 ROW_BYTES = (20, 5_000, 30_000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _segments_are_merged() -> Iterator[None]:
+    """However few there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "_FEW", 1)
+        yield
 
 
 class History:
@@ -152,33 +158,31 @@ def _found(directory: Path) -> set[bytes]:
     return found
 
 
-def _live_through(actions: Sequence[str], fails_at: int, seed: int, choose: Choice | None = None) -> bool:
-    """Have the power fail before a call to the disk, or at the end; whether it was before one."""
+def _live_through(actions: Sequence[str], fails_at: int, seed: int) -> None:
+    """Have the power fail before a call to the disk, or at the end."""
     chance = random.Random(seed)
-    is_over = True
-    with pytest.MonkeyPatch.context() as patch, _directory() as directory, _directory() as after:
-        patch.setattr(merging, "_FEW", 1)
-        recorded = RecordedDisk(directory, patch, fails_at, choose or (lambda _: chance.random() < 0.5))
+    with pytest.MonkeyPatch.context() as patch, in_memory() as directory:
+        recorded = RecordedDisk(directory, patch, fails_at, lambda _: chance.random() < 0.5)
         history = History(directory / "disk", chance)
-        try:
+        with suppress(PowerFailureError):
             for action in actions:
                 history.do(action)
-            is_over = False
-        except PowerFailureError:
-            pass
         recorded.fail()
         history.outbox.abandon()
         recorded.close()
-        recorded.restore(after)
-        lost = history.promised - _found(after / "disk")
+    assert recorded.left is not None
+    _holds(history.promised, _found_in(recorded, recorded.left))
+
+
+def _found_in(recorded: RecordedDisk, left: Left) -> set[bytes]:
+    with in_memory() as after:
+        recorded.restore(left, after)
+        return _found(after / "disk")
+
+
+def _holds(promised: AbstractSet[bytes], found: set[bytes]) -> None:
+    lost = promised - found
     assert not lost, f"lost: {sorted(row[:12] for row in lost)}"
-    return is_over
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
-        yield Path(name)
 
 
 @given(
@@ -198,15 +202,34 @@ def test_what_a_call_returned_is_on_the_disk(actions: list[str], fails_at: int, 
 )
 def test_at_every_moment(choose: Choice) -> None:
     """So it is at each single call to the disk, whether the disk has got nothing else by then, all, or removals."""
-    fails_at = 1
-    while _live_through(ALL_ACTIONS, fails_at, 0, choose):
-        fails_at += 1
-    assert fails_at > 50
+    moments: list[tuple[Left, AbstractSet[bytes]]] = []
+    contents: dict[bytes | None, bytes | None] = {}  # most are the same at many moments
+
+    def look() -> None:
+        left = {path: contents.setdefault(content, content) for path, content in recorded.leave().items()}
+        moments.append((left, frozenset(history.promised)))
+
+    with pytest.MonkeyPatch.context() as patch, in_memory() as directory:
+        recorded = RecordedDisk(directory, patch, 0, choose)
+        history = History(directory / "disk", random.Random(0))
+        recorded.before_each_call = look
+        for action in ALL_ACTIONS:
+            history.do(action)
+        look()
+        history.outbox.abandon()
+        recorded.close()
+    assert len(moments) > 50
+    before: Left = {}
+    found: set[bytes] = set()
+    for left, promised in moments:
+        if left != before:  # a call may have changed nothing of what would be left
+            before, found = left, _found_in(recorded, left)
+        _holds(promised, found)
 
 
 def test_whose_it_is_is_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a cluster has answered, its ID is there after a power failure: by it others know whose the records are."""
-    with _directory() as directory:
+    with in_memory() as directory:
         recorded = RecordedDisk(directory, monkeypatch, 0, lambda _: False)
         outbox, lock = _outbox(directory, "first"), RLock()
         outbox.append(STREAMS[0], b"row")

@@ -7,6 +7,7 @@ import threading
 import time
 
 from otel_kafka_exporter.process import Flag
+from tests.interrupting import interrupt_at_signal_point
 
 
 def test_it_is_set_until_it_is_cleared() -> None:
@@ -59,3 +60,18 @@ def test_a_signal_handler_may_set_it_at_any_moment() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_ctrl_c_within_a_wait_takes_nothing_along() -> None:
+    """Wherever Python raises it in a wait for a flag that is set, the flag is set for whoever comes next."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        flag = Flag()
+        setter = threading.Timer(0.001, flag.set)
+        setter.start()
+        interrupted = interrupt_at_signal_point(number, lambda: flag.wait(10))  # noqa: B023 - called at once
+        setter.join(10)
+        assert flag.is_set(), number
+        assert flag.wait(0), number
+    assert number > 3

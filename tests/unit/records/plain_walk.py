@@ -8,17 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from otel_kafka_exporter.records.redaction import REDACTED, KeyRedaction
+from otel_kafka_exporter.records.scalars import clean_float, clean_int, clean_text, text_of, unused_name
 from otel_kafka_exporter.records.secret_texts import hide_userinfo
 from otel_kafka_exporter.records.values import (
     CIRCULAR,
     MAX_DEPTH,
     TOO_DEEP,
     TOO_MANY,
-    clean_float,
-    clean_int,
-    clean_text,
-    text_of,
-    unused_name,
 )
 
 _CHARACTERS_PER_NODE = 64

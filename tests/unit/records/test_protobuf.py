@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_kafka_exporter.errors import ConversionError, DecodeError
@@ -98,7 +98,7 @@ BUILDERS = [
 ]
 
 
-@QUICK
+@settings(QUICK, max_examples=15)  # each is built six times, of many values
 @given(attributes(st.one_of(long_text, any_value, st.just([0] * 20_000))))
 def test_limits_hold_in_every_encoding(given_attributes: dict[Any, Any]) -> None:
     """A record with its frame takes at most max_record_bytes, and its context at most 64 KiB of JSON."""

@@ -310,10 +310,10 @@ def test_texts_that_hold_no_secret(text: str) -> None:
 def test_patterns_take_linear_time(part: str) -> None:
     """No text makes the pattern pass slow: half a megabyte of the worst takes less than a second."""
     text = part * (500_000 // len(part))
-    started = time.perf_counter()
+    started = time.thread_time()  # what others do on this machine takes none of it
     hide_userinfo(text)
     redact_patterns(text)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_card_numbers_have_a_right_checksum() -> None:

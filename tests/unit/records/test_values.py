@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 
 from otel_kafka_exporter.records.redaction import REDACTED
-from otel_kafka_exporter.records.values import Cleaner, clean_text
+from otel_kafka_exporter.records.values import Cleaner
 from tests.records import cleaner, strict_json
 from tests.strategies import QUICK, SECRET, Login, Pair, any_value
 from tests.unit.records.texts import LoudText
@@ -170,9 +170,3 @@ def test_any_value(value: object) -> None:
     cleaned = Cleaner(lambda _: False).clean(value)
     assert strict_json(orjson.dumps(cleaned)) == cleaned
     assert Cleaner(lambda _: False).clean(cleaned) == cleaned
-
-
-@pytest.mark.parametrize("text", ["", "a", "é\U0001f600", "\ufffd", "\x01\x7f\x80"])
-def test_clean_text_leaves_the_rest(text: str) -> None:
-    """Text without NUL and lone surrogates stays as it is."""
-    assert clean_text(text) == text

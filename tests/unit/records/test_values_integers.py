@@ -12,7 +12,8 @@ from hypothesis import given
 from otel_kafka_exporter import SettingsError
 from otel_kafka_exporter.otel import cleaner_of
 from otel_kafka_exporter.records.publications import Publication, PublicationBuilder
-from otel_kafka_exporter.records.values import EXACT_INTEGERS, Cleaner
+from otel_kafka_exporter.records.scalars import EXACT_INTEGERS
+from otel_kafka_exporter.records.values import Cleaner
 from otel_kafka_exporter.settings import Settings
 from tests.records import cleaner, hand_made, kafka_record, on_the_wire, payload_of
 from tests.strategies import any_value

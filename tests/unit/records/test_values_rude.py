@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from otel_kafka_exporter.records.values import text_of
+from otel_kafka_exporter.records.scalars import text_of
 from tests.records import cleaner, strict_json
 from tests.strategies import Rude
 

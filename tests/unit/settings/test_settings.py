@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_kafka_exporter.errors import OtelKafkaError, SettingsError
-from otel_kafka_exporter.settings.settings import FIELDS, variable
+from otel_kafka_exporter.settings.settings import FIELDS, shown_values
 from tests.strategies import QUICK, any_value
 from tests.unit.settings.loading import SECRET, load
 
@@ -72,38 +72,6 @@ def test_errors_are_of_both_trees() -> None:
     assert raised.value.__suppress_context__
 
 
-# The Schema Registry
-
-
-REGISTRY = {"encoding": "protobuf", "schema_registry_url": "http://registry:8081"}
-
-
-@pytest.mark.parametrize(
-    ("name", "given", "value"),
-    [
-        ("schema_registry_url", " https://a:1/x , http://user:pw@b ", "https://a:1/x,http://user:pw@b"),
-        (
-            "schema_registry_config",
-            "timeout=1,basic.auth.user.info=u:p",
-            {"timeout": "1", "basic.auth.user.info": "u:p"},
-        ),
-        ("schema_registry_config", {"timeout": 1}, {"timeout": 1}),
-        ("schema_registry_subject", "Topic_Record", "topic_record"),
-        ("schema_registry_auto_register", "yes", True),
-    ],
-)
-def test_settings_of_the_schema_registry(name: str, given: Any, value: Any) -> None:
-    """They go with encoding=protobuf and an address, as arguments and in the environment; alone they are refused."""
-    assert getattr(load(**{**REGISTRY, name: given}), name) == value
-    if isinstance(given, str):
-        assert getattr(load({variable(name): given}, **{k: v for k, v in REGISTRY.items() if k != name}), name) == value
-    with pytest.raises(SettingsError, match=f"^{name}: expected encoding=protobuf beside it, got json"):
-        load(**{name: given})
-    if name != "schema_registry_url":
-        with pytest.raises(SettingsError, match=f"^{name}: expected schema_registry_url beside it, got nothing"):
-            load(encoding="protobuf", **{name: given})
-
-
 @pytest.mark.parametrize(
     "address", ["registry:8081", "ftp://registry", "http://", "http:// x", 7, ["http://a"], "http://a,,"]
 )
@@ -121,51 +89,6 @@ def test_secrets_of_the_schema_registry_are_not_shown() -> None:
     )
     assert "hunter2" not in shown
     assert "//[REDACTED]@r" in shown
-
-
-# Rules that more than one setting takes part in
-
-
-@pytest.mark.parametrize(
-    ("arguments", "source"),
-    [
-        ({"topic_prefix": "x" * 220}, "topic_prefix"),
-        ({"namespace": "x" * 230}, "namespace"),
-        ({"topic_prefix": "x" * 120, "namespace": "y" * 120}, "topic_prefix"),
-    ],
-)
-def test_topics_that_are_too_long(arguments: dict[str, str], source: str) -> None:
-    """A prefix and a namespace that make a topic of more than 249 characters are an error that says so."""
-    with pytest.raises(SettingsError, match=f"^{source}: expected topics of at most 249 characters, got "):
-        load(**arguments)
-    with pytest.raises(SettingsError, match=rf"^{variable(source)}: expected topics"):
-        load({variable(name): value for name, value in arguments.items()})
-
-
-def test_longest_topic() -> None:
-    """A topic of exactly 249 characters is accepted."""
-    longest = 249 - len("omninode.logging.application.v1")
-    assert load(topic_prefix="x" * longest).topic_prefix == "x" * longest
-    with pytest.raises(SettingsError):
-        load(topic_prefix="x" * (longest + 1))
-
-
-def test_a_queue_that_holds_no_record() -> None:
-    """A queue that is smaller than one record is an error that names both settings, whichever was set."""
-    cases = (
-        ({"queue_max_bytes": 999_999}, "queue_max_bytes"),
-        ({"max_record_bytes": 100_000_000}, "max_record_bytes"),
-        ({"queue_max_bytes": 65_536, "max_record_bytes": 65_537}, "queue_max_bytes"),
-    )
-    for arguments, source in cases:
-        with pytest.raises(SettingsError, match=f"^{source}: expected ") as raised:
-            load(**arguments)
-        assert "queue_max_bytes" in str(raised.value)
-        assert "max_record_bytes" in str(raised.value)
-    assert load(queue_max_bytes=65_536, max_record_bytes=65_536).queue_max_bytes == 65_536
-
-
-# All of them
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
@@ -200,3 +123,19 @@ def test_any_argument(name: str, value: Any) -> None:
         assert load(**{name: value}).bootstrap_servers
     except SettingsError as error:
         assert "expected" in str(error)  # noqa: PT017 - either outcome keeps the promise
+
+
+def test_values_that_anybody_may_see() -> None:
+    """Every setting is there, and of properties and addresses nothing that may be a secret."""
+    settings = load(
+        bootstrap_servers="a:1",
+        encoding="protobuf",
+        producer_config={"sasl.password": SECRET},
+        schema_registry_url=f"http://me:{SECRET}@host:8081",
+        schema_registry_config={"basic.auth.user.info": f"me:{SECRET}"},
+    )
+    shown = shown_values(settings)
+    assert set(shown) == set(FIELDS)
+    assert (shown["producer_config"], shown["schema_registry_config"]) == (["sasl.password"], ["basic.auth.user.info"])
+    assert shown["schema_registry_url"] == "http://[REDACTED]@host:8081"
+    assert SECRET not in str(shown)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.settings.settings import Settings, variable
+from otel_kafka_exporter.settings.given import variable
+from otel_kafka_exporter.settings.settings import Settings
 from otel_kafka_exporter.settings.values import properties, read_properties_file
 from tests.strategies import Rude
 from tests.unit.settings.loading import BOOTSTRAP, SECRET, load

@@ -1,4 +1,4 @@
-"""What the exporter says of itself: lines that cannot come back to it, and metrics."""
+"""What the exporter logs of itself: lines that cannot come back to it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ import logging
 import os
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_kafka_exporter.process import telemetry
-from otel_kafka_exporter.process.outcome import DeliveryStats, OutboxUsage
-from otel_kafka_exporter.process.telemetry import (
+from otel_kafka_exporter.process import log_lines
+from otel_kafka_exporter.process.log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
-    Metrics,
     OncePerMinute,
+    _StderrHandler,
     kind_of_fault,
     log,
     note,
@@ -53,7 +50,7 @@ def lines() -> Lines:
 @pytest.fixture
 def new_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is withheld for what an earlier test has said."""
-    monkeypatch.setattr(telemetry, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(log_lines, "QUIET_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("new_minute")
@@ -94,7 +91,7 @@ def test_once_per_minute(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line of a kind comes through in a minute, others at once; the next one says how many were withheld."""
     logger = lines.logger
     now = 1000.0
-    monkeypatch.setattr(telemetry, "monotonic", lambda: now)
+    monkeypatch.setattr(log_lines, "monotonic", lambda: now)
     for number in range(5):
         logger.warning("lost %s", number, extra={"kind": "lost"})
     logger.warning("other", extra={"kind": "other"})
@@ -156,7 +153,7 @@ def test_faults_of_different_places_are_different_kinds() -> None:
 
 def test_the_first_minute_of_a_machine(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that begins at zero withholds nothing."""
-    monkeypatch.setattr(telemetry, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(log_lines, "monotonic", lambda: 0.0)
     lines.logger.warning("early")
     assert lines.found == ["early"]
 
@@ -182,7 +179,7 @@ def test_kinds_that_cannot_be_kept(lines: Lines, argument: Any) -> None:
 def test_a_line_with_a_percent_sign(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is no format stays readable when it says how many were withheld."""
     now = 1000.0
-    monkeypatch.setattr(telemetry, "monotonic", lambda: now)
+    monkeypatch.setattr(log_lines, "monotonic", lambda: now)
     for _ in range(3):
         lines.logger.warning("100% full")
     now += 61
@@ -215,118 +212,6 @@ def test_a_fork_while_a_line_is_judged() -> None:
     judge._lock.release()
 
 
-# --- metrics
-
-
-def collected(reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, Any], Any]]]:
-    """Each metric's points: attributes, and the sum or the count of values."""
-    data = reader.get_metrics_data()
-    assert data is not None
-    found: dict[str, list[tuple[dict[str, Any], Any]]] = {}
-    for resource_metrics in data.resource_metrics:
-        for scope_metrics in resource_metrics.scope_metrics:
-            assert scope_metrics.scope.name == "otel_kafka_exporter"
-            for metric in scope_metrics.metrics:
-                for point in metric.data.data_points:
-                    value = getattr(point, "value", None)
-                    found.setdefault(metric.name, []).append(
-                        (dict(point.attributes or {}), point.sum if value is None else value)  # type: ignore[union-attr]  # a histogram's point has no value
-                    )
-    return found
-
-
-@pytest.fixture
-def reader() -> InMemoryMetricReader:
-    return InMemoryMetricReader()
-
-
-class Delivered:
-    """What a delivery says of itself."""
-
-    def __init__(self, stats: DeliveryStats, usage: OutboxUsage | None = None) -> None:
-        self._stats = stats
-        self._usage = usage
-
-    def stats(self) -> DeliveryStats:
-        return self._stats
-
-    def outbox_usage(self) -> OutboxUsage | None:
-        return self._usage
-
-
-NOTHING = DeliveryStats(0, 0, 0, 0, 0, {}, 0)
-
-
-def test_metrics(reader: InMemoryMetricReader) -> None:
-    """The metrics are what the delivery says when they are collected, with the reason of each loss as error.type."""
-    provider = MeterProvider([reader])
-    metrics = Metrics("broker-1:9092,broker-2:9093", provider)
-    delivery = Delivered(
-        DeliveryStats(20, 5, 6, 4, 2, {"queue_full": 2, "closed": 1}, 4), OutboxUsage(4096, 10, time.time_ns() - 10**10)
-    )
-    metrics.observe(delivery)
-    metrics.exported(0.25)
-    found = collected(reader)
-    (inflight,) = found["otel.sdk.exporter.log.inflight"]
-    base, in_flight = inflight
-    assert in_flight == 2
-    assert base["otel.component.type"] == "onex_kafka_log_exporter"
-    assert base["otel.component.name"].startswith("onex_kafka_log_exporter/")
-    assert (base["server.address"], base["server.port"]) == ("broker-1", 9092)
-    exported = {attributes.get("error.type"): value for attributes, value in found["otel.sdk.exporter.log.exported"]}
-    assert exported == {None: 5, "queue_full": 2, "closed": 1}
-    assert all(base.items() <= attributes.items() for attributes, _ in found["otel.sdk.exporter.log.exported"])
-    assert found["otel.sdk.exporter.operation.duration"] == [(base, 0.25)]
-    assert found["otel_kafka_exporter.values.truncated"] == [(base, 4)]
-    assert found["otel_kafka_exporter.outbox.records"] == [(base, 6)]
-    assert found["otel_kafka_exporter.outbox.dead_letters"] == [(base, 4)]
-    assert found["otel_kafka_exporter.outbox.size"] == [(base, 4096)]
-    [(_, age)] = found["otel_kafka_exporter.outbox.age"]
-    assert 10 <= age < 100
-    provider.shutdown()
-
-
-def test_a_delivery_that_is_gone_has_no_metrics(reader: InMemoryMetricReader) -> None:
-    """Metrics keep no delivery alive, and tell nothing of one that is gone."""
-    provider = MeterProvider([reader])
-    delivery = Delivered(NOTHING)
-    Metrics("a:1", provider).observe(delivery)
-    del delivery
-    assert reader.get_metrics_data() is None
-    provider.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("bootstrap", "address", "port"),
-    [("a:1", "a", 1), ("[::1]:9092,b:2", "::1", 9092), ("192.0.2.1:65535", "192.0.2.1", 65535)],
-)
-def test_server_attributes(bootstrap: str, address: str, port: int, reader: InMemoryMetricReader) -> None:
-    """The first address gives host and port, an IPv6 host without its brackets."""
-    provider = MeterProvider([reader])
-    delivery = Delivered(NOTHING)
-    Metrics(bootstrap, provider).observe(delivery)
-    ((attributes, _),) = collected(reader)["otel.sdk.exporter.log.inflight"]
-    assert (attributes["server.address"], attributes["server.port"]) == (address, port)
-    provider.shutdown()
-
-
-def test_each_exporter_has_its_own_name(reader: InMemoryMetricReader) -> None:
-    """Two exporters of a process are told apart by the component's name."""
-    provider = MeterProvider([reader])
-    for _ in range(2):
-        Metrics("a:1", provider).exported(1)
-    points = collected(reader)["otel.sdk.exporter.operation.duration"]
-    assert len({attributes["otel.component.name"] for attributes, _ in points}) == 2
-    provider.shutdown()
-
-
-def test_no_meter_provider() -> None:
-    """Without a meter provider, nothing happens and nothing fails."""
-    metrics = Metrics("a:1")
-    metrics.observe(Delivered(NOTHING))
-    metrics.exported(0.1)
-
-
 CONFIGURE = {
     "dictConfig": "logging.config.dictConfig({'version': 1})",
     "fileConfig": "logging.config.fileConfig(io.StringIO("
@@ -357,3 +242,22 @@ def test_a_level_still_silences() -> None:
         assert not logger.isEnabledFor(logging.WARNING)
     finally:
         logger.setLevel(logging.NOTSET)
+
+
+def test_a_line_of_ours_does_not_wait_for_ever_for_another_thread() -> None:
+    """A signal handler has interrupted a line of ours, and waits for a lock whose holder has a line of ours to say."""
+    [handler] = [each for each in log.handlers if isinstance(each, _StderrHandler)]
+    of_a_log_handler, held = threading.Lock(), threading.Event()
+
+    def say() -> None:
+        with of_a_log_handler:
+            held.set()
+            warn("a ring", "a line of another thread")
+
+    assert handler.lock is not None
+    with ThreadPoolExecutor(1) as threads, handler.lock:
+        said = threads.submit(say)
+        assert held.wait(10)
+        got = of_a_log_handler.acquire(timeout=20)
+    assert got
+    said.result(10)

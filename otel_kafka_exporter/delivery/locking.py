@@ -1,0 +1,43 @@
+"""The one lock of a process's delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from otel_kafka_exporter.process import RLock, get_ident, wait_for
+
+
+class OthersHaveItError(BaseException):
+    """Others have kept the lock for too long.
+
+    No `Exception`, as Ctrl-C is none: it may come wherever that may, and passes through whatever it comes in.
+    """
+
+
+class DeliveryLock(RLock):  # type: ignore[misc]  # final as of its types, and not in CPython
+    """The lock. A `with` waits for ever, but for threads within `bounded`: there it raises `OthersHaveItError`."""
+
+    def __init__(self) -> None:
+        self._bounded: list[int] = []
+
+    def __enter__(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of its base
+        if self.acquire(blocking=False):
+            return True
+        if self._bounded and get_ident() in self._bounded:
+            if not wait_for(self):
+                raise OthersHaveItError
+            return True
+        return self.acquire(blocking, timeout)
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """In here this thread gives up what it does when others keep the lock, and goes on behind that."""
+        ident = get_ident()
+        self._bounded.append(ident)
+        try:
+            yield
+        except OthersHaveItError:
+            pass
+        finally:
+            self._bounded.remove(ident)

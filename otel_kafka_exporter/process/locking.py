@@ -1,0 +1,67 @@
+"""Locks that a thread of the application's waits for in turns, and not for ever.
+
+It may hold the lock of a log handler, for which a signal handler waits that has interrupted whoever has ours: nobody
+would go on any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .clock import monotonic
+from .os_threads import RLock, sleep
+
+_T = TypeVar("_T")
+
+#: How long a thread of the application's waits for a lock of ours. Nothing that has one takes nearly as long.
+LOCK_SECONDS = 1.0
+#: How many times such a thread gives the interpreter away before it pauses between two tries.
+_TURNS = 50
+_PAUSE_SECONDS = 0.0005
+
+
+def owns(lock: RLock) -> bool:
+    """Whether this thread holds the lock, so that a signal handler or a finalizer asks. Takes no lock."""
+    return lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - the threading module's own way to ask
+
+
+def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *arguments: Any) -> _T:
+    """Do something with the lock held; something else where others keep it for `LOCK_SECONDS`.
+
+    Args:
+        lock: it.
+        do: what is done with it.
+        otherwise: what is done without it.
+        arguments: what either is given.
+    """
+    owned = owns(lock)
+    try:
+        if not (lock.acquire(blocking=False) or wait_for(lock)):
+            return otherwise(*arguments)
+        with lock:
+            lock.release()  # it is the block's from here on, which lets it go whatever comes
+            return do(*arguments)
+    except BaseException:  # Ctrl-C, between the two
+        if not owned and owns(lock):
+            lock.release()
+        raise
+
+
+def wait_for(lock: RLock) -> bool:
+    """Take the lock when others have let it go; whether that was in time.
+
+    Not by sleeping for it: who does so owns it from its release on, and may wait for the interpreter for another 5 ms
+    then, while nobody else can have it. Threads that log without a pause would hand it on with each record, and each of
+    them cost two switches of threads from then on.
+    """
+    for _ in range(_TURNS):
+        sleep(0)  # gives the interpreter away once, to whoever has the lock in the end
+        if lock.acquire(blocking=False):
+            return True
+    deadline = monotonic() + LOCK_SECONDS
+    while monotonic() < deadline:
+        sleep(_PAUSE_SECONDS)
+        if lock.acquire(blocking=False):
+            return True
+    return False
