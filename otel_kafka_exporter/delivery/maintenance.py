@@ -51,10 +51,11 @@ class Maintenance:
             self._count_partitions()
         if now >= self._bound_at:
             # Not all at the same moment, where many processes start together; so with adoption.
-            first = chance.uniform(0.0, _FIRST_BOUND_SECONDS)
-            if self._bound_at:
+            is_first = not self._bound_at
+            later = chance.uniform(0.0, _FIRST_BOUND_SECONDS) if is_first else _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
+            self._bound_at = now + later
+            if not is_first:
                 self.keep_bound()
-            self._bound_at = now + (_ADOPT_SECONDS * chance.uniform(0.5, 1.5) if self._bound_at else first)
         if now >= self._adopt_at and not self._state.away and not self.adopt(_ADOPTING_SECONDS):
             self._adopt_at = now + _ADOPT_SECONDS * chance.uniform(0.5, 1.5)
 
@@ -102,15 +103,10 @@ class Maintenance:
             outbox.keep_bound(Adopter(self._state.lock, self._state.adopted))
 
     def _count_partitions(self) -> None:
-        """Find out how many partitions the topics have, so that a key's is known before it is late.
-
-        A cluster that does not answer is asked for all of them together no longer than for one: where looks for late
-        records are further apart than `LONGEST_LOOK`, none counts as late.
-        """
-        deadline = monotonic() + _ASK_SECONDS
+        """Find out how many partitions the topics have, so that a key's is known before it is late."""
         for lane in self._state.lanes.values():
-            if self._is_to_be_counted(lane) and (left := deadline - monotonic()) > 0.0:
-                count = self._producer.partitions(lane.topic, left)
+            if self._is_to_be_counted(lane):
+                count = self._producer.partitions(lane.topic, _ASK_SECONDS)
                 with self._state.lock:
                     self._counted(lane, count)
 
