@@ -9,6 +9,7 @@ from otel_kafka_exporter.process import (
     OsThread,
     at_worker_exit,
     get_ident,
+    is_interruption,
     kind_of_fault,
     locked,
     log,
@@ -99,12 +100,16 @@ class Background:
         now = monotonic()
         if self._thread is not None or self._stopped or now < self._start_at:
             return
-        self._start_at = now + _START_SECONDS
-        self._thread = OsThread(self._run)  # before its start: Ctrl-C may come behind that, and no second one is wanted
+        thread = self._thread = OsThread(self._run)  # Ctrl-C may come behind its start, and no second one is wanted
         try:
-            self._thread.start()
-        except RuntimeError as error:  # the interpreter is about to end, or the system has no more threads
-            self._thread = None
+            thread.start()
+        except BaseException as error:
+            if not thread.is_begun:
+                self._thread = None
+            if is_interruption(error):
+                raise
+            # The interpreter is about to end, or the system has no more threads.
+            self._start_at = now + _START_SECONDS
             note("no_thread", "no thread for delivery can be started at present: %s", error)
         else:
             at_worker_exit(self._at_worker_exit)

@@ -165,7 +165,7 @@ class Closing:
             self._intake.start_deferred_locked()  # what a signal handler has logged meanwhile
             outbox, state.outbox = state.outbox, None
             if outbox is not None:
-                outbox.close()
+                state.close(outbox)
         self._look_after()
         self._tell_losses()
 

@@ -21,6 +21,7 @@ from otel_kafka_exporter.process import (
     Metrics,
     OutboxUsage,
     after_fork_in_child,
+    locked,
     monotonic,
     notice_fork,
     tell,
@@ -274,11 +275,15 @@ class Delivery:
         """Wait until nothing is in flight, at most for so long; whether that came about."""
         notice_fork()
         started = monotonic()
-        while self.stats().in_flight:
+        while locked(self._state.lock, self._open, lambda: 1):
             if (left := started + seconds - monotonic()) <= 0 or self._state.is_interrupted():
                 return False
             self._waiting.serve(left, started)
         return True
+
+    def _open(self) -> int:
+        """How many records have no outcome. Expects the lock to be held, without which one may be in neither place."""
+        return self._state.ledger.in_flight + len(self._intake.deferred)
 
     def _at_worker_exit(self) -> None:
         self.flush(self._delivery_wait)

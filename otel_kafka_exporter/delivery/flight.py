@@ -64,6 +64,7 @@ class FlightState(RestState):
         another.settled = entry.settled
         another.partition = entry.partition
         another.group = entry.group
+        self._count_try(entry)
         return another
 
     def write_ahead(self, lane: Lane, entry: Entry, row: bytes) -> None:
@@ -109,6 +110,7 @@ class FlightState(RestState):
         entry.state = State.WAITING
         entry.settled = True
         if self.outbox is not None:
+            self._count_try(entry)
             self.outbox.set_state(place, SENT)
         lane.backlog.remove(place, record.key)
         self.depart(lane, entry)
@@ -118,6 +120,12 @@ class FlightState(RestState):
         """librdkafka has no room for an entry, which is at hand again."""
         self._leave_client(lane, entry)
         self._step(entry, Event.NO_ROOM)
+        self._count_try(entry, -1)
+
+    def _count_try(self, entry: Entry, tries: int = 1) -> None:
+        """A row remembers how often it was tried again; that of its first try is at 0, and stays so."""
+        if self.outbox is not None and entry.place is not None:
+            self.outbox.count_try(entry.place, tries)
 
     def overdue(self, lane: Lane, entry: Entry, front: Front | None) -> None:
         """An entry has no report in time: it is written down, stays with librdkafka, and its caller may go on.

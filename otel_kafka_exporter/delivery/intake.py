@@ -138,10 +138,13 @@ class Intake:
 
     def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> None:
         """A record is taken as soon as that can be done."""
-        self.deferred.append((record, reason))
         if batch is not None:  # its caller cannot wait: what it is to wait for comes when it has returned
-            batch.take()
-            batch.settle(DeliveryOutcome.DROPPED)
+            batch.tell(DeliveryOutcome.DROPPED)
+        # No call from here on, at which Ctrl-C could come in between.
+        self.deferred += ((record, reason),)
+        if batch is not None:
+            batch.taken += 1
+            batch.failed += 1
         receipts.postponed(record.event_id)
 
     def _defer_all(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, None, bool, bool]:
@@ -182,7 +185,7 @@ class Intake:
 
     def start_deferred_locked(self) -> None:
         """As `start_deferred`. Expects the lock to be held: while one is in neither place, nobody counts."""
-        while self._roomless:
+        while self._roomless:  # each stays there until it has found its place: Ctrl-C may come in between
             self._give_up_locked(self._roomless[0])
             del self._roomless[0]
         while self.deferred:
@@ -202,9 +205,14 @@ class Intake:
         elif reason:
             self._refuse_locked(record, reason, None)
         else:
-            _, entry, room, _ = self._start_locked((record,), 0, None)
-            if entry is not None and not room:
-                self._give_up_locked(entry)
+            lane = self._state.lanes[record.category]
+            entry = self._state.outside(record, None)
+            try:
+                room, _ = self._place(lane, entry)
+                if not room:
+                    self._give_up_locked(entry)
+            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
+                self._break_off(lane, entry, fault)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
         locked(self._state.lock, self._refuse_locked, self._defer, letter, reason, batch)
@@ -230,12 +238,10 @@ class Intake:
         if self._must_defer():
             at, entry, room, _ = self._defer_all(records, at, batch)
             return at, entry, room
-        if self.deferred or self._roomless:  # what was put off comes first
-            self.start_deferred()
         at, entry, room, is_crowded = locked(state.lock, self._start_locked, self._defer_all, records, at, batch)
         if is_crowded:
             self._producer.poll(0)
-        if self.deferred:
+        if self.deferred and entry is not None:  # by a signal handler meanwhile; else others have the lock
             self.start_deferred()
         return at, entry, room
 
@@ -243,6 +249,8 @@ class Intake:
         self, records: Sequence[KafkaRecord], at: int, batch: Batch | None
     ) -> tuple[int, Entry | None, bool, bool]:
         """Also whether too much is on its way. Expects the lock to be held."""
+        if self.deferred or self._roomless:  # what was put off comes first
+            self.start_deferred_locked()
         state = self._state
         entry, room, is_crowded = None, True, False
         while room and at < len(records):
@@ -251,23 +259,31 @@ class Intake:
             entry = state.outside(record, batch)
             at += 1
             try:
-                state.ledger.truncated += record.cuts
-                row = encode_row(record, "", time.time_ns()) if lane.durable else None
-                if state.closed:
-                    state.keep(lane, entry, SHUTDOWN, row=row)
-                elif state.away or state.holds_up or not lane.is_clear():
-                    room, is_crowded = self._start_in_trouble(lane, entry, row)
-                else:
-                    if row is not None:
-                        state.write_ahead(lane, entry, row)
-                    state.depart(lane, entry)
-                    room = self._sending.send(lane, entry)
+                room, is_crowded = self._place(lane, entry)
             except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
                 self._break_off(lane, entry, fault)
         return at, entry, room, is_crowded
 
-    def _start_in_trouble(self, lane: Lane, entry: Entry, row: bytes | None) -> tuple[bool, bool]:
-        """Take a record where something may be in its way; as `_start_locked`."""
+    def _place(self, lane: Lane, entry: Entry) -> tuple[bool, bool]:
+        """Send a new record, or put it where it waits; whether there was room, and whether too much is on its way.
+
+        Expects the lock to be held.
+        """
+        state = self._state
+        state.ledger.truncated += entry.record.cuts
+        row = encode_row(entry.record, "", time.time_ns()) if lane.durable else None
+        if state.closed:
+            state.keep(lane, entry, SHUTDOWN, row=row)
+            return True, False
+        if state.away or state.holds_up or not lane.is_clear():
+            return self._place_in_trouble(lane, entry, row)
+        if row is not None:
+            state.write_ahead(lane, entry, row)
+        state.depart(lane, entry)
+        return self._sending.send(lane, entry), False
+
+    def _place_in_trouble(self, lane: Lane, entry: Entry, row: bytes | None) -> tuple[bool, bool]:
+        """As `_place`, where something may be in the way."""
         state = self._state
         if state.keeps_all() or lane.diverts(entry.record.key):
             return self._divert(lane, entry, row), self._sending.take_along(lane)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from otel_kafka_exporter.process import RLock, get_ident, wait_for
+from otel_kafka_exporter.process import RLock, get_ident, owns, wait_for
 
 
 class OthersHaveItError(BaseException):
@@ -22,13 +22,21 @@ class DeliveryLock(RLock):  # type: ignore[misc]  # final as of its types, and n
         self._bounded: list[int] = []
 
     def __enter__(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as of its base
-        if self.acquire(blocking=False):
-            return True
-        if self._bounded and get_ident() in self._bounded:
-            if not wait_for(self):
-                raise OthersHaveItError
-            return True
-        return self.acquire(blocking, timeout)
+        owned, is_tried = owns(self), False
+        try:
+            # No call in between, at which Ctrl-C could come: an owner has it once more when this is set.
+            is_tried = True
+            if self.acquire(blocking=False):
+                return True
+            if self._bounded and get_ident() in self._bounded:
+                if not wait_for(self):
+                    raise OthersHaveItError  # noqa: TRY301 - the `try` is for Ctrl-C
+                return True
+            return self.acquire(blocking, timeout)
+        except BaseException:  # the `with` has not begun, and would not let it go
+            if is_tried if owned else owns(self):
+                self.release()
+            raise
 
     @contextmanager
     def bounded(self) -> Iterator[None]:

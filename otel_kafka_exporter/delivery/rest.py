@@ -24,6 +24,13 @@ from .steps import COUNTED_AS, TABLE, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
+#: What a caller is told of who is at rest.
+_OUTCOMES = {
+    State.WAITING: DeliveryOutcome.SPOOLED,
+    State.DELIVERED: DeliveryOutcome.DELIVERED,
+    State.DEAD_LETTERED: DeliveryOutcome.DEAD_LETTERED,
+    State.DROPPED: DeliveryOutcome.DROPPED,
+}
 
 
 class RestState:
@@ -53,6 +60,8 @@ class RestState:
         self.unkept = ""
         #: What others have left in the outbox's directory, and nobody takes over by itself.
         self.stranded: tuple[Stranded, ...] = ()
+        #: Whether the disk has taken what was kept when the outbox was closed, for who asks after that.
+        self.is_flushed = True
         #: Set when something has failed and somebody has to decide.
         self.attention = Flag()
 
@@ -173,9 +182,21 @@ class RestState:
                     outbox.sync(self.lock)
                     is_done = True
             except OutboxError as error:
-                note(error.reason, "the outbox cannot be written to the disk: %s", error)
+                self._say_unflushed(error)
             return is_done
-        return True
+        return self.is_flushed
+
+    def close(self, outbox: Outbox) -> None:
+        """Nothing is kept any more; what is in the outbox stays for others."""
+        try:
+            outbox.close()
+        except OutboxError as error:
+            self.is_flushed = False
+            self._say_unflushed(error)
+
+    @staticmethod
+    def _say_unflushed(error: OutboxError) -> None:
+        note(error.reason, "the outbox cannot be written to the disk: %s", error)
 
     @staticmethod
     def _tell_spooled(entry: Entry, *, still: bool = True) -> None:
@@ -268,6 +289,12 @@ class RestState:
         if entry.place is None or self.outbox is None:
             return
         self.outbox.set_state(entry.place, DONE)
+
+    def settle_at_rest(self, entry: Entry) -> None:
+        """Tell an entry's caller of its outcome, if Ctrl-C came just before that was done."""
+        outcome = _OUTCOMES.get(entry.state)
+        if outcome is not None:
+            self._settle(entry, outcome)
 
     @staticmethod
     def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:

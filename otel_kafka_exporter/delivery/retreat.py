@@ -128,6 +128,8 @@ class Retreat:
                 found.again.append(entry)
             elif entry.state in AT_HAND:
                 self._state.keep(lane, entry, reason, front=front)
+            else:  # Ctrl-C came when it had found its place
+                self._state.settle_at_rest(entry)
             found.failed.popleft()
         return bool(found.failed)
 

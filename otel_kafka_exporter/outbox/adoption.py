@@ -8,20 +8,19 @@ from enum import Enum
 from pathlib import Path
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.process import breathe, making_locks, monotonic, note
+from otel_kafka_exporter.process import breathe, monotonic, note
 
 from .box import Box
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
-from .merging import Adopter, Merging, Rows
+from .hold import Hold
+from .merging import Adopter, Rows
 from .segment import DONE, CutShortError, NotASegmentError, Segment
 from .segment_scan import ROWS_A_BREATH
-from .storage import MOST_SEGMENTS, Storage
-from .stream import ORDERS_IN_FRONT, SegmentQueue, Stream, parse_segment_name, segment_name
+from .storage import Storage
+from .stream import Stream, parse_segment_name
+from .takeover import MOST_ADOPTED, NoRoomError, Takeover
 from .trust import UntrustedError
-
-#: The rest is for what the process itself puts there.
-_MOST_ADOPTED = MOST_SEGMENTS // 2
 
 
 class Fate(Enum):
@@ -32,8 +31,13 @@ class Fate(Enum):
     SET_ASIDE = "set aside"  # for a person to look at: nobody sends it
 
 
-class _NoRoomError(Exception):
-    """There is no room for a segment, or nobody who wants it any more."""
+class _Outcome(Enum):
+    """What has become of a file."""
+
+    MOVED = "moved"
+    GONE = "gone"  # nothing was in it, or it was set aside, or its rows are elsewhere
+    LEFT = "left"  # at least in part, for others
+    KEPT = "kept"  # for want of a place where to set it aside
 
 
 #: Tells that of a row of a stream, given its payload.
@@ -59,19 +63,14 @@ class Adoption:
         self._judge = judge
         self.passed_over: list[Path] = []
         self._is_told = False  # of that there is no room
+        self._counted: set[Path] = set()  # what is lost, and could not be set aside
         self._full: set[Stream] = set()  # for which there is no room: what follows of them stays behind it
-        # Of the orders before all that was there: the next one, and the end.
-        self._orders: dict[Stream, tuple[int, int]] = {}
-        self._merging = Merging(storage, self._next_order)
-        self._dead: Box | None = None
-        self._opened: Segment | None = None
+        self._takeover = Takeover(storage)
+        self._hold = Hold()
 
     def abandon(self) -> None:
         """Give up what is under way, in a forked child whose parent goes on with it."""
-        if self._opened is not None:
-            self._opened.abandon()
-        if self._dead is not None:
-            self._dead.abandon()
+        self._hold.abandon()
 
     def adopt(self, adopter: Adopter, until: float) -> bool:
         """Take over what there is and has room. One thread at a time calls it, and does not hold the lock.
@@ -115,7 +114,7 @@ class Adoption:
                 "outbox_no_room",
                 "What other processes have left in the outbox waits until there is room: %d of %d bytes are taken, in"
                 " %d of %d files; set outbox_max_bytes higher, or mend what keeps them from being delivered",
-                *(self._storage.allocated(), self._storage.max_bytes, len(self._storage.segments()), _MOST_ADOPTED),
+                *(self._storage.allocated(), self._storage.max_bytes, len(self._storage.segments()), MOST_ADOPTED),
             )
         self._is_told = is_full
 
@@ -123,78 +122,100 @@ class Adoption:
         """Adopt what a dead process has left, one segment after the other."""
         with _failures_noted():
             check_directories(path.parent)
-            with making_locks:
-                dead = self._dead = Box.take(path)
-            if dead is None:
-                return
-            try:
-                yield from self._adopt_segments(dead, adopter, may_be_others=may_be_others)
-            finally:
-                with making_locks:
-                    dead.release()
-                    self._dead = None
+            with self._hold.box(path) as dead:
+                if dead is not None:
+                    yield from self._adopt_segments(dead, adopter, may_be_others=may_be_others)
 
     def _adopt_segments(self, dead: Box, adopter: Adopter, *, may_be_others: bool) -> Generator[None, None, None]:
-        stays: set[Stream] = set()
-        is_left = False
+        stays: set[Stream] = set()  # of which there is more, for this process, the next time
+        found: set[_Outcome] = set()
         moved: list[Segment] = []
         for name in dead.names():
             parsed = parse_segment_name(name)
             if parsed is None or parsed[0] in stays:
                 continue
-            stream = parsed[0]
+            stream, path = parsed[0], dead.path / name
             try:
-                segment = self._open(dead, stream, name, adopter)
-                if segment is not None:
-                    rows, stay = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
-                    if stay:
-                        is_left = True
-                        self._take_out(stream, segment, rows, adopter)
-                    elif self._take(dead, stream, segment, rows, adopter):
-                        moved.append(segment)
-                        yield
-            except _NoRoomError:
+                outcome = self._adopt_segment(dead, stream, path, adopter, moved, may_be_others=may_be_others)
+                found.add(outcome)
+                if outcome is _Outcome.MOVED:
+                    yield
+            except NoRoomError:
                 self._full.add(stream)
                 stays.add(stream)
-            except (BlockingIOError, CutShortError):
-                # Its owner lives, and somebody removed the lock; or the next time it is found what is left.
+            except (BlockingIOError, CutShortError, FileNotFoundError):
+                # Its owner lives, and somebody removed the lock; what is left is found the next time; it has gone.
                 stays.add(stream)
-            finally:
-                self._close(dead)
-        if is_left:
+            except OSError as error:
+                note("outbox_file_not_adopted", "A file of a dead process cannot be adopted: %s: %s", path, error)
+                stays.add(stream)
+        if _Outcome.LEFT in found:
             self.passed_over.append(dead.path)
-        elif not stays:
+        elif not stays and _Outcome.KEPT not in found:
             # What was in it is found without it first: a power failure may leave what comes later, and not this.
             self._storage.sync(moved)
             dead.remove()
 
-    def _open(self, dead: Box, stream: Stream, name: str, adopter: Adopter) -> Segment | None:
-        """A segment that is nobody else's from here on; None where it is none, and was set aside."""
-        path = dead.path / name
-        size = path.lstat().st_size
+    def _adopt_segment(
+        self, dead: Box, stream: Stream, path: Path, adopter: Adopter, moved: list[Segment], *, may_be_others: bool
+    ) -> _Outcome:
         if stream in self._full:
-            raise _NoRoomError
-        with adopter.lock:
-            self._make_room(size)
+            raise NoRoomError
+        self._takeover.expect(path.lstat().st_size, adopter)
         try:
-            with making_locks:
-                segment = self._opened = Segment.lock(path)
-            segment.load(breathe)
+            with self._hold.segment(path) as segment:
+                rows, stay = self._judge_rows(dead, stream, segment, may_be_others=may_be_others)
+                if stay:
+                    self._take_out(stream, segment, rows, adopter)
+                    return _Outcome.LEFT
+                if rows and self._takeover.goes_in_parts(segment, adopter):
+                    if self._takeover.take_out(stream, segment, rows, adopter):
+                        return _Outcome.LEFT
+                elif rows:
+                    self._takeover.take(stream, segment, rows, adopter)
+                    moved.append(segment)
+                    return _Outcome.MOVED
+                return self._end(dead, stream, segment, adopter)
         except NotASegmentError as error:
-            dead.set_aside(name, str(error))
-            if error.rows:
-                with adopter.lock:
-                    self._storage.on_loss(stream, error.rows, "outbox_damaged")
-            return None
-        return segment
+            self._count_lost(path, stream, error.rows, adopter)
+            return self._set_aside(dead, path.name, str(error))
 
-    def _close(self, dead: Box) -> None:
-        """Let go of the segment that was opened, unless it is this process's own by now."""
-        with making_locks:
-            opened = self._opened
-            if opened is not None and opened.path is not None and opened.path.parent == dead.path:
-                opened.close()
-            self._opened = None
+    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> None:
+        """Take over what this process can send of a segment that stays for others."""
+        if not segment.damaged:  # it is counted by who takes it over as a whole
+            try:
+                self._takeover.take_out(stream, segment, rows, adopter)
+            except NoRoomError:
+                self._full.add(stream)
+
+    def _end(self, dead: Box, stream: Stream, segment: Segment, adopter: Adopter) -> _Outcome:
+        """Have a segment go in which nothing waits, one with damage to where a person finds it."""
+        with adopter.lock:
+            self._storage.others_bytes = max(0, self._storage.others_bytes - segment.size)
+        path = segment.path
+        if path is not None and segment.damaged:
+            self._count_lost(path, stream, segment.damaged, adopter)
+            return self._set_aside(dead, path.name, "expected undamaged rows, got others")
+        segment.delete()
+        return _Outcome.GONE
+
+    def _count_lost(self, path: Path, stream: Stream, rows: int, adopter: Adopter) -> None:
+        """Rows of a file are lost: that is counted once, however often it is found there."""
+        if rows and path not in self._counted:
+            self._counted.add(path)
+            with adopter.lock:
+                self._storage.on_loss(stream, rows, "outbox_damaged")
+
+    def _set_aside(self, dead: Box, name: str, problem: str) -> _Outcome:
+        """Move a file to where a person finds it. Where it cannot be moved it stays, and holds up nothing."""
+        path = dead.path / name
+        try:
+            dead.set_aside(name, problem)
+        except (OSError, UntrustedError) as error:
+            note("outbox_not_set_aside", "%s cannot be read (%s), nor set aside, and stays: %s", path, problem, error)
+            return _Outcome.KEPT
+        self._counted.discard(path)  # another one may come to be there
+        return _Outcome.GONE
 
     def _judge_rows(self, dead: Box, stream: Stream, segment: Segment, *, may_be_others: bool) -> tuple[Rows, bool]:
         """Where the rows are that wait, and their payloads, and whether others stay where they are.
@@ -217,91 +238,31 @@ class Adoption:
                 aside.append((offset, payload))
             else:
                 rows.append((offset, payload))
-        if aside and segment.path is not None:
-            problem = "expected the topics that this process writes to, got others"
-            dead.set_rows_aside(segment.path.name, [payload for _, payload in aside], problem)
-            for offset, _ in aside:
-                segment.set_state(offset, DONE)
+        if aside:
+            stay |= not self._set_rows_aside(dead, segment, aside)
         if segment.cut_off is not None:
             raise CutShortError(f"expected {segment.path} as it was found, got it cut short")
         if stay:
             note("outbox_left", "Records of a dead process cannot be sent by this one, and stay in %s", segment.path)
         return rows, stay
 
-    def _take_out(self, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> None:
-        """Take over what this process can send of a segment that stays for others."""
-        if rows and not segment.damaged:  # a damaged one is counted by who takes it over as a whole
-            self._ready(adopter)
-            self._merging.take_out(stream, segment, rows, adopter)
-
-    def _ready(self, adopter: Adopter) -> None:
-        """Whose this process's own directory is must not be lost where what comes there is not."""
-        with adopter.lock:
-            if not self._storage.is_closed:
-                self._storage.box()
-        self._storage.sync(())
-
-    def _take(self, dead: Box, stream: Stream, segment: Segment, rows: Rows, adopter: Adopter) -> bool:
-        """Take a segment over, or have it go; whether anything in it waits."""
-        if rows:
-            self._ready(adopter)
-        is_merged = bool(rows) and self._merging.merge(stream, segment, rows, adopter)
-        with adopter.lock:
-            if rows and not is_merged:
-                self._move(stream, segment)
-            self._storage.others_bytes = max(0, self._storage.others_bytes - segment.size)
-            if segment.damaged:
-                self._storage.on_loss(stream, segment.damaged, "outbox_damaged")
-            if rows and not is_merged:
-                adopter.on_adopted(stream, len(rows))
-            if stream.dead:
-                self._storage.keep_share()
-        if not rows and segment.damaged and segment.path is not None:
-            dead.set_aside(segment.path.name, "expected undamaged rows, got others")
-        elif not rows:
-            segment.delete()
-        return bool(rows)
-
-    def _move(self, stream: Stream, segment: Segment) -> None:
-        queue = self._storage.queues[stream]
-        self._make_room(segment.size)
-        segment.order = self._next_order(queue)
-        self._merging.end(stream)
-        path = self._storage.box().path / segment_name(stream, segment.order)
+    @staticmethod
+    def _set_rows_aside(dead: Box, segment: Segment, rows: Rows) -> bool:
+        """Move rows that nobody sends to where a person finds them; whether they could be moved."""
+        found = [(payload, segment.tries(offset)) for offset, payload in rows]
+        name = "" if segment.path is None else segment.path.name
         try:
-            queue.add(segment)
-            segment.move(path)
-        except BaseException:  # Ctrl-C too; it goes on from here
-            queue.remove(segment)
-            segment.close()
-            raise
-
-    def _next_order(self, queue: SegmentQueue) -> int:
-        """What comes later is behind what was adopted before, and before what the process has put there itself."""
-        order, end = self._orders.get(queue.stream, (0, 0))
-        if order == end:
-            order = queue.orders_before()
-            end = order + ORDERS_IN_FRONT
-        self._orders[queue.stream] = (order + 1, end)
-        return order
-
-    def _make_room(self, size: int) -> None:
-        """Return when a file of that size may be adopted. Expects the lock to be held.
-
-        Raises:
-            _NoRoomError: it may not.
-        """
-        if self._storage.is_closed:
-            raise _NoRoomError
-        if not self._has_room(size):
-            self._storage.discard_done()
-        if not self._has_room(size):
-            raise _NoRoomError
-
-    def _has_room(self, size: int) -> bool:
-        count = len(self._storage.segments())
-        # One that is larger than all that is allowed is taken when there is nothing else.
-        return count == 0 or (count < _MOST_ADOPTED and self._storage.allocated() + size <= self._storage.max_bytes)
+            dead.set_rows_aside(name, found, "expected the topics that this process writes to, got others")
+        except (OSError, UntrustedError) as error:
+            note(
+                "outbox_rows_not_set_aside",
+                "%d records in %s are for other topics, cannot be set aside, and stay: %s",
+                *(len(rows), segment.path, error),
+            )
+            return False
+        for offset, _ in rows:
+            segment.set_state(offset, DONE)
+        return True
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 from otel_kafka_exporter.process import lock_file, making_locks, note
@@ -127,6 +128,16 @@ class Box:
             self._commit.wait()
             self._synced = written
 
+    def flush(self) -> None:
+        """As `sync`, but it waits for no other thread.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        if self._written != self._synced:
+            self._commit.flush()
+            self._synced = self._written
+
     def intact(self) -> bool:
         """Whether the directory and its lock are still there, and still held."""
         return self._is_there() and self._descriptor.intact()
@@ -193,25 +204,28 @@ class Box:
         disk.rename(self.path / name, target)
         note("outbox_set_aside", "A file of the outbox was set aside as %s: %s", target, problem)
 
-    def set_rows_aside(self, name: str, payloads: Sequence[bytes], problem: str) -> None:
+    def set_rows_aside(self, name: str, rows: Sequence[tuple[bytes, int]], problem: str) -> None:
         """Keep rows of a file, in a segment of their own, where a person finds them.
+
+        Args:
+            name: the file's.
+            rows: their payloads, and how often each was tried again.
+            problem: what was expected and what was got.
 
         Raises:
             UntrustedError: the place is not to be trusted.
             OSError: it cannot be written to.
         """
         target = self._place_aside(name)
-        size = HEADER_BYTES + sum(row_bytes(len(payload)) for payload in payloads)
+        size = HEADER_BYTES + sum(row_bytes(len(payload)) for payload, _ in rows)
         segment = Segment.create(target, size, 0)
         try:
-            for payload in payloads:
-                segment.append(payload)
+            for payload, tries in rows:
+                segment.count_tries(cast("int", segment.append(payload)), tries)
             segment.sync()  # the rows are settled where they were
         finally:
             segment.close()
-        note(
-            "outbox_rows_set_aside", "%d records of the outbox were set aside as %s: %s", len(payloads), target, problem
-        )
+        note("outbox_rows_set_aside", "%d records of the outbox were set aside as %s: %s", len(rows), target, problem)
 
     def _place_aside(self, name: str) -> Path:
         directory = self.path.parent / SET_ASIDE

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from otel_kafka_exporter.process import breathe, lock_file, making_locks, note
 
 from .adoption import Fate, Judge
-from .box import Box
 from .descriptor import Descriptor
 from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, read_owner
+from .hold import Hold
 from .merging import Adopter
 from .segment import CutShortError, NotASegmentError, Segment
 from .segment_format import HEADER_BYTES, read_header
@@ -76,15 +76,11 @@ class DirectoryBound:
         self._stays: dict[Path, int] = {}  # what was found not to be ours to give up, and when it was modified
         # What a forked child has to let go of.
         self._turn: Descriptor | None = None
-        self._dead: Box | None = None
-        self._opened: Segment | None = None
+        self._hold = Hold()
 
     def abandon(self) -> None:
         """Give up what is under way, in a forked child whose parent goes on with it."""
-        if self._opened is not None:
-            self._opened.abandon()
-        if self._dead is not None:
-            self._dead.abandon()
+        self._hold.abandon()
         if self._turn is not None:
             self._turn.close()
 
@@ -182,11 +178,13 @@ class DirectoryBound:
         with suppress(OSError, UntrustedError):
             check_directories(left.path.parent.parent)
             try:
-                with self._opening(left.path) as segment:
-                    if segment is not None and self._may_go(left.stream, segment):
-                        self._delete(left, segment, adopter)
-                    elif segment is not None:
-                        self._stays[left.path] = left.modified
+                with self._hold.box(left.path.parent) as dead:
+                    if dead is not None:
+                        with self._hold.segment(left.path) as segment:
+                            if self._may_go(left.stream, segment):
+                                self._delete(left, segment, adopter)
+                            else:
+                                self._stays[left.path] = left.modified
             except (NotASegmentError, CutShortError):  # who adopts it sets it aside
                 self._stays[left.path] = left.modified
 
@@ -200,31 +198,6 @@ class DirectoryBound:
             storage.others_bytes = max(0, storage.others_bytes - left.size)
             adopter.on_adopted(left.stream, rows)
             storage.on_loss(left.stream, rows, "dead_letters_full" if left.stream.dead else "outbox_full")
-
-    @contextmanager
-    def _opening(self, path: Path) -> Iterator[Segment | None]:
-        """A segment of a dead process, which nobody takes over meanwhile; None while that lives.
-
-        Raises:
-            UntrustedError: it is not to be trusted.
-            NotASegmentError: it is no segment.
-            OSError: it has gone, or cannot be opened.
-        """
-        try:
-            with making_locks:
-                self._dead = Box.take(path.parent)
-                if self._dead is not None:
-                    self._opened = Segment.lock(path)
-            if self._opened is not None:
-                self._opened.load(breathe)
-            yield self._opened
-        finally:
-            with making_locks:
-                if self._opened is not None:
-                    self._opened.close()
-                if self._dead is not None:
-                    self._dead.release()
-                self._opened = self._dead = None
 
     def _may_go(self, stream: Stream, segment: Segment) -> bool:
         """Whether who adopts it would deliver all of it."""

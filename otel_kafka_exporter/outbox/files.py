@@ -17,7 +17,7 @@ from .destination import Claim, Destination
 from .directories import boxes, check_directories, configurations, is_alive, make_directories, read_owner
 from .rows import Row, decode_row
 from .segment import NotASegmentError, Segment
-from .segment_format import settle_on_disk
+from .segment_format import count_try_on_disk, settle_on_disk
 from .stream import Stream, parse_segment_name
 from .trust import UntrustedError, check_directory, check_file
 
@@ -31,6 +31,7 @@ class StoredRow(NamedTuple):
         stream: whose it is.
         row: what it holds.
         payload: its bytes.
+        tries: how often it was tried again since it was put there, at most 255.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class StoredRow(NamedTuple):
     stream: Stream
     row: Row
     payload: bytes
+    tries: int
 
 
 class StoredOutbox(NamedTuple):
@@ -98,7 +100,7 @@ class StoredOutbox(NamedTuple):
             for offset, payload in segment.live_rows():
                 row = _decoded(payload, parsed[0].category, f"{path}, byte {offset}", on_problem)
                 if row is not None:
-                    yield StoredRow(path, offset, parsed[0], row, payload)
+                    yield StoredRow(path, offset, parsed[0], row, payload, segment.tries(offset))
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -178,6 +180,12 @@ def settle(stored: StoredRow) -> bool:
         return settle_on_disk(stored.path, stored.offset, stored.payload)
     except FileNotFoundError:
         return False
+
+
+def count_try(stored: StoredRow) -> None:
+    """A row is about to be tried again by who does not own its outbox."""
+    with suppress(OSError):  # it has just gone
+        count_try_on_disk(stored.path, stored.offset, stored.payload)
 
 
 def _problem(path: Path) -> str:

@@ -69,6 +69,30 @@ class GroupCommit:
         if self._ended < needed and failed is not None and not self._closed:
             raise OSError(failed[1].errno, failed[1].strerror, failed[1].filename)
 
+    def flush(self) -> None:
+        """As `wait`, but by a flush of its own, beside that which may be under way: it waits for no other thread.
+
+        For who holds a lock that others need. Those who wait at this moment have what they wait for, too.
+
+        Raises:
+            OSError: as of `wait`.
+        """
+        if self._error is not None:
+            raise OSError(self._error.errno, self._error.strerror)
+        if self._closed:
+            return
+        with self._lock:
+            self._begun += 1
+            number = self._begun
+        try:
+            self._flush()
+        except OSError as error:
+            if not isinstance(error, disk.NotOpenedError):
+                self._error = error
+            raise
+        with self._lock:
+            self._ended = max(self._ended, number)
+
     def _over(self, needed: int) -> bool:
         has_failed = self._failed is not None and self._failed[0] >= needed
         return self._ended >= needed or has_failed or self._error is not None or self._closed

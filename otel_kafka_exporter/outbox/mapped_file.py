@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from struct import Struct
 
 from otel_kafka_exporter.process import lock_file
 
@@ -16,6 +19,11 @@ from .group_commit import GroupCommit
 from .trust import UntrustedError, check_file
 
 NEW = ".new"  # behind the name of a file that is being made
+
+# FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_NOCOW_FL of linux/fs.h.
+_FLAGS = Struct("@l")
+_DIRECTION = _FLAGS.size << 16 | ord("f") << 8
+_GET_FLAGS, _SET_FLAGS, _NO_COPY_ON_WRITE = 2 << 30 | _DIRECTION | 1, 1 << 30 | _DIRECTION | 2, 0x00800000
 
 # A directory, a symbolic link, a socket, another user's.
 _NOT_OURS = {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
@@ -63,6 +71,7 @@ class MappedFile:
         descriptor = disk.create(new, os.O_TRUNC)
         try:
             lock_file(descriptor)
+            _write_in_place(descriptor)
             _allocate(descriptor, size)
             memory = map_file(descriptor, size)
             memory[: len(content)] = content
@@ -158,6 +167,15 @@ class MappedFile:
         if self.path is not None:
             self._commit.wait()
 
+    def flush(self) -> None:
+        """As `sync`, but it waits for no other thread.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        if self.path is not None:
+            self._commit.flush()
+
     def intact(self) -> bool:
         """Whether its path still names it, and it was not cut short."""
         return not self._is_cut and self._is_named()
@@ -216,6 +234,18 @@ class MappedFile:
             self.memory.close()
         else:
             close_map(self.memory, self._present_size())
+
+
+def _write_in_place(descriptor: int) -> None:
+    """Have a file's blocks be written where they are, as `chattr +C` does, while there are none yet.
+
+    On btrfs each store into a page that was written back takes another block otherwise, and a full disk has none:
+    that is a SIGBUS. Other file systems refuse it, and need it not.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            (flags,) = _FLAGS.unpack(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(_FLAGS.size)))
+            fcntl.ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(flags | _NO_COPY_ON_WRITE))
 
 
 def _allocate(descriptor: int, size: int) -> None:

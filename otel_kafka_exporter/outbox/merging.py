@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from otel_kafka_exporter.process import note
 
+from .room import SMALL_BYTES
 from .segment import DONE, SENT, WAITING, Segment
 from .segment_format import row_bytes
-from .storage import SMALL_BYTES, Storage
+from .storage import Storage
 from .stream import SegmentQueue, Stream
 
 #: How many segments of a stream there may be before small ones are merged.
@@ -69,29 +70,33 @@ class Merging:
         with adopter.lock:
             target = self._found(stream, needed)
             if target is None and len(self._storage.queues[stream].segments) >= _FEW:
-                target = self._new(stream, source.created)
+                target = self._new(stream, source.created, needed)
         if target is None or not self._move(stream, source, rows, target, adopter):
             return False
         source.delete()
         return True
 
-    def take_out(self, stream: Stream, source: Segment, rows: Rows, adopter: Adopter) -> None:
-        """Take over some of what waits in a segment, which stays for the rest; what there is no room for stays, too.
+    def take_out(self, stream: Stream, source: Segment, rows: Rows, adopter: Adopter) -> bool:
+        """Take over some of what waits in a segment, which stays for the rest.
 
         Args:
             stream, source, adopter: as of `merge`.
             rows: what to take over.
+
+        Returns:
+            Whether there was room for all of them: else the first ones were taken over.
         """
-        left = [row for row in rows if _bytes_of([row]) <= SMALL_BYTES]  # a larger one stays, which no limit allows
-        while left:
-            count = 1
-            while count < len(left) and _bytes_of(left[: count + 1]) <= SMALL_BYTES:
-                count += 1
-            taken, left = left[:count], left[count:]
+        start = 0
+        while start < len(rows):
+            end, needed = start + 1, _bytes_of(rows[start : start + 1])
+            while end < len(rows) and (more := needed + _bytes_of(rows[end : end + 1])) <= SMALL_BYTES:
+                end, needed = end + 1, more
             with adopter.lock:
-                target = self._found(stream, _bytes_of(taken)) or self._new(stream, source.created)
-            if target is None or not self._move(stream, source, taken, target, adopter):
-                return
+                target = self._found(stream, needed) or self._new(stream, source.created, needed)
+            if target is None or not self._move(stream, source, rows[start:end], target, adopter):
+                return False
+            start = end
+        return True
 
     def _move(self, stream: Stream, source: Segment, rows: Rows, target: Segment, adopter: Adopter) -> bool:
         """Copy rows, and settle them where they were; whether that came about."""
@@ -99,8 +104,11 @@ class Merging:
         moved = 0
         try:
             with adopter.lock:
-                for _, payload in rows:
-                    copies.append(None if target.closed else target.append(payload, SENT))  # nobody sends them yet
+                for offset, payload in rows:
+                    copy = None if target.closed else target.append(payload, SENT)  # nobody sends them yet
+                    copies.append(copy)
+                    if copy is not None:
+                        target.count_tries(copy, source.tries(offset))
             self._storage.sync([target])  # what was on the disk before has to be there when its own file goes
             with adopter.lock:
                 for (offset, _), copy in zip(rows, copies, strict=True):
@@ -126,14 +134,14 @@ class Merging:
         is_there = target is not None and not target.closed and target.free >= needed and not self._storage.is_closed
         return target if is_there else None
 
-    def _new(self, stream: Stream, created: int) -> Segment | None:
-        """Where to copy rows to; None where there is no room. Expects the lock to be held."""
+    def _new(self, stream: Stream, created: int, needed: int) -> Segment | None:
+        """Where to copy so many bytes to; None where there is no room. Expects the lock to be held."""
         if self._storage.is_closed:
             return None
         queue, before = self._storage.queues[stream], self._targets.get(stream)
         if before is not None and before.closed:
             before = None
-        target = self._storage.add_if_free(queue, self._next_order(queue), before, created)
+        target = self._storage.add_if_free(queue, self._next_order(queue), before, created, needed)
         if target is not None:
             self._targets[stream] = target
         return target

@@ -12,67 +12,24 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.process import Stranded
 
 from .adoption import Adoption, Fate, Judge
 from .directory_bound import DirectoryBound
+from .expiry import expire
+from .front import Front
 from .merging import Adopter
-from .rows import time_of
-from .segment import DONE, SENT, WAITING, Segment
-from .storage import LEAST_BYTES, OnLoss, Storage
+from .room import LEAST_BYTES, OnLoss, Usage
+from .segment import DONE, SENT, WAITING
+from .storage import Storage
 from .stranded import Survey
-from .stream import Place, SegmentQueue, Stream
+from .stream import Place, Stream
 from .trust import problem_of
 
 __all__ = ["Adopter", "Fate", "Front", "Judge", "OnLoss", "Outbox", "Usage"]
-
-
-#: How many rows go in one moment for their age, as long as which log calls wait.
-_EXPIRED_AT_ONCE = 256
-
-
-class Usage(NamedTuple):
-    """How much there is.
-
-    Attributes:
-        bytes: what is allocated, on the disk or in memory.
-        waiting: rows that wait, by stream.
-        oldest: when the oldest segment was made in which rows wait, in Unix nanoseconds; None when none do.
-    """
-
-    bytes: int
-    waiting: Mapping[Stream, int]
-    oldest: int | None
-
-
-class Front:
-    """Puts rows before all that were in a stream when it was made, in the order in which they are appended."""
-
-    def __init__(self, storage: Storage, queue: SegmentQueue) -> None:
-        self._storage = storage
-        self._queue = queue
-        self._order = queue.orders_before()
-        self._created = queue.segments[0].created if queue.segments else 0  # its rows are at least as old
-        self._writing: Segment | None = None
-
-    def append(self, payload: bytes, state: int = WAITING) -> Place:
-        """Put a row there.
-
-        Raises:
-            OutboxError: it cannot be kept.
-        """
-        segment = self._writing
-        if segment is not None and not segment.closed:
-            offset = segment.append(payload, state)
-            if offset is not None:
-                return Place(segment, offset)
-        new = self._storage.add(self._queue, self._order, len(payload), segment, self._created)
-        self._order += 1
-        self._writing = new
-        return Place(new, cast("int", new.append(payload, state)))
 
 
 class Outbox:
@@ -125,6 +82,7 @@ class Outbox:
         self._ages = ages or {}
         self._directory_max_bytes = directory_max_bytes
         self.power = power
+        self._unflushed: OSError | None = None  # why the disk did not take what was there when it was closed
         self._begin()
 
     def _begin(self) -> None:
@@ -198,13 +156,33 @@ class Outbox:
             if segment in queue.segments:
                 self._storage.discard(queue, segment)
 
+    def count_try(self, place: Place, tries: int = 1) -> None:
+        """A row is about to be tried again, before it is: who dies of a record has counted that.
+
+        Args:
+            place: where it is.
+            tries: how often; -1 where nothing came of it.
+        """
+        place.segment.count_tries(place.offset, tries)
+
+    def tries(self, place: Place) -> int:
+        """How often a row was tried again, by this process or others, at most 255; 0 for one that has gone."""
+        return place.segment.tries(place.offset) if self.exists(place) else 0
+
+    def _settle(self, place: Place) -> None:
+        self.set_state(place, DONE)
+
     def supersede(self, before: Place, after: Place) -> None:
         """A row is settled, since there is another one for its record; with `power`, when that is on the disk.
+
+        The other one was tried as often.
 
         Args:
             before: the row.
             after: the other one.
         """
+        if tries := self.tries(before):
+            self.count_try(after, tries)
         if self.power and self.exists(before):
             self.set_state(before, SENT)  # nobody sends it meanwhile
             self._superseded.append((before, after))
@@ -225,9 +203,7 @@ class Outbox:
 
     def usage(self) -> Usage:
         """How much there is."""
-        created = [segment.created for _, segment in self._storage.segments() if segment.waiting]
-        waiting = {stream: queue.waiting() for stream, queue in self._queues.items()}
-        return Usage(self._storage.allocated(), waiting, min(created, default=None))
+        return self._storage.usage()
 
     def reached(self, cluster_id: str) -> None:
         """The cluster has answered: this is its own ID, empty where it has none. It is remembered for who adopts."""
@@ -277,7 +253,9 @@ class Outbox:
         self._storage.check()
         settled = self._storage.settled_by_others()
         for stream, seconds in self._ages.items():
-            self._expire(stream, time.time_ns() - int(seconds * 1e9))
+            before = time.time_ns() - int(seconds * 1e9)
+            if expired := expire(self._queues[stream], before, self._settle):
+                self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
         return settled
 
     def cut_off(self) -> dict[Stream, int]:
@@ -285,24 +263,6 @@ class Outbox:
         was asked last. 0: only such as were on their way.
         """
         return self._storage.cut_off()
-
-    def _expire(self, stream: Stream, before: int) -> None:
-        """Have the first rows of a stream go that are older than that, some at a time."""
-        expired = 0
-        while expired < _EXPIRED_AT_ONCE:
-            place = self.next_waiting(stream)
-            if place is None or place.segment.created >= before:
-                break
-            try:
-                is_old = time_of(self.read(place)) < before
-            except ValueError:  # it is damaged, which who reads it counts
-                break
-            if not is_old:
-                break
-            self.set_state(place, DONE)
-            expired += 1
-        if expired:
-            self._storage.on_loss(stream, expired, "dead_letters_expired" if stream.dead else "expired")
 
     def sync(self, lock: AbstractContextManager[object]) -> None:
         """Return when all rows that are here by now are on the disk, or have gone. Without `power`, at once.
@@ -314,10 +274,12 @@ class Outbox:
         """
         if not self.power:
             return
+        if self._unflushed is not None:
+            raise _refused(self._unflushed)
         try:
             self._storage.sync_all()
         except OSError as error:
-            raise OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}") from error
+            raise _refused(error) from error
         finally:
             if self._superseded:
                 with lock:
@@ -332,13 +294,32 @@ class Outbox:
                 self._superseded.append((before, after))
 
     def close(self) -> None:
-        """Give the lock up; what is not DONE can be adopted, and the rest is removed."""
-        self._storage.close()
-        self._begin()
+        """Give the lock up; what is not DONE can be adopted, and the rest is removed.
+
+        With `power` that is on the disk when this returns, for who is about to call `sync`, or waits in it.
+
+        Raises:
+            OutboxError: the disk did not take some of it. It is closed all the same, and `sync` raises from then on.
+        """
+        try:
+            if self.power:
+                self._storage.flush()
+        except OSError as error:
+            self._unflushed = error
+            raise _refused(error) from error
+        finally:
+            self._settle_superseded()
+            self._storage.close()
+            self._begin()
 
     def abandon(self) -> None:
         """Forget everything, in a forked child whose parent goes on with it; no file is touched."""
         self._adoption.abandon()
         self._bound.abandon()
         self._storage.abandon()
+        self._unflushed = None
         self._begin()
+
+
+def _refused(error: OSError) -> OutboxError:
+    return OutboxError("outbox_unavailable", f"expected the disk to take a record, got: {error}")

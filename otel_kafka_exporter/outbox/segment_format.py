@@ -9,6 +9,8 @@ application logged, or that another segment held, are never taken for a row that
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from mmap import mmap
 from pathlib import Path
 from secrets import randbits
@@ -26,7 +28,9 @@ HEADER_BYTES = 40
 ROW_BYTES = 16  # before its payload
 
 TOUCHED_AT = HEADER_BYTES - 4
-STATE_AT = 2  # in a row
+STATE_AT, TRIES_AT = 2, 3  # in a row
+#: How often a row is tried that is tried more often, as far as it tells.
+MOST_TRIES = 255
 MARKER = 0xFFF5
 
 _MAGIC = b"OTELKFK\xf5"
@@ -128,12 +132,27 @@ def settle_on_disk(path: Path, offset: int, payload: bytes = b"") -> bool:
     Raises:
         OSError: the file is gone, or cannot be written to.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if os.pread(descriptor, len(payload), offset + ROW_BYTES) != payload:
+    with _row_on_disk(path, offset, payload) as descriptor:
+        if descriptor is None:
             return False
         os.pwrite(descriptor, bytes([DONE]), offset + STATE_AT)
         os.pwrite(descriptor, randbits(32).to_bytes(4, "little"), TOUCHED_AT)
+    return True
+
+
+def count_try_on_disk(path: Path, offset: int, payload: bytes) -> None:
+    """A row of a file is tried again, by somebody who does not own the file; args and errors as of `settle_on_disk`."""
+    with _row_on_disk(path, offset, payload) as descriptor:
+        if descriptor is not None:
+            (tries,) = os.pread(descriptor, 1, offset + TRIES_AT)
+            os.pwrite(descriptor, bytes([min(tries + 1, MOST_TRIES)]), offset + TRIES_AT)
+
+
+@contextmanager
+def _row_on_disk(path: Path, offset: int, payload: bytes) -> Iterator[int | None]:
+    """The descriptor of a file with a row in it; None where another one is in its place."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield descriptor if os.pread(descriptor, len(payload), offset + ROW_BYTES) == payload else None
     finally:
         os.close(descriptor)
-    return True

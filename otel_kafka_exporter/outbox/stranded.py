@@ -76,8 +76,8 @@ class Survey:
             note(
                 "outbox_stranded",
                 "%d records of dead processes wait in the outbox and are not delivered by this one, since they are for"
-                " another cluster or other topics, or need a Schema Registry; the oldest since %s, for %s, in %s; see"
-                " `otel-kafka outbox status`, and `otel-kafka outbox adopt`",
+                " another cluster or other topics, need a Schema Registry, or are larger than outbox_max_bytes allows;"
+                " the oldest since %s, for %s, in %s; see `otel-kafka outbox status`, and `otel-kafka outbox adopt`",
                 sum(each.records for each in found),
                 time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(oldest.oldest // 10**9)),
                 oldest.servers or "servers that are not known",

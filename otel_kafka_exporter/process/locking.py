@@ -16,9 +16,9 @@ _T = TypeVar("_T")
 
 #: How long a thread of the application's waits for a lock of ours. Nothing that has one takes nearly as long.
 LOCK_SECONDS = 1.0
-#: How many times such a thread gives the interpreter away before it pauses between two tries.
+#: How many times such a thread gives the interpreter away before it sleeps for the lock, and for how long at most.
 _TURNS = 50
-_PAUSE_SECONDS = 0.0005
+_UNLUCKY_SECONDS = 0.05
 
 
 def owns(lock: RLock) -> bool:
@@ -35,15 +35,17 @@ def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *ar
         otherwise: what is done without it.
         arguments: what either is given.
     """
-    owned = owns(lock)
+    if owns(lock):
+        return do(*arguments)
     try:
         if not (lock.acquire(blocking=False) or wait_for(lock)):
             return otherwise(*arguments)
-        with lock:
-            lock.release()  # it is the block's from here on, which lets it go whatever comes
+        try:
             return do(*arguments)
+        finally:
+            lock.release()
     except BaseException:  # Ctrl-C, between the two
-        if not owned and owns(lock):
+        if owns(lock):
             lock.release()
         raise
 
@@ -51,17 +53,16 @@ def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *ar
 def wait_for(lock: RLock) -> bool:
     """Take the lock when others have let it go; whether that was in time.
 
-    Not by sleeping for it: who does so owns it from its release on, and may wait for the interpreter for another 5 ms
-    then, while nobody else can have it. Threads that log without a pause would hand it on with each record, and each of
-    them cost two switches of threads from then on.
+    Not by sleeping for it at once: who does so owns it from its release on, and may wait for the interpreter for
+    another 5 ms then, while nobody else can have it. Threads that log without a pause would hand it on with each
+    record, and each of them cost two switches of threads from then on. But whoever had no luck for some time sleeps for
+    it: there is no other queue.
     """
+    began = monotonic()
     for _ in range(_TURNS):
         sleep(0)  # gives the interpreter away once, to whoever has the lock in the end
         if lock.acquire(blocking=False):
             return True
-    deadline = monotonic() + LOCK_SECONDS
-    while monotonic() < deadline:
-        sleep(_PAUSE_SECONDS)
-        if lock.acquire(blocking=False):
-            return True
-    return False
+        if monotonic() - began > _UNLUCKY_SECONDS:
+            break
+    return lock.acquire(timeout=max(0.0, began + LOCK_SECONDS - monotonic()))

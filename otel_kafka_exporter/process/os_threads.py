@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 from .clock import monotonic
+from .interruption import is_interruption
 from .marking import own_work
 
 __all__ = [
@@ -93,24 +94,26 @@ class OsThread:
 
     Args:
         target: what it runs.
+
+    Attributes:
+        is_begun: whether it was started, also where Ctrl-C came just behind that.
     """
 
     def __init__(self, target: Callable[[], object]) -> None:
         self._target = target
         self._runs = allocate_lock()  # held while it does
-        self._is_begun = False
+        self.is_begun = False
 
     def start(self) -> None:
         """Start it; raises RuntimeError where no thread is to be had."""
-        self._runs.acquire()
         try:
+            self._runs.acquire()
             # No call in between, at which Ctrl-C could come: once this is set, it comes when the thread is there.
-            self._is_begun = True
+            self.is_begun = True
             _start_new_thread(self._run, ())
         except BaseException as error:
-            if not self._is_begun or isinstance(
-                error, (RuntimeError, MemoryError)
-            ):  # else it would seem to run for ever
+            self.is_begun = self.is_begun and is_interruption(error)  # else no thread is to be had
+            if not self.is_begun and self._runs.locked():  # it would seem to run for ever
                 self._runs.release()
             raise
 

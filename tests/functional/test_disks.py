@@ -13,7 +13,7 @@ import pytest
 
 from otel_kafka_exporter import DeliveryStats, KafkaLogExporter
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import storage
+from otel_kafka_exporter.outbox import refusal, storage
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.outboxes import APPLICATION, AUDIT, DEAD, QUARTER, Losses, make_outbox, segments, waiting
 from tests.waiting import until
@@ -38,6 +38,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    for module in (refusal, storage):
+        monkeypatch.setattr(module, "monotonic", lambda: now)
 
 
 def adds_up(stats: DeliveryStats) -> bool:
@@ -103,11 +108,11 @@ def test_a_disk_that_gives_nothing_back(small_disk: Path, monkeypatch: pytest.Mo
             while True:
                 os.write(descriptor, b"." * 4096)
         for seconds in (0.0, 2.0, 4.0):
-            monkeypatch.setattr(storage, "monotonic", lambda seconds=seconds: 1e9 + seconds)
+            set_clock(monkeypatch, 1e9 + seconds)
             with pytest.raises(OutboxError, match="expected room on the disk"):
                 outbox.append(AUDIT, b"event")
             assert losses == {(DEAD, "dead_letters_full"): 16}
-    monkeypatch.setattr(storage, "monotonic", lambda: 1e9 + 6.0)
+    set_clock(monkeypatch, 1e9 + 6.0)
     outbox.append(AUDIT, b"event")
     assert waiting(outbox, AUDIT) == [b"event"]
     assert losses == {(DEAD, "dead_letters_full"): 16}

@@ -118,6 +118,18 @@ def test_ctrl_c_at_any_moment_of_a_call_leaves_no_record_unaccounted(
     assert (stats.dead_lettered if kind == "broken" else stats.delivered - 2) > 0
 
 
+def test_ctrl_c_while_the_thread_for_delivery_is_started(embedded_kafka: EmbeddedKafka) -> None:
+    """Wherever Python raises it, the next record has it started, if it was not, and is delivered."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        with exporting(embedded_kafka) as exporter:
+            interrupted = interrupt_at_signal_point(number, delivery_of(exporter)._background._start)
+            exporter.hand_over(records([str(number)])[0])
+            until(lambda: exporter.stats().delivered == 1, 10)
+    assert number > 5
+
+
 def test_a_shutdown_keeps_what_it_has_although_a_decision_hangs(embedded_kafka: EmbeddedKafka) -> None:
     """A thread that hangs in the client while it decides over records holds up no shutdown, and costs no record."""
     with exporting(embedded_kafka, producer_config={"linger.ms": 5000}) as exporter:

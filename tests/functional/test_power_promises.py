@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.power import RecordedDisk
 from tests.waiting import until
 
-from .pipelines import audit_records, exporting, records
+from .pipelines import audit_records, delivery_of, exporting, records
 
 NO_SERVERS = "127.0.0.1:1"
 SETTINGS: dict[str, Any] = {"durability": "power", "delivery_wait": 0.1, "shutdown_timeout": 0.1}
@@ -83,6 +84,21 @@ def test_what_a_shutdown_keeps(recorded: RecordedDisk) -> None:
     exporter.hand_over(records(["undelivered"])[0])
     exporter.shutdown()
     assert is_on_the_disk(recorded, "undelivered")
+    assert delivery_of(exporter).sync()
+
+
+def test_what_a_shutdown_keeps_on_a_disk_that_does_not_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has put something there, and asks for the disk after the shutdown, is told that it is not there."""
+    exporter = KafkaLogExporter(bootstrap_servers=NO_SERVERS, **{**SETTINGS, "delivery_wait": 30})
+    exporter.hand_over(records(["undelivered"])[0])
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "flush", fail)
+        exporter.shutdown()
+        assert not delivery_of(exporter).sync()
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -150,6 +150,7 @@ def show(*, outbox_dir: str | None, as_json: bool, event_id: str) -> int:
                 click.echo(json.dumps(found))
                 continue
             value = str(found.pop("value"))
+            found["tried again"] = found.pop("tries")
             del found["headers"]
             found["time of the record"] = (
                 time_of(record.milliseconds / 1e3) if record.milliseconds else "when it is sent"
@@ -176,6 +177,7 @@ def _described(each: StoredRow) -> dict[str, Any]:
         "event_id": record.event_id,
         "logger": logger_of(record),
         "reason": each.row.reason,
+        "tries": each.tries,
         "bytes": size_of(record),
         "value": _text(record.value),
     }

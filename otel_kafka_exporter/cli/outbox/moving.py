@@ -17,7 +17,7 @@ from otel_kafka_exporter.errors import OutboxError
 from otel_kafka_exporter.kafka import KafkaProducer, NoSchemaIdError, OnReport, check_with_librdkafka, librdkafka_config
 from otel_kafka_exporter.otel import delivery_of, judge_of, owner_of, producer_of, registry_of, topics_of
 from otel_kafka_exporter.outbox import Claim, Destination, Fate
-from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, hand_over, settle, stored_outboxes
+from otel_kafka_exporter.outbox.files import StoredOutbox, StoredRow, count_try, hand_over, settle, stored_outboxes
 from otel_kafka_exporter.process import monotonic
 from otel_kafka_exporter.records import printable
 from otel_kafka_exporter.settings import Settings
@@ -153,6 +153,7 @@ def retry(outbox_dir: str | None) -> int:
             skipped += 1
             continue
         sent += 1
+        count_try(each)
         producer.await_frame(each.row.record, monotonic() + _FRAME_SECONDS)
         try:
             while not _produced(producer, each, partial(on_report, each)):

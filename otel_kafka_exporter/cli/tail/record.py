@@ -26,6 +26,7 @@ class OutboxPlace(NamedTuple):
         event_id: the envelope's.
         logger: who logged it; empty where that cannot be told.
         bytes: of key, headers and value.
+        tries: how often it was tried again since it was put there, at most 255.
     """
 
     file: str
@@ -34,6 +35,7 @@ class OutboxPlace(NamedTuple):
     event_id: str
     logger: str
     bytes: int
+    tries: int
 
 
 class Record:
@@ -140,7 +142,8 @@ def of_row(stored: StoredRow) -> Record:
     kept = stored.row.record
     milliseconds = kept.milliseconds or stored.row.nanoseconds // 1_000_000
     outbox = OutboxPlace(
-        str(stored.path), str(stored.stream), stored.row.reason, kept.event_id, logger_of(kept), size_of(kept)
+        *(str(stored.path), str(stored.stream), stored.row.reason, kept.event_id, logger_of(kept), size_of(kept)),
+        stored.tries,
     )
     return Record(kept.topic, -1, stored.offset, milliseconds, kept.key, kept.headers, kept.value, outbox)
 

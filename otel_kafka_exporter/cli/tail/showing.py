@@ -45,6 +45,8 @@ class Showing:
         for record in records:
             outbox = record.outbox
             notes = [] if outbox is None else [f"dead letter: {visible(outbox.reason)}" if outbox.reason else "waits"]
+            if outbox is not None and outbox.tries:
+                notes.append(f"tried again: {outbox.tries}")
             if outbox is not None and record.envelope is None:
                 notes.append(f"event {visible(outbox.event_id)}")
             self._show(record, notes)

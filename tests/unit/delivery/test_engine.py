@@ -383,3 +383,40 @@ def test_ctrl_c_within_a_report_leaves_nobody_waiting(
         assert not any(lane.trial for lane in one.engine.lanes), number
         assert one.engine.state.ledger.counts["in_flight"] == 0, number
     assert number > 10
+
+
+@pytest.mark.parametrize("code", [KafkaError.NETWORK_EXCEPTION, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_ctrl_c_within_a_decision_leaves_no_other_caller_waiting(code: int, process: Callable[..., Process]) -> None:
+    """Wherever Python raises it in one thread that decides, the others' batches are told of all their records."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=False)
+        batches = [Batch() for _ in range(3)]
+        for sent, batch in enumerate(batches):
+            one.engine.intake.take((Handed(sent, "audit", b"k0", 0),), Build(), batch, 0.0, 0.0)
+        one.refuse(3, code)
+        interrupted = interrupt_at_signal_point(number, one.engine.recovery.step)
+        one.runs(20)
+        assert [batch.open for batch in batches] == [0, 0, 0], number
+        assert one.engine.state.ledger.counts["in_flight"] == 0, number
+    assert number > 50
+
+
+def test_ctrl_c_while_what_was_put_off_finds_no_room(process: Callable[..., Process]) -> None:
+    """Wherever Python raises it, each record that was put off is delivered or dropped in the end, and counted once."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=False)
+        one.kafka.full_until = one.clock.now + 0.2
+        intake = one.engine.intake
+        for sent in range(3):
+            intake.deferred.append((Build().build(Handed(sent, "audit", b"k0", 0)), ""))
+        interrupted = interrupt_at_signal_point(number, intake.start_deferred)
+        intake.start_deferred()
+        one.runs(20)
+        accepted, delivered, spooled, letters, open_ = one.counts()
+        assert (accepted, delivered + sum(one.engine.state.ledger.dropped.values())) == (3, 3), number
+        assert (spooled, letters, open_) == (0, 0, 0), number
+    assert number > 20

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
+from otel_kafka_exporter.outbox import Fate
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, Segment
-from otel_kafka_exporter.outbox.stream import segment_name
+from otel_kafka_exporter.outbox.stream import Stream, segment_name
 from tests.outboxes import (
     APPLICATION,
     AUDIT,
@@ -292,3 +297,120 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
             os.close(descriptor)
         assert os.read(read_end, 1) == b""
         os.close(read_end)
+
+
+def test_what_never_fits_holds_up_nobody(tmp_path: Path) -> None:
+    """A file larger than this process may keep, of one that was allowed more, is taken over in parts, in order.
+
+    Those that are younger come behind it, as room comes; its one row for which there is never any holds up nobody.
+    """
+    left = make_outbox(tmp_path, 64 * SEGMENT_BYTES)
+    rows = [b"%02d" % n * (QUARTER // 2) for n in range(40)]
+    huge = bytes(8 * SEGMENT_BYTES)
+    for row in (*rows[:30], huge, *rows[30:]):
+        left.append(AUDIT, row)
+    left.close()
+    assert max(path.stat().st_size for path in segments(tmp_path)) > 4 * SEGMENT_BYTES
+    younger = make_outbox(tmp_path)
+    younger.append(AUDIT, b"younger")
+    younger.close()
+    outbox = make_outbox(tmp_path, 4 * SEGMENT_BYTES)
+    letter = outbox.append(DEAD, b"a letter, which stays for weeks")
+    found = []
+    for _ in range(100):
+        adopt(outbox)
+        place = outbox.next_waiting(AUDIT)
+        if place is None:
+            break
+        assert outbox.usage().bytes <= 4 * SEGMENT_BYTES
+        found.append(outbox.read(place))
+        outbox.set_state(place, DONE)
+    assert found == [*rows, b"younger"]
+    assert outbox.exists(letter)
+    [(stranded)] = outbox.stranded()
+    assert stranded.records == 1
+    outbox.close()
+    assert adopt(make_outbox(tmp_path, 64 * SEGMENT_BYTES)) == {AUDIT: 1, DEAD: 1}
+
+
+@contextmanager
+def not_to_be_moved(box: Path, kind: str) -> Iterator[None]:
+    """Have nothing be set aside, or not the files that need to be."""
+    place = box.parent / "set-aside"
+    if kind == "no place":
+        place.write_text("somebody's")
+        yield
+        place.unlink()
+    elif kind == "not trusted":
+        place.mkdir()
+        place.chmod(0o777)
+        yield
+        place.rmdir()
+    else:
+        paths = [str(path) for path in box.glob("*[0-9].segment") if path.read_bytes()[8] != 1]
+        if subprocess.run(["chattr", "+i", *paths], check=False, capture_output=True).returncode:
+            pytest.skip("expected a file system, and a user, for files that cannot be changed, got others")
+        try:
+            yield
+        finally:
+            subprocess.run(["chattr", "-i", *paths], check=True)
+
+
+@pytest.mark.parametrize("kind", ["no place", "not trusted", "immutable"])
+def test_what_cannot_be_set_aside_holds_up_nobody(tmp_path: Path, kind: str) -> None:
+    """Files that cannot be read, nor moved to where a person finds them, stay; all else is adopted.
+
+    What is lost with them is counted once, and they are set aside once that is possible.
+    """
+    left = make_outbox(tmp_path)
+    for stream in (APPLICATION, AUDIT, DEAD):
+        left.append(stream, b"of another version")
+        left.append(stream, bytes(SEGMENT_BYTES))
+    left.append(SECURITY, b"row")
+    left.append(Stream("audit", dead=True), b"row")
+    left.close()
+    (box,) = boxes(tmp_path)
+    for stream in (APPLICATION, AUDIT, DEAD):
+        flip(min(box.glob(f"{stream}.[0-9]*")), 8)
+    losses = Losses()
+    outbox = make_outbox(tmp_path, losses=losses)
+    expected = Counter({(stream, "outbox_damaged"): 1 for stream in (APPLICATION, AUDIT, DEAD)})
+    with not_to_be_moved(box, kind):
+        adopted = {APPLICATION: 1, AUDIT: 1, DEAD: 1, SECURITY: 1, Stream("audit", dead=True): 1}
+        assert adopt(outbox) == adopted
+        lost = Counter() if kind == "immutable" else expected  # which cannot even be opened
+        assert losses == lost
+        assert adopt(outbox) == {}
+        assert losses == lost
+        assert len(list(box.glob("*.segment"))) == 3
+    assert adopt(outbox) == {}
+    assert losses == expected
+    assert len(set_aside(tmp_path)) == 3
+    assert not box.exists()
+
+
+def test_damage_that_cannot_be_set_aside_is_counted_once(tmp_path: Path) -> None:
+    """So it is with a file of nothing but damage, and with rows that nobody sends: they stay, and are not lost."""
+    left = make_outbox(tmp_path)
+    place = left.append(AUDIT, b"damaged")
+    left.append(SECURITY, b"strange")
+    left.append(SECURITY, b"row")
+    left.append(APPLICATION, b"row")
+    left.close()
+    (box,) = boxes(tmp_path)
+    flip(next(box.glob("audit*")), place.offset + 16)
+    losses = Losses()
+
+    def judge(_stream: Stream, payload: bytes) -> Fate:
+        return Fate.SET_ASIDE if payload == b"strange" else Fate.TAKEN
+
+    outbox = Outbox(tmp_path, CONFIGURATION, 1 << 24, {}, losses, judge)
+    with not_to_be_moved(box, "not trusted"):
+        assert adopt(outbox) == {SECURITY: 1, APPLICATION: 1}
+        assert adopt(outbox) == {}
+        assert losses == {(AUDIT, "outbox_damaged"): 1}
+        assert [each.records for each in outbox.stranded()] == [1]
+    assert adopt(outbox) == {}
+    assert losses == {(AUDIT, "outbox_damaged"): 1}
+    assert len(set_aside(tmp_path)) == 2
+    assert not box.exists()

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from otel_kafka_exporter.outbox import disk
 from otel_kafka_exporter.outbox.descriptor import Descriptor
 from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.outbox.outbox import Outbox
+from otel_kafka_exporter.outbox.segment import DONE
 from otel_kafka_exporter.outbox.stream import Place, Stream
 from otel_kafka_exporter.process import RLock
 from tests.outboxes import AUDIT, CONFIGURATION, SECURITY, adopt, boxes, make_outbox
@@ -230,12 +231,13 @@ def test_what_goes_while_it_is_flushed(tmp_path: Path, monkeypatch: pytest.Monke
         for path in boxes(tmp_path)[0].glob("audit*"):
             path.unlink()
         outbox.check()
+        slow.let_go.release(30)
         outbox.close()
-        slow.let_go.release(10)
         for sync in syncs:
             sync.result(30)
+    flushed = len(slow.flushed)
     outbox.sync(writers.lock)
-    assert len(slow.flushed) <= 4
+    assert len(slow.flushed) == flushed
 
 
 def test_who_interrupts_the_holder_of_the_lock_flushes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +253,77 @@ def test_who_interrupts_the_holder_of_the_lock_flushes_itself(tmp_path: Path, mo
         other.result(30)
     assert len(slow.flushed) == 2
     commit.close()
+
+
+def closing(writers: Writers) -> None:
+    with writers.lock:
+        writers.outbox.close()
+
+
+def test_who_waits_while_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shutdown does not answer those who wait for the disk, before their rows are there: be they first or next."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    writers.append()
+    outbox.sync(writers.lock)
+    slow = SlowDisk(monkeypatch)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(writers.write)
+        assert slow.begun.acquire(timeout=30)
+        next_one = pool.submit(writers.write)
+        assert writers.appended.acquire(timeout=30)
+        assert writers.appended.acquire(timeout=30)
+        closer = pool.submit(closing, writers)
+        assert slow.begun.acquire(timeout=30)  # another flush, which has begun behind both rows
+        assert not any(future.done() for future in (first, next_one, closer))
+        slow.let_go.release(3)
+        for future in (first, next_one, closer):
+            future.result(30)
+    # Where the first is over before the one at the end, the next one does a third.
+    assert len(slow.flushed) in {2, 3}
+
+
+def test_who_comes_after_it_was_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has put a row there just before the end, and asks just after, has it on the disk, with whose it is."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    slow = SlowDisk(monkeypatch)
+    slow.let_go.release(30)
+    writers.append()
+    writers.append(SECURITY)
+    closing(writers)
+    outbox.sync(writers.lock)
+    names = {path.stat().st_ino: path.name.split(".")[0] for path in boxes(tmp_path)[0].iterdir()}
+    assert sorted(names[each] for each in slow.flushed) == ["audit", "owner", "security"]
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_disk_that_does_not_take_it_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, delivered: bool
+) -> None:
+    """Where the last flush fails the one who closes it is told, and so is whoever waits; not if all was delivered."""
+    outbox = make_outbox(tmp_path, power=True)
+    writers = Writers(outbox)
+    place = writers.append()
+    if delivered:
+        outbox.set_state(place, DONE)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "flush", fail)
+        with nullcontext() if delivered else pytest.raises(OutboxError, match="Input/output error"):
+            closing(writers)
+        with nullcontext() if delivered else pytest.raises(OutboxError, match="Input/output error"):
+            outbox.sync(writers.lock)
+    assert adopt(make_outbox(tmp_path)) == ({} if delivered else {AUDIT: 1})
+
+
+def test_what_was_superseded_is_settled_at_the_end(tmp_path: Path) -> None:
+    """A row in whose place there is another one is not there twice because the process ended before the next flush."""
+    outbox = make_outbox(tmp_path, power=True)
+    before = outbox.append(AUDIT, b"row")
+    outbox.supersede(before, outbox.front(AUDIT).append(b"row"))
+    outbox.close()
+    assert adopt(make_outbox(tmp_path)) == {AUDIT: 1}

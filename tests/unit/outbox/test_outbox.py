@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_kafka_exporter.outbox import segment, segment_format
+from otel_kafka_exporter.outbox import segment_format, segment_rows
 from otel_kafka_exporter.outbox.outbox import Adopter, Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
 from otel_kafka_exporter.outbox.segment_format import settle_on_disk
@@ -109,7 +109,7 @@ def test_looking_on_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 20_000
     for _ in range(rows):
         outbox.append(APPLICATION, b"row")
-    monkeypatch.setattr(segment, "unpack_row", unpack_row)
+    monkeypatch.setattr(segment_rows, "unpack_row", unpack_row)
     place = None
     for n in range(rows):
         place = outbox.next_waiting(APPLICATION, place if n % 2 else None)

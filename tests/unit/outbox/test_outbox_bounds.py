@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import encode_row, storage
+from otel_kafka_exporter.outbox import encode_row, room
 from otel_kafka_exporter.outbox.outbox import Outbox
 from otel_kafka_exporter.outbox.segment import DONE, SENT, WAITING
 from otel_kafka_exporter.outbox.stream import Stream
@@ -131,7 +131,7 @@ def test_the_front_is_the_oldest(tmp_path: Path) -> None:
 
 def test_few_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many segments would fit, no more are open at a time than a process can have files."""
-    monkeypatch.setattr(storage, "MOST_SEGMENTS", 10)
+    monkeypatch.setattr(room, "MOST_SEGMENTS", 10)
     losses = Losses()
     outbox = make_outbox(tmp_path, 1 << 24, losses)
     for n in range(50):

@@ -37,6 +37,7 @@ class Row:
     place: Place
     path: Path | None
     damaged: bool = False
+    tries: int = 0
 
 
 Rows = dict[Stream, list[Row]]
@@ -177,6 +178,35 @@ class OutboxBesideModel(RuleBasedStateMachine):
         if state == DONE:
             self.rows[stream].remove(row)
 
+    @precondition(lambda self: any(self.rows.values()))
+    @rule(data=st.data(), tries=st.sampled_from([1, 1, 1, -1, 100]))
+    def try_again(self, data: st.DataObject, tries: int) -> None:
+        stream = data.draw(st.sampled_from([stream for stream in STREAMS if self.rows[stream]]))
+        row = data.draw(st.sampled_from(self.rows[stream]))
+        self.outbox.count_try(row.place, tries)
+        row.tries = max(0, min(row.tries + tries, 255))
+
+    @precondition(lambda self: any(self.rows.values()))
+    @rule(data=st.data())
+    def retreat(self, data: st.DataObject) -> None:
+        """A row goes before all others of its stream, and another one takes its place."""
+        stream = data.draw(st.sampled_from([stream for stream in STREAMS if self.rows[stream]]))
+        row = data.draw(st.sampled_from(self.rows[stream]))
+        before = self.outbox.usage().bytes
+        try:
+            place = self.outbox.front(stream).append(row.payload, WAITING)
+        except OutboxError:
+            self.refused(stream, row.payload)
+            return
+        self.forget_evicted(before, stream, bytes(len(row.payload)))  # this one may give way as well
+        if row in self.rows[stream]:
+            self.outbox.supersede(row.place, place)
+            self.rows[stream].remove(row)
+        else:  # it had to give way itself, for its own sake
+            row.tries = 0
+        row.place, row.path, row.state = place, place.segment.path, WAITING
+        self.rows[stream].insert(0, row)
+
     @rule(stream=streams, count=st.integers(1, 30))
     def deliver(self, stream: Stream, count: int) -> None:
         for _ in range(count):
@@ -273,6 +303,7 @@ class OutboxBesideModel(RuleBasedStateMachine):
             assert places(self.outbox, stream) == waiting
             for row in self.rows[stream]:
                 assert self.outbox.read(row.place) == row.payload
+                assert self.outbox.tries(row.place) == row.tries
         usage = self.outbox.usage()
         assert usage.bytes <= MAX_BYTES
         live = [row.place.segment for rows in self.rows.values() for row in rows if row.state == WAITING]

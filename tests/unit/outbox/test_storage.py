@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_kafka_exporter.errors import OutboxError
-from otel_kafka_exporter.outbox import storage
+from otel_kafka_exporter.outbox import refusal, storage
 from otel_kafka_exporter.outbox.segment import DONE
 from tests.outboxes import (
     AUDIT,
@@ -98,7 +98,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(storage, "monotonic", lambda: self.now)
+        for module in (refusal, storage):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(

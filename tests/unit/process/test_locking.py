@@ -67,3 +67,15 @@ def test_ctrl_c_leaves_the_lock_free() -> None:
         interrupted = interrupt_at_signal_point(number, lambda: locked(lock, int, int))
         assert not owns(lock), number
     assert number > 5
+
+
+def test_ctrl_c_leaves_the_owner_with_what_it_had() -> None:
+    """Wherever Python raises it, a thread that has the lock already, and takes it once more, has it once afterwards."""
+    lock = RLock()
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        with lock:
+            interrupted = interrupt_at_signal_point(number, lambda: locked(lock, int, int))
+        assert not owns(lock), number
+    assert number > 2

@@ -8,7 +8,9 @@ import textwrap
 
 import pytest
 
+from otel_kafka_exporter.process import Flag, OsThread
 from tests.functional.greenlets import needs_gevent
+from tests.interrupting import interrupt_at_signal_point
 
 PATCHED_BEFORE = "import gevent.monkey; gevent.monkey.patch_all(); from otel_kafka_exporter import process"
 PATCHED_AFTER = "from otel_kafka_exporter import process; import gevent.monkey; gevent.monkey.patch_all()"
@@ -124,3 +126,19 @@ def test_in_the_hub_a_wait_is_a_real_one() -> None:
         "gevent.sleep(0.05)",
         "assert waited == [True]",
     )
+
+
+def test_ctrl_c_while_a_thread_is_started() -> None:
+    """Wherever Python raises it, the thread says whether it was begun, and one that was begun does what it is for."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        done = Flag()
+        thread = OsThread(done.set)
+        interrupted = interrupt_at_signal_point(number, thread.start)
+        if thread.is_begun:
+            assert done.wait(10), number
+            thread.join(10)
+        assert not thread.is_alive(), number
+    assert thread.is_begun
+    assert number > 3

@@ -188,7 +188,7 @@ def test_what_is_no_envelope_is_one_line_that_says_where_and_why() -> None:
         None,
         [],
         b'{"body": "b"}',
-        OutboxPlace("f", "audit.dead", "conversion:omni.audit.action", "e1", "shop", 7),
+        OutboxPlace("f", "audit.dead", "conversion:omni.audit.action", "e1", "shop", 7, 0),
     )
     letter.decode()
     [line] = shown(letter)
@@ -214,14 +214,17 @@ def test_a_json_document_has_all_of_a_record() -> None:
         "duplicate": True,
         "outbox": None,
     }
-    broken = Record("t", 0, 0, 0, b"\xff", [("h", None)], b"\xffx", OutboxPlace("file", "audit", "", "e1", "shop", 7))
+    broken = Record(
+        "t", 0, 0, 0, b"\xff", [("h", None)], b"\xffx", OutboxPlace("file", "audit", "", "e1", "shop", 7, 0)
+    )
     broken.decode()
     document = json.loads(as_json(broken))
     assert (document["key"], document["headers"], document["envelope"]) == ("\ufffd", {"h": None}, None)
     assert document["value"] == "\ufffdx"
     assert "expected JSON" in document["error"]
     assert document["outbox"] == {
-        "file": "file", "stream": "audit", "reason": "", "event_id": "e1", "logger": "shop", "bytes": 7, "row": 0,
+        "file": "file", "stream": "audit", "reason": "", "event_id": "e1", "logger": "shop", "bytes": 7,
+        "tries": 0, "row": 0,
     }  # fmt: skip
 
 
