@@ -142,7 +142,12 @@ def of_row(stored: StoredRow) -> Record:
     kept = stored.row.record
     milliseconds = kept.milliseconds or stored.row.nanoseconds // 1_000_000
     outbox = OutboxPlace(
-        *(str(stored.path), str(stored.stream), stored.row.reason, kept.event_id, logger_of(kept), size_of(kept)),
+        str(stored.path),
+        str(stored.stream),
+        stored.row.reason,
+        kept.event_id,
+        logger_of(kept),
+        size_of(kept),
         stored.tries,
     )
     return Record(kept.topic, -1, stored.offset, milliseconds, kept.key, kept.headers, kept.value, outbox)
