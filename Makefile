@@ -13,7 +13,8 @@ demo: $(VENV)/demo/made
 test: $(VENV)/dev/made test-lowest
 	$(DEV)/python -m pytest $(ARGS)
 
-# What needs no Java: some six minutes on two cores. For a change, run the tests that concern it: ARGS=tests/unit/outbox
+# What needs no Java: a quarter to half an hour on two cores, of which tests/unit takes three minutes. For a change, run the
+# tests that concern it: ARGS=tests/unit/outbox
 test-quick: $(VENV)/dev/made
 	$(DEV)/python -m pytest -m "not integration" $(ARGS)
 

@@ -1,4 +1,4 @@
-"""A service that runs agents for its users: an audit trail of each run, and a security event for each key that is used.
+"""A service that runs agents for its users: an audit event for each run, and a security event for each use of a key.
 
 pip install "otel-kafka-exporter" fastapi uvicorn python-multipart
 export KAFKA_BOOTSTRAP_SERVERS=localhost:9092 OTEL_SERVICE_NAME=agents

@@ -1,4 +1,4 @@
-"""A small shop: a web service that logs, audits and denies. Nothing in it knows of Kafka.
+"""A small shop: a web service that logs, audits and denies. Nothing in it knows about Kafka.
 
 pip install "otel-kafka-exporter[demo]"
 export OTEL_SERVICE_NAME=shop OTEL_TRACES_EXPORTER=none OTEL_METRICS_EXPORTER=none

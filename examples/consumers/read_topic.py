@@ -3,9 +3,9 @@
 pip install "otel-kafka-exporter"
 python read_topic.py localhost:9092 omninode.logging.audit.v1
 
-It goes on with what arrives until Ctrl-C, or ends after as many events as a third argument says. It joins no consumer
-group and remembers nothing, so that each run begins anew: a service that goes on where it was takes a group of its own,
-and commits an offset once it has done what there was to do.
+It continues with new events until Ctrl-C, or ends after as many events as a third argument says. It joins no consumer
+group and commits no offset, so that each run starts from the beginning. A service that continues where it was uses a
+group of its own, and commits an offset after it has processed the event.
 """
 
 from __future__ import annotations

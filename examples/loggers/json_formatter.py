@@ -1,4 +1,4 @@
-"""A JSON formatter on the handler that prints: it changes nothing of what goes to Kafka.
+"""A JSON formatter on the handler that prints: it does not change what is sent to Kafka.
 
 pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging python-json-logger
 opentelemetry-instrument python json_formatter.py

@@ -1,4 +1,4 @@
-"""`logging.LoggerAdapter`: what the adapter has becomes context.
+"""`logging.LoggerAdapter`: the fields of the adapter become context.
 
 pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging
 opentelemetry-instrument python logger_adapter.py

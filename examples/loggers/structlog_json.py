@@ -1,6 +1,6 @@
-"""structlog through `logging`, rendered as JSON before: its fields become context, but can be no event.
+"""structlog through `logging`, rendered as JSON beforehand: its fields become context, but cannot make an event.
 
-Whoever can have a text logged could write one; so audit events are emitted, or are attributes.
+Anyone who can get a text logged could forge one, so emit audit events or use attributes.
 
 pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging structlog
 opentelemetry-instrument python structlog_json.py

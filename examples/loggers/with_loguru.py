@@ -1,4 +1,4 @@
-"""loguru: what is bound becomes context, and `omni.*` counts.
+"""loguru: bound fields become context, and `omni.*` fields make events.
 
 pip install "otel-kafka-exporter" opentelemetry-distro opentelemetry-instrumentation-logging loguru
 opentelemetry-instrument python with_loguru.py

@@ -9,7 +9,7 @@ _PROGRAM, _VARIABLE = "otel-kafka", "_OTEL_KAFKA_COMPLETE"
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(epilog="Exit codes: 0 it is printed.")
+@click.command(epilog="Exit codes: 0 printed.")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

@@ -26,7 +26,7 @@ def schema() -> None:
     """
 
 
-@schema.command(epilog="Exit codes: 0 it is printed.")
+@schema.command(epilog="Exit codes: 0 printed.")
 def show() -> int:
     """Print it as a .proto file.
 
@@ -37,7 +37,7 @@ def show() -> int:
     return 0
 
 
-@schema.command(epilog="Exit codes: 0 it is registered, 1 it is not.")
+@schema.command(epilog="Exit codes: 0 registered, 1 not registered.")
 def register() -> int:
     """Register it for the three topics, in the registry of the exporter's own environment variables.
 

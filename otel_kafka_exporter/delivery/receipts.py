@@ -131,11 +131,13 @@ def expected(event_id: str, waiter: _AnyWaiter) -> Iterator[_AnyWaiter]:
         NoPipelineError: nothing in this process delivers to Kafka.
     """
     if not _pipelines:
-        raise NoPipelineError(
-            "wait: expected a KafkaLogExporter or KafkaLogRecordProcessor in this process, got"
-            f" {'one that is shut down. Emit before that' if _was_open else 'none. Add one to the LoggerProvider'},"
-            " or do not wait."
-        )
+        if _was_open:
+            found = "one that is shut down. Emit before that"
+        else:
+            found = "none. Start it by opentelemetry-instrument with OTEL_LOGS_EXPORTER=onex_kafka"
+            found += ", add one to the LoggerProvider"
+        expectation = "a KafkaLogExporter or KafkaLogRecordProcessor in this process"
+        raise NoPipelineError(f"wait: expected {expectation}, got {found}, or do not wait.")
     waiting[event_id] = waiter
     try:
         yield waiter

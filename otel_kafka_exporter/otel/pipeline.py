@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -118,12 +119,13 @@ def tell_way(settings: Settings, way: str) -> None:
         settings: by which they go.
         way: how they come to us.
     """
+    is_kept = settings.outbox and not _problem_of_outbox(settings)
     tell_of_start(
         "records go to Kafka at %s, to the topics %s.logging.*.v1, by %s; %s",
         settings.bootstrap_servers,
         settings.topic_prefix + settings.namespace,
         way,
-        f"what it does not take waits in {settings.outbox_dir}" if settings.outbox else "there is no outbox",
+        f"what it does not take waits in {settings.outbox_dir}" if is_kept else "there is no outbox",
     )
 
 
@@ -131,6 +133,31 @@ def topics_of(settings: Settings) -> dict[Category, str]:
     """The topic of each category."""
     builder = record_builder_of(settings)
     return {category: builder.topic(category) for category in CATEGORIES}
+
+
+def _outbox_of(settings: Settings, on_loss: OnLoss) -> Outbox:
+    """The outbox of a process."""
+    ages = {Stream(category, dead=True): settings.outbox_dead_letters_max_age for category in CATEGORIES}
+    if settings.outbox_max_age is not None:
+        ages[Stream("application")] = settings.outbox_max_age
+    owner = {"pid": os.getpid(), "command": ProcessName(), **owner_of(settings)}
+    return Outbox(
+        Path(settings.outbox_dir),
+        settings.configuration,
+        settings.outbox_max_bytes,
+        owner,
+        on_loss,
+        judge_of(settings),
+        dead_max_bytes=settings.outbox_dead_letters_max_bytes,
+        ages=ages,
+        directory_max_bytes=settings.directory_max_bytes,
+        power=settings.durability == "power",
+    )
+
+
+def _problem_of_outbox(settings: Settings) -> str:
+    """Why there cannot be the outbox that is asked for; empty where nothing is known."""
+    return _outbox_of(settings, lambda *_: None).problem() if settings.outbox else ""
 
 
 def delivery_of(
@@ -150,27 +177,6 @@ def delivery_of(
     Raises:
         SettingsError: there can be no outbox, and the setting `outbox_required` asks for one.
     """
-
-    ages = {Stream(category, dead=True): settings.outbox_dead_letters_max_age for category in CATEGORIES}
-    if settings.outbox_max_age is not None:
-        ages[Stream("application")] = settings.outbox_max_age
-
-    def outbox(on_loss: OnLoss) -> Outbox:
-        owner = {"pid": os.getpid(), "command": ProcessName(), **owner_of(settings)}
-        directory, most = Path(settings.outbox_dir), settings.outbox_max_bytes
-        return Outbox(
-            directory,
-            settings.configuration,
-            most,
-            owner,
-            on_loss,
-            judge_of(settings),
-            dead_max_bytes=settings.outbox_dead_letters_max_bytes,
-            ages=ages,
-            directory_max_bytes=settings.directory_max_bytes,
-            power=settings.durability == "power",
-        )
-
     if not settings.outbox and "outbox" not in settings.given:
         line = "there is no outbox on this operating system, and records that cannot be delivered are dropped"
         warn("no_outbox_here", f"{line}; outbox=false says that this is meant")
@@ -178,7 +184,7 @@ def delivery_of(
         log.setLevel(settings.log_level.upper())
     if config.get("debug") and not librdkafka_log.level:  # who sets it asks for its lines
         librdkafka_log.setLevel(logging.DEBUG)
-    problem = outbox(lambda *_: None).problem() if settings.outbox else ""
+    problem = _problem_of_outbox(settings)
     if problem and settings.outbox_required:
         raise SettingsError(f"outbox_dir: {problem}. The setting outbox_required asks for an outbox.")
     if problem:
@@ -191,7 +197,7 @@ def delivery_of(
         partition_of=partitioner(str(config["partitioner"])),
         full_queue_wait=settings.full_queue_wait,
         batch_queue_wait=settings.full_queue_wait if "full_queue_wait" in settings.given else math.inf,
-        outbox=outbox if settings.outbox else None,
+        outbox=functools.partial(_outbox_of, settings) if settings.outbox else None,
         durable=settings.durable,
         on_round=on_round,
     )

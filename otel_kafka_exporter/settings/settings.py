@@ -69,11 +69,9 @@ def _setting(
 class Settings:
     """All settings of one exporter, validated. Made by `Settings.load`."""
 
-    bootstrap_servers: str = _setting(
-        "", addresses, "Where to find the cluster: `host:port,host:port`.", shown="required"
-    )
+    bootstrap_servers: str = _setting("", addresses, "Addresses of brokers: `host:port,host:port`.", shown="required")
     encoding: Literal["json", "protobuf"] = _setting(
-        "json", choice(ENCODINGS), "How the value is written: `json` or `protobuf`."
+        "json", choice(ENCODINGS), "Encoding of the value: `json` or `protobuf`."
     )
     schema_registry_url: str | None = _setting(
         None,
@@ -99,19 +97,19 @@ class Settings:
     schema_registry_auto_register: bool = _setting(
         default=False,
         parse=boolean,
-        meaning="Whether the schema is registered where it is not.",
+        meaning="Whether to register the schema if it is missing.",
         shown="false",
     )
-    topic_prefix: str = _setting(
-        "", topic_part, "Stands before the event type in the topic's name, e.g. `dev.`.", shown="empty"
+    topic_prefix: str = _setting("", topic_part, "Prefix of the topics' names, e.g. `dev.`.", shown="empty")
+    namespace: str = _setting(
+        "omninode", topic_part, "First part of the event type, and so of the topic's name after the prefix."
     )
-    namespace: str = _setting("omninode", topic_part, "First part of the event type, and so of the topic.")
     tenant_id: str = _setting("default", tenant, "The tenant of records that name none; at most 128 characters.")
     application_key: Literal["service_name", "correlation_id", "instance_id", "none"] = _setting(
         "service_name",
         choice(APPLICATION_KEYS),
-        "Key, and so partition and order, of application records: `service_name`, `correlation_id`, `instance_id`"
-        " or `none`. Audit and security events have their tenant.",
+        "Key of application records, which decides their partition and order: `service_name`, `correlation_id`,"
+        " `instance_id` or `none`. The key of audit and security events is their tenant.",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = _setting(
         "none",
@@ -121,122 +119,123 @@ class Settings:
     producer_config: Mapping[str, Any] = _setting(
         dict,
         properties,
-        "Any librdkafka property: `key=value,key=value`, or a mapping.",
+        "librdkafka properties: `key=value,key=value`, or a mapping.",
         shown="none",
         secret=True,
     )
     producer_config_file: str | None = _setting(
         None,
         properties_file,
-        "A file of librdkafka properties, `key=value` a line, for secrets and for values with commas;"
+        "A file of librdkafka properties, one `key=value` per line, for secrets and values with commas."
         " `producer_config` takes precedence over it.",
         shown="none",
     )
     delivery_wait: float = _setting(
         2.0,
         number(0.01, 300),
-        "Seconds that an export waits for the broker's acknowledgements before its records go to the outbox.",
+        "Seconds that an export waits for acknowledgements before its records go to the outbox.",
     )
-    shutdown_timeout: float = _setting(5.0, number(0, 300), "Seconds that a shutdown takes at most.")
+    shutdown_timeout: float = _setting(5.0, number(0, 300), "Maximum seconds that a shutdown takes.")
     max_record_bytes: int = _setting(
         1_000_000,
         whole_number(16_384, 999_000_000),
-        "Bytes of a record's key, headers and value. Larger ones are truncated and marked.",
+        "Maximum bytes of a record's key, headers and value. Larger records are truncated and marked.",
     )
     full_queue_wait: float = _setting(
         0.05,
         number(0, 300),
-        "Seconds that a log call waits at most for room in the local queue, with the direct processor. An export waits"
-        " for `delivery_wait`; where this is set, each of its records for so long at most.",
+        "Maximum seconds that a log call waits for room in the local queue, with the direct processor. An export waits"
+        " for `delivery_wait`; if this is set, it waits for at most that long for each of its records.",
     )
-    queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Records held in memory at most.")
+    queue_max_records: int = _setting(100_000, whole_number(1, 10_000_000), "Maximum records in memory.")
     queue_max_bytes: int = _setting(
-        64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Bytes of records held in memory at most."
+        64 * 1024 * 1024, whole_number(65_536, 2_000_000_000), "Maximum bytes of records in memory."
     )
     outbox: bool = _setting(
         default=default_outbox,
         parse=outbox_wanted,
-        meaning="Whether records that cannot be delivered at present are kept on disk, and delivered later.",
+        meaning="Whether to keep records that cannot be delivered at present on disk, and deliver them later.",
         shown="true; false on Windows",
     )
     outbox_dir: str = _setting(
         default_outbox_dir,
         directory,
-        "Where they are kept: a directory on a local file system, which processes may share.",
+        "Directory of the outbox, on a local file system. Processes may share it.",
         shown="user's state directory; without a home, `/var/tmp/otel-kafka-exporter-<user ID>`",
     )
     outbox_max_bytes: int = _setting(
         256 * 1024 * 1024,
         whole_number(1024 * 1024, 1 << 40),
-        "Bytes that one process keeps there at most. Dead letters give way first, then application records; each the"
-        " oldest first.",
+        "Maximum bytes of one process in the outbox. To free space, dead letters are deleted first, then application"
+        " records, the oldest first.",
     )
     outbox_directory_max_bytes: int | None = _setting(
         None,
         whole_number(1024 * 1024, 1 << 44),
-        "Bytes that all processes together keep below `outbox_dir` at most, dead ones too. The same give way.",
+        "Maximum bytes of all processes together below `outbox_dir`, dead processes included. Space is freed likewise.",
         shown="four times `outbox_max_bytes`",
     )
     outbox_max_age: float | None = _setting(
         None,
         number(1, 100 * 365 * 86_400),
-        "Seconds after which an application record that waits there is dropped. Audit and security events wait on.",
+        "Seconds after which an application record in the outbox is dropped. Audit and security events have no limit.",
         shown="none",
     )
     outbox_dead_letters_max_bytes: int | None = _setting(
         None,
         whole_number(64 * 1024, 1 << 40),
-        "How many of them dead letters take at most, the oldest of which give way then. A single one takes an eighth of"
-        " that at most, and is truncated beyond.",
+        "Maximum bytes of dead letters among them, beyond which the oldest are deleted. A single one takes at most an"
+        " eighth of that, and is truncated beyond.",
         shown="a quarter of `outbox_max_bytes`",
     )
     outbox_dead_letters_max_age: float = _setting(
         30 * 86_400.0,
         number(1, 100 * 365 * 86_400),
-        "Seconds after which a dead letter is given up.",
+        "Seconds after which a dead letter is deleted.",
         shown="2592000 (30 days)",
     )
     outbox_required: bool = _setting(
         default=False,
         parse=boolean,
-        meaning="Whether it is an error at the start that `outbox_dir` cannot be used. Otherwise a line says so, and"
-        " records that cannot be delivered are dropped.",
+        meaning="Whether an unusable `outbox_dir` is an error at startup. Otherwise a line says so, and records that"
+        " cannot be delivered are dropped.",
         shown="false",
     )
     durable: tuple[Category, ...] = _setting(
         ("audit", "security"),
         categories,
-        "Categories whose records are in the outbox before their log call returns: `audit,security`, `all` or `none`.",
+        "Categories whose records are in the outbox when their log call returns: `audit,security`, `all` or `none`.",
         shown="audit,security",
     )
     durability: Literal["process", "power"] = _setting(
         "process",
         choice(DURABILITIES),
-        "What these survive: `process`, its death (also by SIGKILL); `power`, the machine's too, for an fsync each.",
+        "What durable records survive: `process`, the death of the process (also by SIGKILL); `power`, a power failure"
+        " too, at the cost of an fsync each.",
     )
     direct: bool | None = _setting(
         None,
         boolean,
-        "Under `opentelemetry-instrument`: whether records take the direct processor instead of the batch processor's"
-        " queue, which loses what it holds when a signal ends the process.",
+        "Under `opentelemetry-instrument`: whether to use the direct processor instead of the batch processor, whose"
+        " queue is lost when a signal ends the process.",
         shown="true; with an `OTEL_BLRP_*` variable, or in the declarative file, false",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "warning",
         choice(LOG_LEVELS),
-        "What this package says on stderr of itself: `info` adds a line at the start, with the cluster, the way in and"
-        " the outbox. Of the whole process. librdkafka's own property `debug` adds its lines.",
+        "Level of this package's own lines on stderr, for the whole process: `info` adds a line at startup with the"
+        " cluster, the way in and the outbox. librdkafka's own property `debug` adds its lines.",
     )
     redact_keys: tuple[str, ...] = _setting(
-        (), names, "More keys to redact, e.g. `phone,birthday`: all that end in the same words.", shown="none"
+        (), names, "More keys to redact, e.g. `phone,birthday`: all keys that end in the same words.", shown="none"
     )
     redact_except: tuple[str, ...] = _setting(
-        (), names, "Keys not to redact after all, e.g. `csrf_token`: the whole key, word by word.", shown="none"
+        (), names, "Keys not to redact, e.g. `csrf_token`: the whole key, word by word.", shown="none"
     )
     redact_patterns: bool = _setting(
         default=False,
         parse=boolean,
-        meaning="Whether texts are searched for tokens, JWTs, keys, `password=…`, PEM blocks and card numbers.",
+        meaning="Whether to search texts for tokens, JWTs, keys, `password=…`, PEM blocks and card numbers.",
         shown="false",
     )
     large_integers: Literal["number", "text"] = _setting(

@@ -211,6 +211,7 @@ def test_the_outbox_is_looked_into(kafka: str, outbox_dir: Path) -> None:
         assert "0 records wait" in found.check("outbox.waiting")["text"]
         assert found.ids("warn") == ["outbox.orphans"]
         assert port.address in found.check("outbox.orphans")["text"]
+        assert "adopt them if they are meant for this cluster" in found.check("outbox.orphans")["todo"]
     finally:
         port.close()
     [configuration] = outbox_dir.iterdir()

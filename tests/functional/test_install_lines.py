@@ -189,6 +189,14 @@ def test_the_declarative_file(install: Install, embedded_kafka: EmbeddedKafka, t
     assert envelope.payload["instance_id"]
 
 
+def test_what_converts_to_opentelemetry(install: Install, tmp_path: Path) -> None:
+    """The extra of the page on Protobuf brings all that its program imports."""
+    title = "OpenTelemetry's own log records"
+    line, program = (block.text for block in blocks_in_order(section(ROOT / "docs" / "protobuf.md", title)))
+    (tmp_path / "app.py").write_text(program)
+    assert run(["python app.py"], tmp_path, install(line.strip())).endswith("4bf92f3577b34da6a3ce929d0e0e4736\n")
+
+
 #: Without the first, which the README itself is pasted with.
 _, *INSTALLS = re.findall(r"`((?:uv )?pip install [^`]+)`", section(ROOT / "README.md", "Install"))
 

@@ -11,15 +11,34 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
+from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.waiting import until
 
 from .pipelines import arrived, audit_records, exporting, first_of_each, records, settled
+from .test_direct import direct
 
 SUCCESS, FAILURE = LogRecordExportResult.SUCCESS, LogRecordExportResult.FAILURE
 AUDIT_TOPIC = "omninode.logging.audit.v1"
+ATTRIBUTES = {
+    "application": {},
+    "audit": {
+        "omni.category": "audit",
+        "omni.audit.action": "order.delete",
+        "omni.audit.actor": "bob",
+        "omni.audit.resource": "order/17",
+        "omni.audit.outcome": "success",
+    },
+    "security": {
+        "omni.category": "security",
+        "omni.security.event_type": "permission_check",
+        "omni.security.user_id": "bob",
+        "omni.security.resource": "ledger",
+        "omni.security.decision": "deny",
+    },
+}
 
 
 def grown(count: Callable[[], int], before: int, by: int) -> bool:
@@ -84,6 +103,18 @@ def test_a_broker_that_comes_late_gets_everything(embedded_kafka: EmbeddedKafka)
         embedded_kafka.up()
         until(lambda: exporter.stats().delivered == 1)
         assert arrived(embedded_kafka) == ["early"]
+
+
+def test_an_outage_is_noticed_however_many_topics_wait(
+    embedded_kafka: EmbeddedKafka, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Records for three topics of a process that starts during an outage are soon on disk, as those for one are."""
+    embedded_kafka.down()
+    with direct(embedded_kafka) as (provider, processor):
+        for category in ("application", "audit", "security"):
+            provider.get_logger("shop").emit(LogRecord(body="here", attributes=ATTRIBUTES[category]))
+        until(lambda: processor.stats().spooled == 3, what="three records on disk")
+    assert "Kafka takes no records at present" in capfd.readouterr().err
 
 
 def test_another_process_delivers_what_a_shutdown_has_left(embedded_kafka: EmbeddedKafka, outbox_dir: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +26,30 @@ from otel_kafka_exporter.settings.settings import FIELDS
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.records import SPAN_ID, TRACE_ID, hand_made
 from tests.unit.test_docs import ROOT, blocks
+from tests.ways_in.running import environment
 
 from .pasting import section
 from .pipelines import TOPIC
 from .test_direct import direct
 
 PAGE = ROOT / "docs" / "production.md"
+#: Reading is for everybody: the Python of these tests may lie in somebody's home directory.
+ANYBODY = (
+    "setpriv --reuid 12345 --regid 12345 --clear-groups --no-new-privs"
+    " --inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"
+)
+POD = """
+import logging, otel_kafka_exporter
+from otel_kafka_exporter import KafkaLogRecordProcessor, emit_audit_event
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
+provider = LoggerProvider()
+provider.add_log_record_processor(KafkaLogRecordProcessor())
+set_logger_provider(provider)
+emit_audit_event("a", "b", "c", "success", wait=20)
+provider.shutdown()
+print(otel_kafka_exporter.stats().delivered)
+"""
 #: As the specification has it: what Prometheus puts behind a name, by unit.
 UNITS = {"s": "_seconds", "By": "_bytes"}
 
@@ -98,3 +121,53 @@ def test_what_no_trace_samples_is_sent(embedded_kafka: EmbeddedKafka) -> None:
     [message] = embedded_kafka.messages(TOPIC)
     headers: dict[str, Any] = dict(message.headers() or [])
     assert headers["traceparent"].endswith(b"-00")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """Where `as_in_a_pod` mounts what is an emptyDir there: it belongs to root, and everybody may write to it."""
+    (tmp_path / "volume").mkdir()
+    return tmp_path / "volume"
+
+
+def as_in_a_pod(volume: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program above as a user without a name, a home or a right, where only a volume can be written to."""
+    if os.geteuid() or not (shutil.which("unshare") and shutil.which("setpriv")):
+        pytest.skip("only root can make a file system read-only for a process")
+    script = f"""
+mount --make-rprivate / && mount -t tmpfs -o size=64m,mode=1777 tmpfs {volume} && mount -o remount,bind,ro / || exit 77
+exec env -u HOME -u XDG_STATE_HOME {ANYBODY} {sys.executable} -c {shlex.quote(POD)}
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    return done
+
+
+@pytest.mark.parametrize(
+    ("outbox", "line"),
+    [
+        ("", ""),
+        ("{volume}", "expected a directory that nobody else may write to"),
+        ("/var/lib/outbox", "expected a directory that can be written to"),
+    ],
+)
+def test_a_pod_delivers(outbox: str, line: str, volume: Path, embedded_kafka: EmbeddedKafka) -> None:
+    """Records are sent with a directory below a volume, and without one, of which a line says why it cannot be used."""
+    directory = outbox.format(volume=volume) or f"{volume}/shop"
+    variables = {
+        "OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS": embedded_kafka.bootstrap_servers,
+        "OTEL_EXPORTER_KAFKA_OUTBOX_DIR": directory,
+    }
+    done = as_in_a_pod(volume, **variables)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert line in done.stderr
+    assert bool(line) is bool(done.stderr)
+    assert len(embedded_kafka.messages("omninode.logging.audit.v1")) == 1

@@ -80,6 +80,14 @@ def test_one_line_at_the_start(
     assert found.stdout == "1 1 {}\n"
 
 
+def test_the_line_at_the_start_names_no_outbox_that_cannot_be(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Where the directory cannot be used a line says why, and that at the start does not say the opposite."""
+    (tmp_path / "file").touch()
+    found = started(embedded_kafka, tmp_path, **{LEVEL: "info", "OTEL_EXPORTER_KAFKA_OUTBOX_DIR": f"{tmp_path}/file"})
+    assert "there is no outbox, and records that cannot be delivered are dropped" in found.stderr
+    assert "by the direct processor; there is no outbox\n" in found.stderr
+
+
 def test_nothing_is_said_unasked(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """That the application's own lines are of INFO asks for none of ours."""
     found = started(embedded_kafka, tmp_path, OTEL_PYTHON_LOG_LEVEL="info")

@@ -9,7 +9,7 @@ from otel_kafka_exporter import SettingsError
 from .play import run
 
 
-@click.command(epilog="Exit codes: 0 every record arrived, 1 not so, 2 wrong usage, 130 interrupted by Ctrl-C.")
+@click.command(epilog="Exit codes: 0 every record arrived, 1 some did not, 2 wrong usage, 130 interrupted by Ctrl-C.")
 @click.option(
     "--bootstrap-servers",
     metavar="HOST:PORT,...",

@@ -110,8 +110,10 @@ def _orphans(subject: Subject) -> Finding:
     if left:
         return warn(
             "; ".join(f"{count} records of the configuration {name}" for name, count in left.items()),
-            "They are for another address, prefix or namespace: only a process with that configuration delivers them.",
-            "otel-kafka outbox drain with the old settings; or otel-kafka outbox purge --records.",
+            "They are for other addresses or topics. A service delivers them only if it has the same topics, and has"
+            " reached the cluster that they are for.",
+            "otel-kafka outbox status shows them: adopt them if they are meant for this cluster, else drain them with"
+            " their own settings, or purge --records.",
         )
     return ok("nothing of another configuration waits")
 

@@ -22,7 +22,7 @@ from otel_kafka_exporter.settings import Settings
 from .describing import directory_option, time_of, whom
 
 
-@click.command(epilog="Exit codes: 0 it is said.")
+@click.command(epilog="Exit codes: 0 printed.")
 @directory_option
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def status(*, outbox_dir: str | None, as_json: bool) -> int:
@@ -109,7 +109,7 @@ def _summary(stored: StoredOutbox, settings: Settings | None) -> dict[str, Any]:
     }
 
 
-@click.command("list", epilog="Exit codes: 0 it is said.")
+@click.command("list", epilog="Exit codes: 0 printed.")
 @directory_option
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
 @click.option("--limit", default=100, show_default=True, help="Show so many.")
@@ -127,7 +127,7 @@ def list_(*, outbox_dir: str | None, shown: Shown, dead_letters: bool, limit: in
     return 0
 
 
-@click.command(epilog="Exit codes: 0 it is there, 1 it is not.")
+@click.command(epilog="Exit codes: 0 found, 1 not found.")
 @directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each record of that ID.")
 @click.argument("event_id")

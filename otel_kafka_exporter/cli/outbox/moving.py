@@ -69,7 +69,7 @@ def _left(stored: StoredOutbox) -> str:
     return f"{len(since)} records wait in {stored.path} since {time_of(min(since) / 1e9)}, {why}"
 
 
-@click.command(epilog="Exit codes: 0 it is this configuration's now, 1 it is not.")
+@click.command(epilog="Exit codes: 0 reassigned to this configuration, 1 not reassigned.")
 @directory_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("path")
@@ -127,7 +127,7 @@ def _obstacle(stored: StoredOutbox, settings: Settings) -> str:
     return ""
 
 
-@click.command(epilog="Exit codes: 0 all of them were delivered, 1 not so.")
+@click.command(epilog="Exit codes: 0 all of them were delivered, 1 some were not.")
 @directory_option
 def retry(outbox_dir: str | None) -> int:
     """Send dead letters again, once the reason is mended.
@@ -231,7 +231,7 @@ def _produced(producer: KafkaProducer, each: StoredRow, on_report: OnReport) -> 
     return True
 
 
-@click.command(epilog="Exit codes: 0 they are deleted, 130 you said no.")
+@click.command(epilog="Exit codes: 0 deleted, 130 you declined.")
 @directory_option
 @click.option("--records", is_flag=True, help="Records that wait, of dead processes, instead of dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -35,8 +35,8 @@ _FAILED, _NOT_RUN, _INTERRUPTED, _PIPE = 1, 3, 130, 141
 
 
 @click.command(
-    epilog="Exit codes: 0 fine, also when nothing matched; 1 Kafka stopped answering, or has none of the topics;"
-    " 2 wrong usage; 3 Kafka could not be asked at all; 130 ended by Ctrl-C; 141 the reader of the pipe is gone.",
+    epilog="Exit codes: 0 success, even if nothing matched; 1 Kafka stopped answering, or has none of the topics;"
+    " 2 wrong usage; 3 Kafka could not be reached; 130 interrupted by Ctrl-C; 141 the reader of the pipe is gone.",
 )
 @click.option("--since", metavar="TIME", help="From then on: 10m, 22:00, yesterday, 2026-11-25T22:00, beginning.")
 @click.option("--until", metavar="TIME", help="Up to then.")

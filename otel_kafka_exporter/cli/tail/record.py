@@ -152,13 +152,13 @@ def of_row(stored: StoredRow) -> Record:
     kept = stored.row.record
     milliseconds = kept.milliseconds or stored.row.nanoseconds // 1_000_000
     outbox = OutboxPlace(
-        file=str(stored.path),
-        stream=str(stored.stream),
-        reason=stored.row.reason,
-        event_id=kept.event_id,
-        logger=logger_of(kept),
-        bytes=size_of(kept),
-        tries=stored.tries,
+        str(stored.path),
+        str(stored.stream),
+        stored.row.reason,
+        kept.event_id,
+        logger_of(kept),
+        size_of(kept),
+        stored.tries,
     )
     return Record(kept.topic, -1, stored.offset, milliseconds, kept.key, kept.headers, kept.value, outbox)
 

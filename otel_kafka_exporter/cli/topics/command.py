@@ -29,7 +29,7 @@ from .wanted import WantedError, parse_overrides, wanted_topics
 
 _FAILED, _NOT_RUN = 1, 3
 _SECONDS = 10.0
-_EPILOG = "Exit codes: 0 {}, 1 {}, 2 wrong usage, 3 Kafka could not be asked at all."
+_EPILOG = "Exit codes: 0 {}, 1 {}, 2 wrong usage, 3 Kafka could not be reached."
 
 
 class _Plan(NamedTuple):
@@ -119,7 +119,7 @@ _OPTIONS = (
 )
 
 
-@topics.command(epilog=_EPILOG.format("it is said", "never"))
+@topics.command(epilog=_EPILOG.format("the plan is printed", "never"))
 @_planned
 def plan(made: _Plan) -> int:
     """What would change, and why. Changes nothing.
@@ -132,7 +132,7 @@ def plan(made: _Plan) -> int:
     return 0
 
 
-@topics.command(epilog=_EPILOG.format("all is as it is wanted", "something is not"))
+@topics.command(epilog=_EPILOG.format("all is as wanted", "something is not"))
 @_planned
 def check(made: _Plan) -> int:
     """Whether all is as it is wanted. Changes nothing.
@@ -144,7 +144,7 @@ def check(made: _Plan) -> int:
     return _FAILED if made.changes else 0
 
 
-@topics.command(epilog=_EPILOG.format("done, but for what needs an operator", "Kafka refused something"))
+@topics.command(epilog=_EPILOG.format("done, except for what needs an operator", "Kafka refused something"))
 @_planned
 def apply(made: _Plan) -> int:
     """Do what the plan says; a second time there is nothing to do.
