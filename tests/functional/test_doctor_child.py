@@ -44,9 +44,9 @@ def run(kafka: str, tmp_path: Path, program: str, *command: str, seconds: str = 
     return examine(kafka, "--run-for", seconds, "--", *words, **{**OTEL, **variables})
 
 
-def instrumented(kafka: str, tmp_path: Path, program: str, **variables: str) -> Examined:
+def instrumented(kafka: str, tmp_path: Path, program: str, seconds: str = "1s", **variables: str) -> Examined:
     given = {"OTEL_LOGS_EXPORTER": "onex_kafka", **variables}
-    return run(kafka, tmp_path, program, INSTRUMENT, sys.executable, **given)
+    return run(kafka, tmp_path, program, INSTRUMENT, sys.executable, seconds=seconds, **given)
 
 
 def test_an_instrumented_application(embedded_kafka: EmbeddedKafka, tmp_path: Path) -> None:
@@ -111,7 +111,8 @@ def test_what_is_wrong_inside(
     embedded_kafka: EmbeddedKafka, tmp_path: Path, program: str, variables: dict[str, str], cause: str, words: str
 ) -> None:
     """The one cause is named: another exporter, a disabled SDK, logging that leads nowhere, a program that fails."""
-    found = instrumented(embedded_kafka.bootstrap_servers, tmp_path, program, **variables)
+    seconds = "1s" if program.endswith(WAITS) else "30s"  # which ends by itself, however long its start takes
+    found = instrumented(embedded_kafka.bootstrap_servers, tmp_path, program, seconds, **variables)
     found.one_cause(cause, words)
 
 
