@@ -357,6 +357,8 @@ class Intake:
     def _try_again_locked(self, entry: Entry) -> bool:
         state = self._state
         lane = state.lanes[entry.record.category]
+        if entry.state not in AT_HAND:  # it was interrupted, and has its place
+            return True
         try:
             if state.closed:
                 state.keep(lane, entry, SHUTDOWN)

@@ -119,16 +119,23 @@ class Inbox:
 
     def _resolve(self) -> None:
         self._announced = False  # first: what is put in from here on is announced again
-        settled = self._settled
-        while settled:
-            awaited = settled.popleft()
-            future = awaited.future
-            if future is not None and not future.done():
-                future.set_result(awaited.outcome)
+        try:
+            self._tell_settled()
+        except BaseException:  # a signal handler's, which asyncio passes over where it is an Exception
+            self.announce()
+            raise
         while self._open and self._open[0].outcome is not None:
             self._open.popleft()
         if self._no_room and not self.let_in():
             self.announce()
+
+    def _tell_settled(self) -> None:
+        settled = self._settled
+        while settled:
+            future = settled[0].future
+            if future is not None and not future.done():
+                future.set_result(settled[0].outcome)
+            del settled[0]  # last: it has been told then, whatever came in between
 
     def let_in(self) -> bool:
         """Hand over, in their order, what there was no room for; False where there may be room for more of it."""
@@ -166,6 +173,8 @@ class Inbox:
 
     def _expire(self) -> None:
         """Answer those that have waited long enough."""
+        self._announced = False  # as it stayed, where a signal handler raised just before that was seen to
+        self._tell_settled()
         now = self.loop.time()
         while self._no_room and self._no_room[0][0].deadline <= now:
             self._delivery.give_up(self._no_room.popleft()[1])

@@ -1,0 +1,63 @@
+"""Outcomes on their way to the event loop whose tasks await them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.process import DeliveryOutcome
+from otel_kafka_exporter.publisher.inbox import Inbox
+from tests.interrupting import strike_at_signal_point
+
+
+class TimeLimitError(Exception):
+    """What a signal handler raises; asyncio passes over it in a callback."""
+
+
+class Hurried:
+    """All of delivery that an inbox needs as long as there is room."""
+
+    def hurry(self) -> None:
+        pass
+
+
+async def _answered(number: int) -> tuple[bool, bool]:
+    """Whether a handler struck at this point of the loop's callback, and whether all tasks were answered then."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+    inbox = Inbox(loop, cast("Delivery", Hurried()), 0.2)
+    awaited = [inbox.awaited() for _ in range(2)]
+    tasks = [asyncio.ensure_future(inbox.outcome(each)) for each in awaited]
+    await asyncio.sleep(0)
+    for each in awaited:
+        each.tell(DeliveryOutcome.DELIVERED)
+
+    def strike() -> None:
+        raise TimeLimitError
+
+    struck = True  # unless the callback ends without
+
+    def resolve() -> None:
+        nonlocal struck
+        struck = strike_at_signal_point(number, inbox._resolve, strike)
+
+    loop.call_soon(resolve)
+    await asyncio.sleep(0)
+    later = inbox.awaited()
+    tasks.append(asyncio.ensure_future(inbox.outcome(later)))
+    await asyncio.sleep(0)
+    later.tell(DeliveryOutcome.DELIVERED)
+    inbox.announce()
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    return struck, len(done) == 3
+
+
+def test_a_time_limit_in_the_loops_own_callback_leaves_no_task_waiting() -> None:
+    """Wherever a signal handler raises in it, each task has its outcome, at its deadline at the latest."""
+    number, struck = 0, True
+    while struck:
+        number += 1
+        struck, answered = asyncio.run(_answered(number))
+        assert answered, number
+    assert number > 5
