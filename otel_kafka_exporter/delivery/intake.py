@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
 from otel_kafka_exporter.kafka import KafkaProducer
-from otel_kafka_exporter.outbox import encode_row
 from otel_kafka_exporter.process import (
     DeliveryOutcome,
     in_greenlet,
-    is_interruption,
     locked,
     monotonic,
-    note,
     pause,
     tell,
 )
 from otel_kafka_exporter.records import KafkaRecord
 
 from . import receipts
-from .building import FAULT, Builder, Source, built, note_fault
+from .building import Builder, Source, built
 from .entry import Batch, Entry
-from .lane import Lane
-from .retreat import SHUTDOWN
+from .placing import Placing
 from .sending import Sending
 from .state import DeliveryState
-from .steps import AT_HAND, State
 
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
-#: Records that wait in memory at most while those before them are sent again, where there is no outbox.
-_LONGEST_AGAIN = 10_000
 
 
 class Intake:
@@ -51,7 +43,7 @@ class Intake:
     def __init__(self, state: DeliveryState, producer: KafkaProducer, sending: Sending) -> None:
         self._state = state
         self._producer = producer
-        self._sending = sending
+        self._placing = Placing(state, producer, sending)
         self.deferred: deque[tuple[KafkaRecord | None, str]] = deque()
         self._roomless: deque[Entry] = deque()  # in flight, and to be given up
 
@@ -186,7 +178,7 @@ class Intake:
     def start_deferred_locked(self) -> None:
         """As `start_deferred`. Expects the lock to be held: while one is in neither place, nobody counts."""
         while self._roomless:  # each stays there until it has found its place: Ctrl-C may come in between
-            self._give_up_locked(self._roomless[0])
+            self._placing.give_up(self._roomless[0])
             del self._roomless[0]
         while self.deferred:
             accepted = self._state.ledger.accepted
@@ -203,30 +195,12 @@ class Intake:
         if record is None:
             self._state.ledger.lose(reason, 1)
         elif reason:
-            self._refuse_locked(record, reason, None)
+            self._placing.refuse(record, reason, None)
         else:
-            lane = self._state.lanes[record.category]
-            entry = self._state.outside(record, None)
-            try:
-                room, _ = self._place(lane, entry)
-                if not room:
-                    self._give_up_locked(entry)
-            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-                self._break_off(lane, entry, fault)
+            self._placing.place_at_once(record)
 
     def _refuse(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
-        locked(self._state.lock, self._refuse_locked, self._defer, letter, reason, batch)
-
-    def _refuse_locked(self, letter: KafkaRecord, reason: str, batch: Batch | None) -> None:
-        state = self._state
-        lane = state.lanes[letter.category]
-        entry = state.outside(letter, batch)
-        try:
-            state.dead_letter(lane, entry, reason)
-            if entry.state is State.DEAD_LETTERED:  # else it was dropped, which is said, too
-                note(reason, "what cannot be delivered because of %s is kept as a dead letter", reason)
-        except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-            self._break_off(lane, entry, fault)
+        locked(self._state.lock, self._placing.refuse, self._defer, letter, reason, batch)
 
     def _start(self, records: Sequence[KafkaRecord], at: int, batch: Batch | None) -> tuple[int, Entry | None, bool]:
         """Take records from there on under one lock, as far as there is room.
@@ -251,90 +225,11 @@ class Intake:
         """Also whether too much is on its way. Expects the lock to be held."""
         if self.deferred or self._roomless:  # what was put off comes first
             self.start_deferred_locked()
-        state = self._state
         entry, room, is_crowded = None, True, False
         while room and at < len(records):
-            record = records[at]
-            lane = state.lanes[record.category]
-            entry = state.outside(record, batch)
+            entry, room, is_crowded = self._placing.place(records[at], batch)
             at += 1
-            try:
-                room, is_crowded = self._place(lane, entry)
-            except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-                self._break_off(lane, entry, fault)
         return at, entry, room, is_crowded
-
-    def _place(self, lane: Lane, entry: Entry) -> tuple[bool, bool]:
-        """Send a new record, or put it where it waits; whether there was room, and whether too much is on its way.
-
-        Expects the lock to be held.
-        """
-        state = self._state
-        state.ledger.truncated += entry.record.cuts
-        row = encode_row(entry.record, "", time.time_ns()) if lane.durable else None
-        if state.closed:
-            state.keep(lane, entry, SHUTDOWN, row=row)
-            return True, False
-        if state.away or state.holds_up or not lane.is_clear():
-            return self._place_in_trouble(lane, entry, row)
-        if row is not None:
-            state.write_ahead(lane, entry, row)
-        state.depart(lane, entry)
-        return self._sending.send(lane, entry), False
-
-    def _place_in_trouble(self, lane: Lane, entry: Entry, row: bytes | None) -> tuple[bool, bool]:
-        """As `_place`, where something may be in the way."""
-        state = self._state
-        if state.keeps_all() or lane.diverts(entry.record.key):
-            return self._divert(lane, entry, row), self._sending.take_along(lane)
-        if row is not None:
-            state.write_ahead(lane, entry, row)
-        state.enter(lane, entry)
-        return self._sending.send(lane, entry), False
-
-    def _break_off(self, lane: Lane, entry: Entry, fault: BaseException) -> None:
-        """A fault of ours costs its own record, and none unseen; an interruption is passed on.
-
-        Expects the lock to be held.
-        """
-        if not isinstance(fault, Exception) or is_interruption(fault):
-            self._state.broken_off(lane, entry, "interrupted")
-            raise fault
-        note_fault(fault)
-        self._state.broken_off(lane, entry, FAULT)
-
-    def _divert(self, lane: Lane, entry: Entry, row: bytes | None = None) -> bool:
-        """A record must not be sent at once; whether it has its place. Expects the lock to be held."""
-        state = self._state
-        if entry.record.key is None and entry.partition < 0 and lane.count:
-            entry.partition = lane.choose()
-        found = lane.partitions.get(lane.partition(entry))
-        lost = ""
-        if state.outbox is not None:
-            lost = state.try_to_keep(lane, entry, row)
-            if not lost:
-                return True
-            if lane.blocked or lane.backlog.holds(entry.record.key):
-                state.drop(entry, lost)  # nothing overtakes what waits
-                return True
-        elif found is None:
-            state.drop(entry, lane.blocked or "queue_full")
-            return True
-        if found is not None and (found.failed or found.again or found.is_tried()):
-            if len(found.again) < _LONGEST_AGAIN:
-                found.wait_again(entry)
-            else:
-                state.drop(entry, lost or "queue_full")  # nothing overtakes what is sent again
-            return True
-        if state.outbox is None and found is not None and not found.is_held and (found.open or found.rests_until):
-            # It is known to be silent: nothing is gained by a wait.
-            acknowledged = lane.acknowledged.get(lane.partition(entry), 0.0)
-            state.drop(entry, self._producer.trouble.why("delivery_timeout", acknowledged))
-            return True
-        # With an outbox that takes nothing, librdkafka's queue is better than that. Without one, this record tells
-        # whether the partition is back.
-        state.enter(lane, entry)
-        return self._sending.send(lane, entry)
 
     def _wait_for_room(self, entry: Entry, deadline: float) -> None:
         """The local queue is full: serve reports until there is room, and give up after a while."""
@@ -352,29 +247,8 @@ class Intake:
 
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""
-        return locked(self._state.lock, lambda: self._try_again_locked(entry), lambda: False)
-
-    def _try_again_locked(self, entry: Entry) -> bool:
-        state = self._state
-        lane = state.lanes[entry.record.category]
-        if entry.state not in AT_HAND:  # it was interrupted, and has its place
-            return True
-        try:
-            if state.closed:
-                state.keep(lane, entry, SHUTDOWN)
-                return True
-            if state.keeps_all() or lane.diverts(entry.record.key):
-                return self._divert(lane, entry)
-            state.depart(lane, entry)
-            return self._sending.send(lane, entry)
-        except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
-            self._break_off(lane, entry, fault)
-            return True
+        return locked(self._state.lock, self._placing.try_again, lambda _: False, entry)
 
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
-        locked(self._state.lock, lambda: self._give_up_locked(entry), lambda: self._roomless.append(entry))
-
-    def _give_up_locked(self, entry: Entry) -> None:
-        if entry.state in AT_HAND:  # else it was interrupted, and has its place
-            self._state.keep(self._state.lanes[entry.record.category], entry, "queue_full")
+        locked(self._state.lock, self._placing.give_up, self._roomless.append, entry)

@@ -23,6 +23,7 @@ from otel_kafka_exporter.delivery import (
     lane,
     lateness,
     maintenance,
+    placing,
     recovery,
     rest,
     retreat,
@@ -64,7 +65,7 @@ FAULTS = {"fault", "unsendable"}
 #: The engine's bounds, so small that a few records reach them.
 BOUNDS = [
     *((lateness, "_CHUNK", 2), (retreat, "_CHUNK", 2), (sending, "_CHUNK", 2)),
-    *((sending, "_SKIPPED", 3), (sending, "_WINDOW", 12), (intake, "_LONGEST_AGAIN", 6), (lane, "_SAME_PARTITION", 3)),
+    *((sending, "_SKIPPED", 3), (sending, "_WINDOW", 12), (placing, "_LONGEST_AGAIN", 6), (lane, "_SAME_PARTITION", 3)),
 ]
 
 register_random(chance)  # the same course of things has the same outcome
