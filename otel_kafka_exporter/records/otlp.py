@@ -80,7 +80,7 @@ def to_otlp(envelope: OnexEnvelopeV1, headers: Headers = None) -> LogRecord:
         _set_severity(record, payload["level"], _take_text(context, names.SEVERITY_TEXT))
         body = payload["message"]
     else:
-        body = context.pop(names.BODY if names.BODY in context else names.MESSAGE, None)
+        body = _take_text(context, names.BODY if names.BODY in context else names.MESSAGE)
     if body is not None:
         _put(record.body, body)
     dropped = context.get(names.DROPPED_ATTRIBUTES)

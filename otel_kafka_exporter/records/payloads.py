@@ -13,7 +13,7 @@ from . import attributes as names
 from .envelope import Category
 from .fields import required_choice, required_text
 from .redaction import REDACTED
-from .scalars import unused_name
+from .scalars import clean_text, unused_name
 from .secret_texts import URL_MARK, hide_userinfo
 from .values import Cleaner
 
@@ -30,6 +30,8 @@ def event_name_of(cleaner: Cleaner, event_name: object, context: dict[str, Any])
     """An event's name when it is text; of another type, it goes to the context."""
     if isinstance(event_name, str):
         text = str.__str__(event_name)
+        if not text.isascii() or "\0" in text:
+            text = clean_text(text)  # as it will be read: what comes back by OTLP is the same event
         return hide_userinfo(text) if URL_MARK in text else text
     if event_name is not None:
         add(cleaner, context, names.EVENT_NAME, event_name)

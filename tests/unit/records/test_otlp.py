@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -71,8 +71,20 @@ def received(record: LogRecord, envelope: OnexEnvelopeV1) -> ReadableLogRecord:
     return made
 
 
+_AUDIT = {
+    "omni.category": "audit",
+    "omni.audit.action": "order.cancel",
+    "omni.audit.actor": "user-7",
+    "omni.audit.resource": "order/42",
+    "omni.audit.outcome": "success",
+}
+
+
 @QUICK
 @given(records(json_value))
+@example(hand_made({}, event_name="order\0placed", body="an order"))
+@example(hand_made({**_AUDIT, "message": None}))
+@example(hand_made({**_AUDIT, "message": 5}))
 def test_the_same_envelope_comes_of_it(given_record: Any) -> None:
     """What is received by OTLP and exported again is the same envelope, whatever was logged."""
     assume(isinstance(given_record.log_record.event_name, (str, type(None))))
