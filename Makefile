@@ -89,7 +89,7 @@ $(VENV)/demo/made: pyproject.toml scripts/venv
 	@touch $@
 
 $(VENV)/dev/made: pyproject.toml scripts/venv
-	scripts/venv .venv/dev --editable '.[demo]' --group test --group check --group proto
+	scripts/venv $(VENV)/dev --editable '.[demo]' --group test --group check --group proto
 	@touch $@
 
 $(VENV)/lowest/made: pyproject.toml scripts/venv tests/lowest.txt

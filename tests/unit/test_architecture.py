@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,14 @@ def test_what_the_oldest_dependencies_are_not_tried_with_is_there() -> None:
     left_out = " ".join(re.findall(r"^LEFT_OUT \+?= (.*)$", makefile, re.MULTILINE)).split()
     assert left_out
     assert [name for name in left_out if not list((ROOT / "tests").glob(f"{name}*"))] == []
+
+
+def test_another_interpreter_has_environments_of_its_own() -> None:
+    """`make test VENV=…`, as `make test-all` calls it, installs into no other directory and runs from no other."""
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", "test", "VENV=elsewhere"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "elsewhere/dev" in planned
+    assert "elsewhere/lowest" in planned
+    assert ".venv" not in planned
