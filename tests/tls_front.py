@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import trustme
 
+from .fronts import end
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -33,19 +35,14 @@ class TlsFront:
         self._listening = socket.create_server((LOOPBACK, 0))
         self.address = f"{LOOPBACK}:{self._listening.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._open: list[socket.socket] = [self._listening]
+        self._open: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         self._threads[0].start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        for thread in self._threads:
-            thread.join(10)
+        end(self._listening, self._threads, self._open)
 
     def _accept(self) -> None:
         while True:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from .fronts import end
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -44,7 +46,7 @@ class TokenFront:
         self._ours = LOOPBACK.encode() + struct.pack(">i", own_port)
         self.tokens: list[bytes] = []
         self._threads: list[threading.Thread] = []
-        self._open: list[socket.socket] = [self._listening]
+        self._open: list[socket.socket] = []
         self._versions_asked: dict[tuple[socket.socket, int], int] = {}
 
     def __enter__(self) -> Self:
@@ -52,12 +54,7 @@ class TokenFront:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        for thread in self._threads:
-            thread.join(10)
+        end(self._listening, self._threads, self._open)
 
     def _run(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -68,9 +65,10 @@ class TokenFront:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                self._open.append(client)
                 broker = socket.create_connection(self._target, timeout=5)
+                self._open.append(broker)
                 broker.settimeout(None)
-                self._open += [client, broker]
                 self._run(self._requests, client, broker)
                 self._run(self._answers, client, broker)
 
