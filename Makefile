@@ -23,12 +23,13 @@ test-quick: $(VENV)/dev/made
 LEFT_OUT = functional/test_crash_steps functional/test_fault_matrix functional/test_interruptions \
     functional/test_recovery_beside_load unit/delivery
 # our own waits and locks, with the same gevent, and on the same clocks;
-LEFT_OUT += functional/test_frozen_time functional/test_gevent unit/process/test_os_threads
+LEFT_OUT += functional/test_eventlet functional/test_frozen_time functional/test_gevent unit/process/test_os_threads
 # the outbox, whose files are Python's and the kernel's;
 LEFT_OUT += functional/test_crashes functional/test_cut_short functional/test_dead_letters \
     functional/test_directory_bound functional/test_disks functional/test_outbox_commands_hostile \
-    functional/test_outbox_destinations functional/test_outbox_trust functional/test_power_failure \
-    functional/test_power_promises functional/test_windows unit/outbox
+    functional/test_outbox_destinations functional/test_outbox_tries functional/test_outbox_trust \
+    functional/test_copy_on_write functional/test_power_failure functional/test_power_promises \
+    functional/test_windows unit/outbox
 # the pages' and the source's own text, and the examples of commands that other tests run;
 LEFT_OUT += functional/test_doctor_documents functional/test_tail_documents unit/test_architecture unit/test_docs \
     unit/test_images
