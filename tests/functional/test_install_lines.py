@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(400)  # pip may be slow
 EXAMPLES = ROOT / "examples"
 WAYS = ROOT / "docs" / "ways-in.md"
 AUDIT = "omninode.logging.audit.v1"
+TO_OTLP = "OpenTelemetry's own log records"
 WAYS_IN = ["In code", "In code, behind the batch processor", "The publisher"]
 LOGGERS = sorted((EXAMPLES / "loggers").glob("*.py"))
 #: The environment of the README's recommended way.
@@ -57,6 +58,7 @@ LINES = [
     *(lines_of(program)[0] for program in (*LOGGERS, *sorted(EXAMPLES.glob("*.py")), *EXAMPLES.glob("consumers/*.py"))),
     *map(line_of, WAYS_IN),
     line_of("OpenTelemetry's declarative file"),
+    *lines_in(section(ROOT / "docs" / "protobuf.md", TO_OTLP)),
 ]
 
 
@@ -191,8 +193,7 @@ def test_the_declarative_file(install: Install, embedded_kafka: EmbeddedKafka, t
 
 def test_what_converts_to_opentelemetry(install: Install, tmp_path: Path) -> None:
     """The extra of the page on Protobuf brings all that its program imports."""
-    title = "OpenTelemetry's own log records"
-    line, program = (block.text for block in blocks_in_order(section(ROOT / "docs" / "protobuf.md", title)))
+    line, program = (block.text for block in blocks_in_order(section(ROOT / "docs" / "protobuf.md", TO_OTLP)))
     (tmp_path / "app.py").write_text(program)
     assert run(["python app.py"], tmp_path, install(line.strip())).endswith("4bf92f3577b34da6a3ce929d0e0e4736\n")
 
