@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import sys
@@ -243,6 +242,8 @@ def _write_in_place(descriptor: int) -> None:
     that is a SIGBUS. Other file systems refuse it, and need it not.
     """
     if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415 - not on every system
+
         with suppress(OSError):
             (flags,) = _FLAGS.unpack(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(_FLAGS.size)))
             fcntl.ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(flags | _NO_COPY_ON_WRITE))
