@@ -119,6 +119,7 @@ def measure(rounds: int) -> tuple[dict[str, list[float]], tuple[float, ...]]:
             if number:  # the first round warms up
                 costs[name].append(cpu / (BATCH * BATCHES_PER_ROUND) * 1e6)
     counter.close()
+    raw.close()  # else it says for ever that its broker has gone
     exporter.shutdown()
     protobuf.shutdown()
     ours.send(None)
