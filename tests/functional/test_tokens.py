@@ -415,7 +415,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from otel_kafka_exporter import KafkaLogRecordProcessor
 
 def token(_config):
-    time.sleep(3600)
+    time.sleep(3600)  # the fault itself: no answer
 
 processor = KafkaLogRecordProcessor(
     bootstrap_servers=sys.argv[1],
