@@ -6,7 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from otel_kafka_exporter.process import RLock, locked, owns
+from otel_kafka_exporter.process import RLock, locked, locked_next, owns
 from tests.interrupting import interrupt_at_signal_point
 from tests.waiting import until
 
@@ -79,3 +79,22 @@ def test_ctrl_c_leaves_the_owner_with_what_it_had() -> None:
             interrupted = interrupt_at_signal_point(number, lambda: locked(lock, int, int))
         assert not owns(lock), number
     assert number > 2
+
+
+def test_who_has_much_to_do_has_the_lock_next() -> None:
+    """It sleeps for the lock, and has it when that is let go, though the other thread computes and wants it again."""
+    lock = RLock()
+    lost = 0
+    with ThreadPoolExecutor(1) as pool:
+        ident = pool.submit(threading.get_ident).result(10)
+        for _ in range(20):
+            lock.acquire()
+            other = pool.submit(locked_next, lock, lambda: "did", lambda: "did not")
+            until(lambda: is_waiting(ident), what="its wait")
+            lock.release()
+            sum(range(200_000))
+            if lock.acquire(blocking=False):
+                lost += 1
+                lock.release()
+            assert other.result(10) == "did"
+    assert lost < 20
