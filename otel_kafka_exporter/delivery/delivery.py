@@ -21,11 +21,9 @@ from otel_kafka_exporter.process import (
     Metrics,
     OutboxUsage,
     after_fork_in_child,
-    in_greenlet,
     locked,
     monotonic,
     notice_fork,
-    sleep,
     tell,
 )
 from otel_kafka_exporter.records import Category
@@ -48,8 +46,6 @@ from .waiting import Waiting
 #: interpreter is given to one report at a time, so that the background thread alone would never catch up.
 _SELDOM, _LET_BE = 128, 512
 _OFTEN, _MANY = 8, 4096
-#: How long others who log then leave the interpreter to whoever serves them.
-_MAKE_WAY_SECONDS = 0.002
 #: Records of a batch that are built, and then handed over under one lock.
 _CHUNK = 64
 
@@ -124,7 +120,6 @@ class Delivery:
         self._intake = Intake(state, self._producer, sending)
         self._losses = Losses(state, self._producer)
         self._calls = 0
-        self._is_served = False
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
             self._maintenance,
@@ -180,24 +175,10 @@ class Delivery:
         if not self._calls % _OFTEN and not self._state.is_interrupted():
             open_ = self._state.with_client()
             if open_ > _MANY or (open_ > _LET_BE and not self._calls % _SELDOM):
-                self._serve(open_)
-        if self._state.closed:
-            self._losses.tell()
-
-    def _serve(self, open_: int) -> None:
-        """Serve reports for a moment; where another caller is at it, leave the interpreter to it.
-
-        Each report waits for the interpreter, beside threads that compute for 5 ms each time.
-        """
-        if not self._is_served:
-            self._is_served = True
-            try:
                 self._background.stand_back()
                 self._producer.poll(0)
-            finally:
-                self._is_served = False
-        elif open_ > _MANY and not in_greenlet():
-            sleep(_MAKE_WAY_SECONDS)
+        if self._state.closed:
+            self._losses.tell()
 
     def begin(self, source: Source, builder: Builder[Source], batch: Batch) -> tuple[Entry | None, bool]:
         """Take one record for a caller that is told of its outcome, and wait for nothing, not for the disk either.

@@ -25,9 +25,6 @@ from .state import DeliveryState
 
 #: How long a caller that found the local queue full serves reports before it looks again.
 _ROOM_SECONDS = 0.005
-#: How long a caller whose record went behind others, that are sent as fast as they can be, waits for reports at most:
-#: threads that log without a pause would fill the outbox faster than it is emptied.
-_CROWDED_SECONDS = 0.001
 
 
 class Intake:
@@ -217,7 +214,7 @@ class Intake:
             return at, entry, room
         at, entry, room, is_crowded = locked(state.lock, self._start_locked, self._defer_all, records, at, batch)
         if is_crowded:
-            self._producer.poll(0.0 if in_greenlet() else _CROWDED_SECONDS)
+            self._producer.poll(0)
         if self.deferred and entry is not None:  # by a signal handler meanwhile; else others have the lock
             self.start_deferred()
         return at, entry, room

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, Message
 
 from otel_kafka_exporter.kafka import NO_SCHEMA_ID, Reports, verdict
 from otel_kafka_exporter.outbox import OnLoss, Outbox
-from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, locked_next, monotonic, note
+from otel_kafka_exporter.process import DeliveryOutcome, Disposition, is_interruption, locked, monotonic, note
 from otel_kafka_exporter.records import Category
 
 from . import receipts
@@ -86,7 +86,7 @@ class DeliveryState(FlightState):
         collected = self._reports.collected
         is_ours = True
         while collected and is_ours:
-            is_ours = locked_next(self.lock, self._settle_some, _leave, collected)
+            is_ours = locked(self.lock, self._settle_some, _leave, collected)
 
     def _settle_some(self, collected: deque[Report]) -> bool:
         now = monotonic()
