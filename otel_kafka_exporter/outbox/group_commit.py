@@ -6,7 +6,6 @@ import errno
 import threading
 from _thread import TIMEOUT_MAX
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,21 @@ from otel_kafka_exporter.process import Flag, OsThread, RLock, in_greenlet
 
 from . import disk
 from .descriptor import Descriptor
+
+
+class _Flush:
+    """One flush of a file. It is done by whoever comes to it first, so that nobody waits for what he has to do himself.
+
+    Attributes:
+        number: how many there were of this file, this one included.
+        over: set at its end.
+        flusher: the thread that does it; under gevent, the greenlet. None before one has begun.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.over = Flag()
+        self.flusher: int | None = None
 
 
 class GroupCommit:
@@ -33,8 +47,7 @@ class GroupCommit:
         self._lock = RLock()
         self._begun = 0  # the number of the flush that began last
         self._ended = 0
-        self._under_way: Flag | None = None  # set at the end of the flush that is
-        self._flusher = 0  # the thread that does; under gevent, the greenlet
+        self._under_way: _Flush | None = None
         self._closed = False
         self._error: OSError | None = None  # for ever
         self._failed: tuple[int, OSError] | None = None  # the last flush that may be tried again, and why
@@ -51,7 +64,8 @@ class GroupCommit:
                 would prove nothing: every call raises from now on. Where only a directory could not be opened, the
                 next call tries again.
         """
-        if self._under_way is not None and self._flusher == threading.get_ident():
+        under_way = self._under_way
+        if under_way is not None and under_way.flusher == threading.get_ident():
             # A signal handler within the flush: nobody else will do it, and it goes on only after this.
             self._flush_file()
             return
@@ -98,56 +112,63 @@ class GroupCommit:
         return self._ended >= needed or has_failed or self._error is not None or self._closed
 
     def _flush_or_wait(self, needed: int) -> None:
-        ours = Flag()  # set at the end of the flush, if it is ours to do
-        number = 0
+        begun: _Flush | None = None
         try:
             with self._lock:
                 if self._over(needed):
                     return
-                under_way = self._under_way
-                if under_way is None:
-                    number = self._begun + 1
-                    self._begun = number
-                    self._flusher = threading.get_ident()
-                    under_way = self._under_way = ours
-            if number and in_greenlet():  # others go on meanwhile, and what they write shares the next flush
-                with suppress(RuntimeError):  # there is no thread to be had
-                    OsThread(partial(self._flush_as, number, ours)).start()
-                    number = 0
-            if number:
-                self._flush_as(number, ours)
-            else:
-                under_way.wait(TIMEOUT_MAX)
-        finally:  # on a Ctrl-C too: the next thread that waits does it then
-            if number:
-                self._end(number, ours, ended=False)
+                flush = self._under_way
+                if flush is None:
+                    begun = flush = self._under_way = _Flush(self._begun + 1)
+                    self._begun = flush.number
+            is_others = in_greenlet() and (begun is None or self._start(begun))
+            if is_others or not self._do(flush):
+                flush.over.wait(TIMEOUT_MAX)
+        finally:
+            if begun is not None and begun.flusher is None:  # Ctrl-C: the next one that waits begins anew
+                self._end(begun, ended=False)
 
-    def _flush_as(self, number: int, ours: Flag) -> None:
+    def _start(self, flush: _Flush) -> bool:
+        """Have a thread do it: other greenlets go on meanwhile, and what they write shares the next flush."""
+        try:
+            OsThread(partial(self._do, flush)).start()
+        except RuntimeError:  # there is none to be had
+            return False
+        return True
+
+    def _do(self, flush: _Flush) -> bool:
+        """Do it; False where somebody else does."""
+        ident = threading.get_ident()
         ended = False
         error = None
         try:
-            self._flusher = threading.get_ident()
+            with self._lock:
+                if flush.flusher is not None:
+                    return False
+                flush.flusher = ident
             self._flush()
             ended = True
         except OSError as caught:
             error = caught
         finally:
-            self._end(number, ours, ended=ended, error=error)
+            if flush.flusher == ident:
+                self._end(flush, ended=ended, error=error)
+        return True
 
-    def _end(self, number: int, ours: Flag, *, ended: bool, error: OSError | None = None) -> None:
+    def _end(self, flush: _Flush, *, ended: bool, error: OSError | None = None) -> None:
         """A flush is over; nothing the second time."""
         with self._lock:
             if ended:
-                self._ended = max(self._ended, number)
-            if self._under_way is ours:
+                self._ended = max(self._ended, flush.number)
+            if self._under_way is flush:
                 self._under_way = None
                 if isinstance(error, disk.NotOpenedError):
-                    self._failed = (number, error)
+                    self._failed = (flush.number, error)
                 else:
                     self._error = error
                 if self._closed:
                     self._descriptor.close()
-        ours.set()
+        flush.over.set()
 
     def _flush_file(self) -> None:
         if not self._descriptor.intact():
@@ -170,7 +191,7 @@ class GroupCommit:
                 if self._under_way is None:
                     self._descriptor.close()
                 else:
-                    self._under_way.set()
+                    self._under_way.over.set()
 
     def abandon(self) -> None:
         """Close the file in a forked child, where the lock may be held by a thread that is not there."""

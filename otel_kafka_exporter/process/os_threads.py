@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .clock import monotonic
-from .interruption import is_interruption
+from .interruption import is_interruption, raises_nothing
 from .marking import own_work
 
 __all__ = [
@@ -91,6 +91,7 @@ def in_greenlet() -> bool:
     return _give_way() is not None
 
 
+@raises_nothing
 def pause(seconds: float, since: float | None = None) -> None:
     """Do nothing for so long; as a greenlet, let the others go on. Hold no lock.
 

@@ -38,10 +38,14 @@ assert len(list(Path(sys.argv[1]).rglob("owner"))) == 2, "a lock that is held, a
 outbox.ATTRIBUTE
 """
 
+#: The C library ends a process that closes a descriptor by which another thread of its resolves a name: so librdkafka
+#: has done that before, and does not again.
 PIPELINE = """
 from opentelemetry.sdk._logs import LoggerProvider
 from otel_kafka_exporter import KafkaLogRecordProcessor, emit_audit_event
-processor = KafkaLogRecordProcessor(bootstrap_servers="127.0.0.1:1", delivery_wait=0.2)
+processor = KafkaLogRecordProcessor(
+    bootstrap_servers="127.0.0.1:1", delivery_wait=0.2, producer_config={"broker.address.ttl": 86_400_000}
+)
 provider = LoggerProvider(shutdown_on_exit=False)
 provider.add_log_record_processor(processor)
 def emit():
@@ -50,6 +54,8 @@ emit()
 if os.fork():
     os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
 emit()
+while not processor.stats().spooled:
+    time.sleep(0.01)
 os.closerange(3, 256)
 emit()
 provider.shutdown()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,53 @@ from otel_kafka_exporter.testing import EmbeddedKafka
 from .greenlets import needs_gevent, resources, working
 
 pytestmark = needs_gevent
+
+#: The thread that flushes collects garbage before it begins with that, and what is finalized there audits.
+FINALIZED_WHERE_A_FLUSH_BEGINS = """
+import gc, sys
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent
+from opentelemetry import context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.sdk._logs import LoggerProvider
+from otel_kafka_exporter import KafkaLogRecordProcessor, emit_audit_event
+
+get_ident = gevent.monkey.get_original("_thread", "get_ident")
+main, began = get_ident(), []
+
+class Finalized:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        began.append(get_ident())
+        audit("finalized")
+
+class Collects(ContextVarsRuntimeContext):
+    def attach(self, *arguments):
+        if get_ident() != main and garbage:
+            garbage.clear()
+            gc.collect()
+        return super().attach(*arguments)
+
+def audit(resource):
+    emit_audit_event("a", "b", resource, "success", logger=logger)
+
+processor = KafkaLogRecordProcessor(bootstrap_servers="127.0.0.1:1", durability="power", delivery_wait=0.1)
+provider = LoggerProvider(shutdown_on_exit=False)
+provider.add_log_record_processor(processor)
+logger = provider.get_logger("x")
+gc.disable()
+garbage = []
+audit("first")
+context._RUNTIME_CONTEXT = Collects()
+garbage.append(Finalized())
+with gevent.Timeout(20):
+    audit("second")
+assert began and main not in began, began
+provider.shutdown()
+print(processor.stats().spooled)
+"""
 
 
 @pytest.mark.parametrize(
@@ -83,6 +132,14 @@ def test_greenlets_share_a_slow_disk(embedded_kafka: EmbeddedKafka, monkeypatch:
         worker.do("shutdown")
         worker.end()
     assert resources(embedded_kafka) == list(range(1, 12))
+
+
+def test_what_is_finalized_where_a_flush_begins_waits_for_nobody() -> None:
+    """The thread that is about to flush for a greenlet does so, though a finalizer in it waits for a flush first."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FINALIZED_WHERE_A_FLUSH_BEGINS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "3\n"), ended.stderr
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["there", "away"])

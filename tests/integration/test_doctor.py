@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,14 @@ from confluent_kafka import Producer
 from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from tests.doctoring import Examined, examine
 from tests.functional.tails import tail
+from tests.matrix.forwarder import Forwarder
 from tests.rig.kafka import KafkaCluster
 from tests.rig.process import HeldPort
 from tests.rig.registry import SchemaRegistryServer
 from tests.rig.security import SCRAM, login, secure_cluster
 from tests.tailing import TOPICS
 from tests.tls_front import client_files, pem
+from tests.waiting import until
 
 from .conftest import LONG, SCRAM_PASSWORD, USERS, require_kafka
 
@@ -165,11 +166,17 @@ def test_addresses_that_were_given_before_the_question_are_known(tmp_path: Path)
     cluster = KafkaCluster(tmp_path / "kafka")
     cluster.nodes[0].advertised = "kafka-1.invalid:9092"
     with cluster:
-        admin = Admin(cluster.bootstrap_servers, {}, 3.0)
-        # Who is asked is librdkafka's choice: the bootstrap address as long as it is connected.
-        with pytest.raises(RefusedError, match="resolve") as refused:
-            deque((admin.metadata() for _ in range(100)), maxlen=0)
-        assert refused.value.advertised == {1: "kafka-1.invalid:9092"}
+        bootstrap = Forwarder(cluster.bootstrap_servers)
+        try:
+            admin = Admin(bootstrap.address, {}, 3.0)
+            with pytest.raises(RefusedError) as refused:  # noqa: PT012 - which address is asked is librdkafka's choice
+                admin.metadata()
+                until(lambda: (admin.client.poll(0.05), admin._advertised())[1])
+                bootstrap.refuse()  # and now it has only one
+                admin.metadata()
+        finally:
+            bootstrap.close()
+    assert refused.value.advertised == {1: "kafka-1.invalid:9092"}
 
 
 @pytest.mark.parametrize(("mechanism", "password"), [("PLAIN", USERS["writer"]), (SCRAM, SCRAM_PASSWORD)])
