@@ -9,14 +9,18 @@ DEV = $(VENV)/dev/bin
 demo: $(VENV)/demo/made
 	$(VENV)/demo/bin/otel-kafka demo $(ARGS)
 
+# Tests wait for most of their time, and so run side by side; more than two at a time disturb each other on two cores.
+WORKERS = 2
+PYTEST = python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
 # Every tier. The real one needs Java 17 and Maven; what is missing is skipped and said.
 test: $(VENV)/dev/made test-lowest
-	$(DEV)/python -m pytest $(ARGS)
+	$(DEV)/$(PYTEST) $(ARGS)
 
 # What needs no Java: a quarter to half an hour on two cores, of which tests/unit takes three minutes. For a change, run the
 # tests that concern it: ARGS=tests/unit/outbox
 test-quick: $(VENV)/dev/made
-	$(DEV)/python -m pytest -m "not integration" $(ARGS)
+	$(DEV)/$(PYTEST) -m "not integration" $(ARGS)
 
 # The oldest release of each dependency that is supported. Left out is what no release of one can change:
 # what strikes at our own code, step by step;
@@ -37,7 +41,7 @@ LEFT_OUT += functional/test_doctor_documents functional/test_tail_documents unit
 LEFT_OUT += functional/test_first_tasks functional/test_install_lines functional/test_readme \
     functional/test_sample_project
 test-lowest: $(VENV)/lowest/made
-	$(VENV)/lowest/bin/python -m pytest tests/unit tests/functional \
+	$(VENV)/lowest/bin/$(PYTEST) tests/unit tests/functional \
 	    $(foreach left,$(LEFT_OUT),--ignore-glob 'tests/$(left)*')
 
 # Every tier on every Python from 3.10 to 3.14 that is found; says which these are.
