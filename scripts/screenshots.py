@@ -66,6 +66,7 @@ def on_terminal(command: str, directory: Path, variables: Mapping[str, str]) -> 
     terminal, its = pty.openpty()
     ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KAFKA_", "TENANT_"))}
+    kept.pop("COLUMNS", None)  # of another terminal
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     process = subprocess.Popen(  # noqa: S602 - of commands that stand above
         command,

@@ -77,6 +77,9 @@ class Server:
         try:
             until(lambda: process.poll() is not None or answers(port), LIMIT, what=f"the start of {command}")
             assert process.poll() is None, self.output()
+            if "granian" in command:  # by itself, it does not hear of SIGTERM for a worker that is starting
+                workers = 2 if "--workers 2" in command else 1
+                until(lambda: self.output().count("Started worker-") == workers, LIMIT, what="the start of all workers")
             yield process, port
         finally:
             with suppress(ProcessLookupError):
