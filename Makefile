@@ -17,8 +17,8 @@ PYTEST = python -m pytest --numprocesses $(WORKERS) --dist worksteal
 test: $(VENV)/dev/made test-lowest
 	$(DEV)/$(PYTEST) $(ARGS)
 
-# What needs no Java: a quarter to half an hour on two cores, of which tests/unit takes three minutes. For a change, run the
-# tests that concern it: ARGS=tests/unit/outbox
+# What needs no Java: ten minutes on two cores, of which tests/unit takes one. For a change, run the tests that concern it:
+# ARGS=tests/unit/outbox
 test-quick: $(VENV)/dev/made
 	$(DEV)/$(PYTEST) -m "not integration" $(ARGS)
 
