@@ -143,11 +143,7 @@ class Box:
         return self._is_there() and self._descriptor.intact()
 
     def _is_there(self) -> bool:
-        try:
-            status = (self.path / OWNER).lstat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._descriptor.identity
+        return disk.is_at(self.path / OWNER, self._descriptor.identity)
 
     def names(self) -> list[str]:
         """What is in it, sorted, but for its lock and for segments that are not finished.

@@ -72,3 +72,17 @@ def flush_directory(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def is_at(path: Path, identity: tuple[int, int]) -> bool:
+    """Whether a file, by its device and number, is still at a path; so it is where this process may not look.
+
+    A process that started as root and has become another user's since does not see what it still has open.
+    """
+    try:
+        status = path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == identity

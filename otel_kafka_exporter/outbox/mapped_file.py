@@ -126,6 +126,8 @@ class MappedFile:
                 return os.fstat(self.number).st_size >= self._size
             if self._is_named():
                 return self.path.lstat().st_size >= self._size
+        except PermissionError:  # as of `disk.is_at`
+            return True
         except OSError:
             return False
         return True  # it was removed, and nobody can find it any more
@@ -180,13 +182,7 @@ class MappedFile:
         return not self._is_cut and self._is_named()
 
     def _is_named(self) -> bool:
-        if self.path is None:
-            return True
-        try:
-            status = self.path.lstat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return self.path is None or disk.is_at(self.path, self._identity)
 
     def move(self, path: Path) -> None:
         """Give it another path on the same file system.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from otel_kafka_exporter.errors import OutboxError
@@ -48,7 +49,8 @@ class Refusal:
                 problem = f"expected room on the disk of {where}, got: {error.strerror}; free some"
                 self._error = OutboxError("outbox_full", problem)
             else:
-                problem = f"expected a directory that can be written to, got {where}: {error.strerror}; set outbox_dir"
+                expected = f"a directory that user {os.geteuid()} can write to"
+                problem = f"expected {expected}, got {where}: {error.strerror}; set outbox_dir"
                 self._error = OutboxError("outbox_unavailable", problem)
         self._until = monotonic() + seconds
         return self._error

@@ -61,10 +61,10 @@ def problem_of(directory: Path, configuration: str, least_bytes: int) -> str:
         if not path.is_dir():
             return f"expected a directory, got something else: {path}"
         if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-            return f"expected a directory that can be written to, got one that cannot: {path}"
+            return f"expected a directory that user {os.geteuid()} can write to, got one that it cannot: {path}"
         disk = os.statvfs(path)
     except OSError as error:
-        return f"expected a directory that can be written to, got {error.strerror}: {path}"
+        return f"expected a directory that user {os.geteuid()} can write to, got {error.strerror}: {path}"
     if disk.f_bavail * disk.f_frsize < least_bytes:
         return f"expected {least_bytes} bytes that are free on the disk, got fewer: {path}"
     return ""

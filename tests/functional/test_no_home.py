@@ -96,7 +96,7 @@ def test_a_read_only_disk_is_said_at_the_start(
         KafkaLogExporter(bootstrap_servers="127.0.0.1:1", outbox_dir=small_disk / "outbox", outbox_required=True)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     KafkaLogExporter(bootstrap_servers="127.0.0.1:1", outbox_dir=small_disk / "outbox").shutdown()
-    assert "can be written to, got one that cannot" in caplog.text
+    assert "can write to, got one that it cannot" in caplog.text
 
 
 def test_an_outbox_that_is_required(tmp_path: Path) -> None:

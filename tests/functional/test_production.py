@@ -156,7 +156,7 @@ exec env -u HOME -u XDG_STATE_HOME {ANYBODY} {sys.executable} -c {shlex.quote(PO
     [
         ("", ""),
         ("{volume}", "expected a directory that nobody else may write to"),
-        ("/var/lib/outbox", "expected a directory that can be written to"),
+        ("/var/lib/outbox", "can write to, got"),
     ],
 )
 def test_a_pod_delivers(outbox: str, line: str, volume: Path, embedded_kafka: EmbeddedKafka) -> None:
