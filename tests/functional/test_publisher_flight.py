@@ -18,7 +18,7 @@ from otel_kafka_exporter import LoggingEventPublisher, decode
 from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
-from tests.waiting import exit_code
+from tests.waiting import exit_code, until
 
 from .publishers import audit, log, publishing
 
@@ -99,6 +99,25 @@ def test_what_waits_for_room_and_is_cancelled_is_delivered(embedded_kafka: Embed
 
     asyncio.run(main())
     assert arrived(embedded_kafka) == [str(n) for n in range(200)]
+
+
+def test_what_waits_for_room_when_its_loop_ends_is_delivered(embedded_kafka: EmbeddedKafka) -> None:
+    """It goes on with the next event loop that publishes, before what that publishes, and has its time again."""
+    publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10, publish_timeout=30.0)
+
+    async def leave() -> None:
+        await publisher.start()
+        embedded_kafka.down()
+        for n in range(600):
+            asyncio.ensure_future(log(publisher, str(n)))  # noqa: RUF006 - nobody waits for them
+        await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    embedded_kafka.up()
+    until(lambda: publisher.stats().delivered == 10)
+    assert asyncio.run(log(publisher, "600"))
+    publisher.close()
+    assert arrived(embedded_kafka) == [str(n) for n in range(601)]
 
 
 @pytest.mark.parametrize("wait", [True, False])
