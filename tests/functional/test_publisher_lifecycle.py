@@ -181,6 +181,26 @@ def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka
     asyncio.run(main())
 
 
+def test_who_leaves_a_context_stops_it_for_no_other(embedded_kafka: EmbeddedKafka) -> None:
+    """Tasks that are within one context at once, by turns or nested, publish until they leave it; the last stops it."""
+
+    async def main() -> None:
+        context = LoggingEventPublisherContext(embedded_kafka.bootstrap_servers)
+        for _ in range(2):
+            async with context as publisher:
+                async with context as same:
+                    assert await log(same, "within")
+                cancelled = asyncio.ensure_future(context.__aenter__())
+                cancelled.cancel()
+                await asyncio.wait([cancelled])
+                assert await log(publisher, "still within")
+            assert publisher._lifecycle.route is None
+            assert not await log(publisher, "outside")
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == ["within", "still within"] * 2
+
+
 def test_a_start_that_nobody_waits_for_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:
     """Where a start was given up before it failed, asyncio logs no exception that nobody has heard of."""
 
