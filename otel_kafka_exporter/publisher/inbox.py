@@ -179,6 +179,8 @@ class Inbox:
         if not runs_beside_us:
             self._give_up()
             return
+        for _, entry in tuple(self._no_room):  # here: the loop may be busy until all is closed
+            self._delivery.give_up(entry)
         try:
             self.loop.call_soon_threadsafe(self._give_up)
         except RuntimeError:  # it is closed by now

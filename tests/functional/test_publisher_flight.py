@@ -179,6 +179,36 @@ def test_a_close_on_the_loops_own_thread_waits_for_room(embedded_kafka: Embedded
     assert arrived(embedded_kafka) == [str(n) for n in range(200)]
 
 
+@pytest.mark.parametrize("outbox", [True, False])
+def test_a_close_beside_a_busy_loop_leaves_nothing(embedded_kafka: EmbeddedKafka, *, outbox: bool) -> None:
+    """What waits for room in another thread's loop, which is busy, is in the outbox or counted when close() is back."""
+    settings: dict[str, Any] = {"outbox": True, "delivery_wait": 30.0} if outbox else {}
+    publisher = LoggingEventPublisher(
+        embedded_kafka.bootstrap_servers, queue_max_records=10, publish_timeout=30.0, shutdown_timeout=0.3, **settings
+    )
+    is_busy, is_closed = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        await publisher.start()
+        embedded_kafka.down()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        is_busy.set()
+        is_closed.wait(20)  # noqa: ASYNC251, RUF100 - that is what a busy loop does
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 10) == [outbox] * 200
+
+    answered: list[None] = []
+    thread = threading.Thread(target=lambda: answered.append(asyncio.run(main())))
+    thread.start()
+    assert is_busy.wait(20)
+    publisher.close()
+    stats = publisher.stats()
+    is_closed.set()
+    thread.join()
+    assert (stats.spooled, sum(stats.dropped.values())) == ((200, 0) if outbox else (0, 200))
+    assert answered == [None]
+
+
 def test_a_stop_waits_for_room(embedded_kafka: EmbeddedKafka) -> None:
     """What waits for room when a publisher is stopped is delivered within `shutdown_timeout`."""
 
