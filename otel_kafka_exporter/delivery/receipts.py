@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError
-from otel_kafka_exporter.process import DeliveryOutcome, Flag, call_in_child
+from otel_kafka_exporter.process import DeliveryOutcome, Flag, RLock, call_in_child, running_loop
 
 
 class Receipt(NamedTuple):
@@ -72,7 +72,7 @@ class TaskWaiter(Waiter):
     """A task that awaits, while others of its event loop go on."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._future: asyncio.Future[Result] = self._loop.create_future()
 
     def settle(self, outcome: Result) -> None:
@@ -89,13 +89,22 @@ class TaskWaiter(Waiter):
         return self._future.result() if self._future.done() else None
 
 
-#: By event ID. Delivery looks here only when it is not empty.
-waiting: dict[str, Waiter] = {}
+#: By event ID; several where a caller tries again before it is answered. Delivery looks here only when there are any.
+waiting: dict[str, tuple[Waiter, ...]] = {}
 #: How many exporters have failed to deliver an event that is waited for.
 _failures: dict[str, int] = {}
 #: The exporters of this process that deliver, each with what tells why it does not, as far as that is known.
 _pipelines: weakref.WeakKeyDictionary[object, Callable[[], str]] = weakref.WeakKeyDictionary()
 _was_open = False
+_lock = RLock()  # a signal handler may log while its own thread is in here
+
+
+def _after_fork() -> None:
+    """Whom the parent's threads wait for is nothing to a child, and one of them may have held the lock."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = RLock()
+    waiting.clear()
+    _failures.clear()
 
 
 def pipeline_opened(pipeline: object, trouble: Callable[[], str]) -> None:
@@ -138,11 +147,12 @@ def expected(event_id: str, waiter: _AnyWaiter) -> Iterator[_AnyWaiter]:
             found += ", add one to the LoggerProvider"
         expectation = "a KafkaLogExporter or KafkaLogRecordProcessor in this process"
         raise NoPipelineError(f"wait: expected {expectation}, got {found}, or do not wait.")
-    waiting[event_id] = waiter
+    with _lock:
+        waiting[event_id] = (*waiting.get(event_id, ()), waiter)
     try:
         yield waiter
     finally:
-        forget(event_id)
+        _forget(event_id, waiter)
 
 
 def receipt_of(event_id: str, waiter: Waiter, outcome: Result | None, seconds: float) -> Receipt:
@@ -168,8 +178,7 @@ def receipt_of(event_id: str, waiter: Waiter, outcome: Result | None, seconds: f
 
 def spooled(event_id: str, *, still: bool = True) -> None:
     """An exporter has the event in its outbox; or no longer, without having delivered it."""
-    waiter = waiting.get(event_id)
-    if waiter is not None:
+    for waiter in waiting.get(event_id, ()):
         waiter.spooled = still
 
 
@@ -187,10 +196,15 @@ def failed(event_id: str, outcome: DeliveryOutcome, reason: str) -> None:
         _settle(event_id, DeliveryError(event_id, outcome, reason))
 
 
-def forget(event_id: str) -> None:
-    """Nobody waits for the event any more."""
-    waiting.pop(event_id, None)
-    _failures.pop(event_id, None)
+def _forget(event_id: str, waiter: Waiter) -> None:
+    """It waits for the event no more."""
+    with _lock:
+        others = tuple(each for each in waiting.get(event_id, ()) if each is not waiter)
+        if others:
+            waiting[event_id] = others
+        else:
+            waiting.pop(event_id, None)
+            _failures.pop(event_id, None)
 
 
 def postponed(event_id: str) -> None:
@@ -201,9 +215,8 @@ def postponed(event_id: str) -> None:
 
 
 def _settle(event_id: str, outcome: Result) -> None:
-    waiter = waiting.get(event_id)
-    if waiter is not None:
+    for waiter in waiting.get(event_id, ()):
         waiter.settle(outcome)
 
 
-call_in_child(waiting.clear)
+call_in_child(_after_fork)

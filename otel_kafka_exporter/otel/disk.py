@@ -29,19 +29,20 @@ class Disk:
         """Nobody waits yet, in this process."""
         self._lock = RLock()  # a signal handler may log while its own thread is in here
         self._awaited: list[Future[bool]] = []
-        self._is_at_it = False
+        self._worker: OsThread | None = None
 
     def take(self) -> Future[bool]:
         """Have what was handed over by now written to the disk; whether it is there, in time."""
         future: Future[bool] = Future()
-        with self._lock:
-            self._awaited.append(future)
-            begins, self._is_at_it = not self._is_at_it, True
-        if begins:
-            try:
-                OsThread(self._work).start()
-            except RuntimeError:  # the interpreter is about to end
-                self._work()
+        try:
+            with self._lock:
+                self._awaited.append(future)
+                # A signal handler may have raised before an earlier one was begun.
+                if self._worker is None or not self._worker.is_begun:
+                    self._worker = OsThread(self._work)
+                    self._worker.start()
+        except RuntimeError:  # the interpreter is about to end
+            self._work()
         return future
 
     def _work(self) -> None:
@@ -58,7 +59,8 @@ class Disk:
     def _next(self) -> list[Future[bool]]:
         with self._lock:
             awaited, self._awaited = self._awaited, []
-            self._is_at_it = bool(awaited)
+            if not awaited:
+                self._worker = None
             return awaited
 
 

@@ -132,6 +132,9 @@ async def aemit_audit_event(
     """As `emit_audit_event` with `wait`, for coroutines: the event loop goes on while the acknowledgement is awaited.
 
     Cancelling it takes nothing back: the event is delivered and counted.
+
+    Raises:
+        RuntimeError: it is not run by asyncio, and emits nothing; the rest as of `emit_audit_event`.
     """
     return await await_event(_audit_event(action, actor, resource, outcome, **more), wait)
 

@@ -5,6 +5,7 @@ Held here: a forked child starts from nothing, and nothing that is logged of our
 """
 
 from .clock import monotonic
+from .event_loop import NoEventLoopError, running_loop
 from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
@@ -44,6 +45,7 @@ __all__ = [
     "Flag",
     "ForkGate",
     "Metrics",
+    "NoEventLoopError",
     "OsThread",
     "OutboxUsage",
     "ProcessName",
@@ -72,6 +74,7 @@ __all__ = [
     "own_work",
     "owns",
     "pause",
+    "running_loop",
     "sleep",
     "stats",
     "tell",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from opentelemetry.sdk.resources import Resource
@@ -18,7 +17,14 @@ from otel_kafka_exporter.otel import (
     registry_of,
     tell_way,
 )
-from otel_kafka_exporter.process import DeliveryOutcome, DeliveryStats, RLock, after_fork_in_child, monotonic
+from otel_kafka_exporter.process import (
+    DeliveryOutcome,
+    DeliveryStats,
+    RLock,
+    after_fork_in_child,
+    monotonic,
+    running_loop,
+)
 from otel_kafka_exporter.records import (
     CATEGORIES,
     MAX_SERVICE_NAME_LENGTH,
@@ -150,7 +156,7 @@ class Connection:
 
     def _inbox(self) -> Inbox:
         """The running loop's."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         for inbox in self._inboxes:
             if inbox.loop is loop:
                 return inbox
@@ -159,7 +165,7 @@ class Connection:
             closed = [each for each in self._inboxes if each.loop.is_closed()]
             self._inboxes = (*(each for each in self._inboxes if each not in closed), inbox)
         for each in closed:
-            each.finish(0.0)
+            inbox.take_over(each)
         return inbox
 
     def _announce(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ class PublisherArguments(CommonArguments, total=False):
 class LoggingEventPublisherContext:
     """A publisher that is started when its `async with` begins, and stopped when that ends.
 
+    Several tasks may be within it at once: the first starts the publisher, the last one stops it.
+
         async with LoggingEventPublisherContext() as publisher:
             await publisher.publish_audit_log("tenant-1", "user.login", "bob", "console", "success")
 
@@ -46,16 +47,25 @@ class LoggingEventPublisherContext:
         **settings: Unpack[PublisherArguments],
     ) -> None:
         self._publisher = LoggingEventPublisher(bootstrap_servers, enable_events, **settings)
+        self._within: list[None] = []  # one for each that is; threads need no lock for that
 
     async def __aenter__(self) -> LoggingEventPublisher:
+        self._within.append(None)
         try:
             await self._publisher.start()
-        except asyncio.CancelledError:
-            self._publisher.abandon_start()
+        except BaseException:  # it was cancelled, also in the way of a loop that is gone
+            if self._leave():
+                self._publisher.abandon_start()
             raise
         return self._publisher
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._publisher.stop()
+        if self._leave():
+            await self._publisher.stop()
+
+    def _leave(self) -> bool:
+        """Whether that was the last one."""
+        self._within.pop()
+        return not self._within

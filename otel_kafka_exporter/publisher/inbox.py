@@ -5,7 +5,8 @@ came: a wake-up for each record would cost more than the record. The loop's own 
 nothing in here needs a lock.
 
 A record counts from the call on that publishes it. One that finds no room waits here, and those that come later wait
-behind it, whether the task of each still awaits it or was cancelled.
+behind it, whether the task of each still awaits it or was cancelled. When the loop is closed they go on with the next
+one's inbox.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from otel_kafka_exporter.process import DeliveryOutcome, monotonic, pause
 
 #: How many that wait for room are handed over in one turn of the loop.
 _LET_IN = 256
+#: By how much a loop's timers may come early.
+_EARLY = 0.002
 #: How long an end waits between two looks whether there is room.
 _LOOK_SECONDS = 0.005
 
@@ -69,7 +72,10 @@ class Inbox:
         self._settled: deque[Awaited] = deque()
         self._open: deque[Awaited] = deque()  # by their deadlines
         self._no_room: deque[tuple[Awaited, Entry]] = deque()
-        self._announced = self._watches = False
+        self._announced = False
+        self._looks_at = (
+            0.0  # when deadlines are seen to next; if that is past, a signal handler may have kept it from it
+        )
         self._in_turn = self._more = False  # whether a record was awaited in this turn of the loop, and others after it
 
     def awaited(self) -> Awaited:
@@ -85,22 +91,35 @@ class Inbox:
         """An entry is handed over when there is room for it, after those before it, or given up at its deadline."""
         self._no_room.append((awaited, entry))
 
+    def take_over(self, ended: Inbox) -> None:
+        """What waits for room in the inbox of a loop that is closed waits here, where nobody awaits its outcome."""
+        deadline = self.loop.time() + self._seconds
+        while ended._no_room:
+            awaited, entry = ended._no_room.popleft()
+            awaited.future = None
+            awaited.deadline = deadline
+            self._no_room.append((awaited, entry))
+            self._open.append(awaited)
+        if self._open:
+            self._watch()
+        self.announce()
+
     def outcome(self, awaited: Awaited) -> asyncio.Future[DeliveryOutcome | None]:
         """The outcome of a record that was handed over or waits for room; None when it is not known in time."""
         future: asyncio.Future[DeliveryOutcome | None] = self.loop.create_future()
         awaited.future = future
         self._open.append(awaited)
-        if not self._watches:
-            self._watches = True
-            self.loop.call_at(awaited.deadline, self._expire)
         if self._in_turn:
             self._more = True
         else:
             # The thread that this wakes does nothing before this one waits or has had its share of the interpreter. For
             # a record that is alone its way to there is a good part of the time that it takes.
+            # A signal handler may raise after each of these: then the next task does the same.
+            if self._looks_at < self.loop.time():
+                self._watch()
+            self.loop.call_soon(self._end_turn)
             self._in_turn = True
             self._delivery.hurry()
-            self.loop.call_soon(self._end_turn)
         return future
 
     def _end_turn(self) -> None:
@@ -160,6 +179,8 @@ class Inbox:
         if not runs_beside_us:
             self._give_up()
             return
+        for _, entry in tuple(self._no_room):  # here: the loop may be busy until all is closed
+            self._delivery.give_up(entry)
         try:
             self.loop.call_soon_threadsafe(self._give_up)
         except RuntimeError:  # it is closed by now
@@ -168,23 +189,37 @@ class Inbox:
     def _give_up(self) -> None:
         """Nothing finds room any more."""
         while self._no_room:
-            self._delivery.give_up(self._no_room.popleft()[1])
+            self._give_up_first()
         self.announce()
 
+    def _give_up_first(self) -> None:
+        self._delivery.give_up(self._no_room[0][1])
+        del self._no_room[0]  # last, as in `_tell_settled`
+
     def _expire(self) -> None:
-        """Answer those that have waited long enough."""
+        """Answer those that have waited long enough, and see to it that the next ones are."""
+        try:
+            self._answer_overdue()
+        finally:
+            if self._open and self._looks_at < max(self._open[0].deadline, self.loop.time()):
+                self._watch()
+
+    def _watch(self) -> None:
+        deadline = self._open[0].deadline
+        self.loop.call_at(deadline, self._expire)
+        self._looks_at = deadline
+
+    def _answer_overdue(self) -> None:
         self._announced = False  # as it stayed, where a signal handler raised just before that was seen to
         self._tell_settled()
-        now = self.loop.time()
+        now = self.loop.time() + _EARLY
         while self._no_room and self._no_room[0][0].deadline <= now:
-            self._delivery.give_up(self._no_room.popleft()[1])
+            self._give_up_first()
         while self._open and (self._open[0].outcome is not None or self._open[0].deadline <= now):
-            awaited = self._open.popleft()
-            if awaited.future is not None and not awaited.future.done():
-                awaited.future.set_result(awaited.outcome)
-        self._watches = bool(self._open)
-        if self._open:
-            self.loop.call_at(self._open[0].deadline, self._expire)
+            future = self._open[0].future
+            if future is not None and not future.done():
+                future.set_result(self._open[0].outcome)
+            del self._open[0]  # last, as in `_tell_settled`
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
 
-from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child, call_in_child
+from otel_kafka_exporter.process import DeliveryStats, OsThread, RLock, after_fork_in_child, call_in_child, running_loop
 
 from .route import Route
 
@@ -41,11 +41,9 @@ class Lifecycle:
 
     async def start(self) -> None:
         """Have a route that is connected. Raises what making and connecting it raise."""
+        loop = running_loop()
         if self.route is None:
-            started = asyncio.wrap_future(self._begin_start())
-            # Who was cancelled hears of it no more, and asyncio would say that nobody did.
-            started.add_done_callback(lambda future: future.cancelled() or future.exception())
-            await asyncio.shield(started)  # because others may wait for the same start
+            await asyncio.wrap_future(self._begin_start(), loop=loop)
 
     def _begin_start(self) -> Future[None]:
         with self._lock:
@@ -90,9 +88,10 @@ class Lifecycle:
 
         A start that is going on ends with what it has made closed.
         """
+        loop = running_loop()
         stopping = self._begin_stop()
         if stopping is not None:
-            await asyncio.shield(asyncio.wrap_future(stopping))
+            await asyncio.wrap_future(stopping, loop=loop)
 
     def close(self) -> None:
         """As `stop`; blocks."""

@@ -56,9 +56,10 @@ def _shared() -> LoggingEventPublisher | None:
 def close_shared_publisher() -> None:
     """Close the publisher that all calls share; the next one makes another, by the settings of then. For tests."""
     with _lock:
-        if _publisher.cache_info().currsize:
-            _publisher().close()
-            _publisher.cache_clear()
+        publisher = _publisher() if _publisher.cache_info().currsize else None
+        _publisher.cache_clear()
+    if publisher is not None:
+        publisher.close()  # without the lock, for which an event loop may wait
 
 
 async def publish_application_log(

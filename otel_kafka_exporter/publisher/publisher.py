@@ -17,7 +17,7 @@ from opentelemetry._logs import LoggerProvider
 
 from otel_kafka_exporter.errors import SettingsError
 from otel_kafka_exporter.otel import record_builder_of
-from otel_kafka_exporter.process import DeliveryStats, is_interruption, kind_of_fault, log, warn
+from otel_kafka_exporter.process import DeliveryStats, NoEventLoopError, is_interruption, kind_of_fault, log, warn
 from otel_kafka_exporter.records import Publication, event_type
 from otel_kafka_exporter.settings import OUTBOX_SETTINGS, CommonArguments, Settings, boolean, flag, refuse_argument
 
@@ -139,6 +139,7 @@ class LoggingEventPublisher:
         Raises:
             KafkaError: no broker answered within `start_timeout`, and there is no outbox.
             SettingsError: librdkafka refuses its configuration.
+            RuntimeError: it is not run by asyncio.
         """
         if self.enable_events:
             await self._lifecycle.start()
@@ -294,6 +295,9 @@ class LoggingEventPublisher:
             if wait:
                 return await route.publish(publication)
             return await route.hand_over(publication)
+        except NoEventLoopError as error:
+            warn("no_event_loop", "an event is not published: %s", error)
+            return False
         except Exception as error:  # the original's promise: publishing never raises
             if is_interruption(error):
                 raise

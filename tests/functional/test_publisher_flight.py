@@ -18,7 +18,7 @@ from otel_kafka_exporter import LoggingEventPublisher, decode
 from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC, arrived
-from tests.waiting import exit_code
+from tests.waiting import exit_code, until
 
 from .publishers import audit, log, publishing
 
@@ -101,6 +101,25 @@ def test_what_waits_for_room_and_is_cancelled_is_delivered(embedded_kafka: Embed
     assert arrived(embedded_kafka) == [str(n) for n in range(200)]
 
 
+def test_what_waits_for_room_when_its_loop_ends_is_delivered(embedded_kafka: EmbeddedKafka) -> None:
+    """It goes on with the next event loop that publishes, before what that publishes, and has its time again."""
+    publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers, queue_max_records=10, publish_timeout=30.0)
+
+    async def leave() -> None:
+        await publisher.start()
+        embedded_kafka.down()
+        for n in range(600):
+            asyncio.ensure_future(log(publisher, str(n)))  # noqa: RUF006 - nobody waits for them
+        await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    embedded_kafka.up()
+    until(lambda: publisher.stats().delivered == 10)
+    assert asyncio.run(log(publisher, "600"))
+    publisher.close()
+    assert arrived(embedded_kafka) == [str(n) for n in range(601)]
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_nothing_overtakes_what_waits_for_room(embedded_kafka: EmbeddedKafka, *, wait: bool) -> None:
     """A call that comes just when there is room again goes behind those that have waited for it."""
@@ -158,6 +177,36 @@ def test_a_close_on_the_loops_own_thread_waits_for_room(embedded_kafka: Embedded
 
     asyncio.run(main())
     assert arrived(embedded_kafka) == [str(n) for n in range(200)]
+
+
+@pytest.mark.parametrize("outbox", [True, False])
+def test_a_close_beside_a_busy_loop_leaves_nothing(embedded_kafka: EmbeddedKafka, *, outbox: bool) -> None:
+    """What waits for room in another thread's loop, which is busy, is in the outbox or counted when close() is back."""
+    settings: dict[str, Any] = {"outbox": True, "delivery_wait": 30.0} if outbox else {}
+    publisher = LoggingEventPublisher(
+        embedded_kafka.bootstrap_servers, queue_max_records=10, publish_timeout=30.0, shutdown_timeout=0.3, **settings
+    )
+    is_busy, is_closed = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        await publisher.start()
+        embedded_kafka.down()
+        tasks = [asyncio.ensure_future(log(publisher, str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        is_busy.set()
+        is_closed.wait(20)  # noqa: ASYNC251, RUF100 - that is what a busy loop does
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 10) == [outbox] * 200
+
+    answered: list[None] = []
+    thread = threading.Thread(target=lambda: answered.append(asyncio.run(main())))
+    thread.start()
+    assert is_busy.wait(20)
+    publisher.close()
+    stats = publisher.stats()
+    is_closed.set()
+    thread.join()
+    assert (stats.spooled, sum(stats.dropped.values())) == ((200, 0) if outbox else (0, 200))
+    assert answered == [None]
 
 
 def test_a_stop_waits_for_room(embedded_kafka: EmbeddedKafka) -> None:

@@ -68,6 +68,27 @@ def test_a_start_without_a_broker_says_which_and_why() -> None:
     asyncio.run(main())
 
 
+def test_without_asyncio_it_says_so_and_starts_nothing(
+    embedded_kafka: EmbeddedKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under another kind of event loop start() and stop() raise, nothing is left open, and publishing is False."""
+    publisher = LoggingEventPublisher(embedded_kafka.bootstrap_servers)
+    with pytest.raises(RuntimeError, match="expected a running event loop of asyncio"):
+        publisher.start().send(None)
+    assert publisher._lifecycle._starting is None
+    publisher.open()
+    for wait in (True, False):
+        with pytest.raises(StopIteration) as ended:
+            log(publisher, "one", wait=wait).send(None)
+        assert ended.value.value is False
+    with pytest.raises(RuntimeError, match="expected a running event loop of asyncio"):
+        publisher.stop().send(None)
+    assert publisher._lifecycle.route is not None
+    publisher.close()
+    assert publisher.stats().accepted == 0
+    assert "fault of ours" not in caplog.text
+
+
 def test_with_an_outbox_it_starts_without_a_broker_and_keeps_what_it_is_given() -> None:
     """outbox=True: start() does not raise, True also means kept, and nothing is lost."""
 
@@ -158,6 +179,26 @@ def test_a_context_whose_start_is_cancelled_leaves_nothing_behind(embedded_kafka
         assert life.route is None
 
     asyncio.run(main())
+
+
+def test_who_leaves_a_context_stops_it_for_no_other(embedded_kafka: EmbeddedKafka) -> None:
+    """Tasks that are within one context at once, by turns or nested, publish until they leave it; the last stops it."""
+
+    async def main() -> None:
+        context = LoggingEventPublisherContext(embedded_kafka.bootstrap_servers)
+        for _ in range(2):
+            async with context as publisher:
+                async with context as same:
+                    assert await log(same, "within")
+                cancelled = asyncio.ensure_future(context.__aenter__())
+                cancelled.cancel()
+                await asyncio.wait([cancelled])
+                assert await log(publisher, "still within")
+            assert publisher._lifecycle.route is None
+            assert not await log(publisher, "outside")
+
+    asyncio.run(main())
+    assert arrived(embedded_kafka) == ["within", "still within"] * 2
 
 
 def test_a_start_that_nobody_waits_for_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from otel_kafka_exporter import publish_application_log, publish_audit_log, publish_security_log
 from otel_kafka_exporter.publisher import one_off
+from otel_kafka_exporter.publisher.one_off import close_shared_publisher
 from otel_kafka_exporter.testing import EmbeddedKafka
+from tests.waiting import until
 
 from .publishers import AUDIT_TOPIC
 
@@ -40,6 +43,26 @@ def test_the_module_functions_share_one_publisher_over_many_loops(shared: Embedd
         assert asyncio.run(main()) == [True] * 3
     assert one_off._publisher().stats()[:5] == (15, 15, 0, 0, 0)
     assert len(shared.messages(AUDIT_TOPIC)) == 5
+
+
+def test_a_call_does_not_wait_for_the_publisher_that_is_closed(
+    shared: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another thread closes the shared publisher, an event loop has the next one at once."""
+    for name, value in (("OUTBOX", "true"), ("SHUTDOWN_TIMEOUT", "10"), ("DELIVERY_WAIT", "30")):
+        monkeypatch.setenv(f"OTEL_EXPORTER_KAFKA_{name}", value)
+    assert asyncio.run(publish_audit_log("t-1", "order.delete", "bob", "order/17", "success"))
+    shared.down()
+    assert asyncio.run(publish_audit_log("t-1", "order.delete", "bob", "order/17", "success", wait=False))
+    first = one_off._publisher()
+    closing = threading.Thread(target=close_shared_publisher)
+    closing.start()
+    until(lambda: first._lifecycle.route is None)
+    assert asyncio.run(publish_audit_log("t-1", "order.delete", "bob", "order/17", "success", wait=False))
+    assert closing.is_alive()
+    shared.up()
+    closing.join()
+    assert one_off._publisher() is not first
 
 
 def test_the_module_functions_without_settings_are_false(capfd: pytest.CaptureFixture[str]) -> None:

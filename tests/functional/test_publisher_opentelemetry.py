@@ -24,6 +24,7 @@ from otel_kafka_exporter import (
     aemit_audit_event,
     decode,
 )
+from otel_kafka_exporter.delivery import receipts
 from otel_kafka_exporter.outbox.group_commit import GroupCommit
 from otel_kafka_exporter.testing import EmbeddedKafka
 from tests.functional.pipelines import TOPIC
@@ -67,6 +68,26 @@ def test_events_go_through_opentelemetry_for_all_its_exporters(embedded_kafka: E
     [message] = embedded_kafka.consume(AUDIT_TOPIC, 1, 10)
     event = decode(message.value())
     assert (event.event_id, event.tenant_id, event.payload["action"]) == (EVENT_ID, "t-1", "order.delete")
+
+
+def test_an_event_that_is_tried_again_before_its_answer(embedded_kafka: EmbeddedKafka) -> None:
+    """Of calls with the same event_id that are in flight at once, each is answered; a cancelled one ends no other."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(KafkaLogRecordProcessor())
+
+    async def main() -> None:
+        async with LoggingEventPublisherContext(logger_provider=provider, publish_timeout=20.0) as publisher:
+            embedded_kafka.down()
+            tasks = [asyncio.ensure_future(audit(publisher, event_id=EVENT_ID)) for _ in range(4)]
+            await asyncio.sleep(0)
+            tasks.pop().cancel()
+            await asyncio.sleep(0)
+            embedded_kafka.up()
+            assert await asyncio.wait_for(asyncio.gather(*tasks), 15) == [True] * 3
+        assert not receipts.waiting
+
+    asyncio.run(main())
+    provider.shutdown()
 
 
 def test_opentelemetry_and_settings_of_delivery_contradict() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
+
+import pytest
 
 from otel_kafka_exporter.delivery import Delivery
 from otel_kafka_exporter.process import DeliveryOutcome
@@ -18,8 +21,11 @@ class TimeLimitError(Exception):
 class Hurried:
     """All of delivery that an inbox needs as long as there is room."""
 
+    def __init__(self) -> None:
+        self.times = 0
+
     def hurry(self) -> None:
-        pass
+        self.times += 1
 
 
 async def _answered(number: int) -> tuple[bool, bool]:
@@ -61,3 +67,46 @@ def test_a_time_limit_in_the_loops_own_callback_leaves_no_task_waiting() -> None
         struck, answered = asyncio.run(_answered(number))
         assert answered, number
     assert number > 5
+
+
+async def _ended(number: int, at: str) -> tuple[bool, bool]:
+    """Whether a handler struck at this point of a call, and whether a later task's record was sent and it answered."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+    delivery = Hurried()
+    inbox = Inbox(loop, cast("Delivery", delivery), 0.01)
+    called = getattr(inbox, at)
+    struck = True  # unless the call ends without
+
+    def strike() -> None:
+        raise TimeLimitError
+
+    def interrupted(*arguments: object) -> object:
+        nonlocal struck
+        setattr(inbox, at, called)
+        returned: list[object] = []
+        struck = strike_at_signal_point(number, lambda: returned.append(called(*arguments)), strike)
+        return returned[0]
+
+    async def outcome() -> None:
+        with contextlib.suppress(TimeLimitError, asyncio.CancelledError):
+            await inbox.outcome(inbox.awaited())
+
+    setattr(inbox, at, interrupted)
+    tasks = [asyncio.ensure_future(outcome())]
+    await asyncio.sleep(0.02)
+    hurried = delivery.times
+    tasks.append(asyncio.ensure_future(outcome()))
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    return struck, len(done) == 2 and delivery.times > hurried
+
+
+@pytest.mark.parametrize("at", ["outcome", "_expire"])
+def test_a_time_limit_leaves_no_task_without_its_deadline(at: str) -> None:
+    """Wherever a signal handler raises, in a call or at a deadline, a later record is sent and its task answered."""
+    number, struck = 0, True
+    while struck:
+        number += 1
+        struck, answered = asyncio.run(_ended(number, at))
+        assert answered, number
+    assert number > 2
