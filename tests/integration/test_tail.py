@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 import uuid
 
@@ -116,3 +118,20 @@ def test_the_right_to_read_the_topics_is_enough(
     assert "uthentication failed" in wrong.errors
     untrusted = read(password, trusted="")
     assert (untrusted.code, "certificate verify failed" in untrusted.errors) == (3, True), untrusted.errors
+
+
+def test_a_header_whose_name_is_no_utf_8(kafka: KafkaCluster, prefix: str, kcat: str) -> None:
+    """A record with a header that librdkafka's client cannot give is shown like any other, and so are the rest."""
+    topic = prefix + TOPICS["application"]
+    kafka.create_topics(topic, partitions=1)
+    for number, name in enumerate([b"\xff\xfe", b"x"]):
+        value = kafka_record(message=f"m{number}", event_id=str(number)).value
+        words = (kcat, "-P", "-b", kafka.bootstrap_servers, "-t", topic, "-H")
+        command = [*map(os.fsencode, words), name + b"=1"]
+        subprocess.run(command, input=value, timeout=30, check=True)
+    done = tail(
+        "--category", "application", "--json",
+        OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers, OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
+    )  # fmt: skip
+    assert (done.code, done.messages) == (0, ["m0", "m1"]), done.errors
+    assert [document["headers"] for document in done.documents] == [{}, {"x": "1"}]

@@ -142,7 +142,7 @@ def show_outbox(
         How many were left out by the limit.
     """
     what = what or Stretch()
-    scan = Scan(Selection(shown.filters.expression()), tally, what.since or 0, _or_end(what.until))
+    scan = Scan(Selection(shown.filters.expression()), tally, what.since or -math.inf, _or_end(what.until))
     found = sorted(
         scan.picked(stored_records(directory or outbox_directory(), dead=dead)), key=lambda record: record.time
     )
@@ -169,7 +169,7 @@ class _Session:
         if what.at is None:
             categories, selection = selection.by_topic(names)
             self._topics = [names[each] for each in categories]
-        self._scan = Scan(selection, tally, what.since or 0, _or_end(what.until))
+        self._scan = Scan(selection, tally, what.since or -math.inf, _or_end(what.until))
 
     def run(self) -> int:
         with _rare_collections(), Reader(self._settings.bootstrap_servers, self._connection, _say) as reader:

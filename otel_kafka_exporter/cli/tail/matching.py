@@ -18,7 +18,11 @@ from .fields import MISSING, UNKNOWN, Field, early_of
 from .record import Record, category_of
 
 Decision = Callable[[Record], "bool | None"]
-_LETTERS = re.compile(r"[A-Za-z]{3,}")
+#: A pattern without groups, sets, counted repeats, and escapes that stand for a letter.
+_FLAT = re.compile(r"(?:[^\\()\[\]{}]|\\[bBdDsSwW]|\\[^A-Za-z0-9])*", re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_LETTERS = re.compile(r"[A-Za-z]+[?*]?")
+_LEAST_LETTERS = 3
 _WORDS = ("true", "false", "null", "none", "nan", "inf", "infinity", "success", "failure", "allow", "deny")
 
 
@@ -69,13 +73,32 @@ def needles_of(expression: Expression) -> list[Needles]:
     if isinstance(expression, Comparison):
         return _compared_needles(expression)
     if isinstance(expression, Found):
-        pattern = expression.pattern
-        letters = _LETTERS.fullmatch(pattern.pattern) and not pattern.flags & re.IGNORECASE
-        if letters and not any(pattern.pattern.lower() in word for word in _WORDS):
-            text = pattern.pattern.encode()
-            # Lists and objects are searched as JSON, in which a new line is an n: the first letter may be such a one.
-            return [Needles((text,), (text[1:],))]
+        return _found_needles(expression.pattern)
     return []
+
+
+def _found_needles(pattern: re.Pattern[str]) -> list[Needles]:
+    """Of each alternative of a pattern, the most letters in a row that it is not found without."""
+    if pattern.flags & (re.IGNORECASE | re.VERBOSE) or not _FLAT.fullmatch(pattern.pattern):
+        return []
+    alternatives = [
+        max(filter(_stands_as_it_is, map(_always, _LETTERS.findall(each))), key=len, default="").encode()
+        for each in _ESCAPE.sub(" ", pattern.pattern).split("|")
+    ]
+    if not all(alternatives):
+        return []
+    # Lists and objects are searched as JSON, in which a new line is an n: the first letter may be such a one.
+    return [Needles(tuple(alternatives), tuple(text[1:] for text in alternatives))]
+
+
+def _always(letters: str) -> str:
+    """Letters without the last one, if that need not be there."""
+    return letters[:-2] if letters[-1] in "?*" else letters
+
+
+def _stands_as_it_is(letters: str) -> bool:
+    """Whether letters that are found come from a text, and not from a number or a word that Protobuf has none of."""
+    return len(letters) >= _LEAST_LETTERS and not any(letters.lower() in word for word in _WORDS)
 
 
 def _chained(texts: list[tuple[bytes, ...]]) -> tuple[bytes, ...]:
@@ -239,4 +262,4 @@ def texts_of(record: Record) -> Iterator[str]:
     for name in _READ[category_of(record.view.event_type)]:
         yield text_of(payload.get(name, ""))
     for key, value in payload["context"].items():
-        yield f"{key}={text_of(value)}"
+        yield f"{key}={value if type(value) is str else text_of(value)}"  # most are

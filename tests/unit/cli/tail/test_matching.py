@@ -222,14 +222,48 @@ def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Categ
     assert not (found and lacks(needles_of(expression), b" " + each.value))
 
 
-def test_letters_are_looked_for_in_the_bytes_of_both_encodings() -> None:
+@given(
+    st.text("abn.?*+|^$ \\", min_size=3, max_size=9),
+    st.text("abn\n|.", min_size=1, max_size=8),
+    st.sampled_from(list(ENCODINGS)),
+)
+@example("acme?|nab", "acm", "json")
+@example(r"abb\|abn", "abn", "json")
+@example(r"abb\\|abn", "abn", "protobuf")
+@example(r"\babn*b", "abb", "protobuf")
+def test_letters_of_a_pattern_stand_in_the_bytes(pattern: str, value: str, encoding: str) -> None:
+    """The same of the letters in a pattern of which it is not found without."""
+    try:
+        expression = Filters(grep=[re.compile(pattern)]).expression()
+    except re.error:
+        return
+    assert expression is not None
+    each = record(context={"n": [value], "m": value}, encoding=ENCODINGS[encoding])
+    assert each.value is not None
+    assert not (whole(expression)(each) and lacks(needles_of(expression), each.value))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["timeout", "no.?body", r"user=alicia", "timeouts?", r"after \d+ms: refused$", "timeout|refused"]
+)
+def test_letters_are_looked_for_in_the_bytes_of_both_encodings(pattern: str) -> None:
     """What does not stand in the value's bytes costs no decoding."""
-    expression = Filters(grep=[re.compile("timeout")]).expression()
+    expression = Filters(grep=[re.compile(pattern)]).expression()
     assert expression is not None
     for encoding in ENCODINGS.values():
         each = record(encoding=encoding, decoded=False)
         assert Selection(expression).decide(each) is Verdict.NO
         assert each.view is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?i)timeout", "timeout|", "time(out)?", "[timeout]", "tim?e?o", "timeout{0}", r"\x41bcd"]
+)
+def test_what_may_be_found_otherwise_is_decoded(pattern: str) -> None:
+    """A pattern without letters that always have to be there is searched in what is decoded."""
+    expression = Filters(grep=[re.compile(pattern)]).expression()
+    assert expression is not None
+    assert not needles_of(expression)
 
 
 @given(st.lists(_any_condition, max_size=2), _patterns, _categories, _texts, _context)
