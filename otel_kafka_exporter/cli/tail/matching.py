@@ -18,10 +18,13 @@ from .fields import MISSING, UNKNOWN, Field, early_of
 from .record import Record, category_of
 
 Decision = Callable[[Record], "bool | None"]
-#: A pattern without groups, sets, counted repeats, and escapes that stand for a letter.
-_FLAT = re.compile(r"(?:[^\\()\[\]{}]|\\[bBdDsSwW]|\\[^A-Za-z0-9])*", re.DOTALL)
+# Parts of a pattern. Of escapes, those of letters and digits from their numbers may stand for a letter.
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_LETTERS = re.compile(r"[A-Za-z]+[?*]?")
+_UNKNOWN_ESCAPE = re.compile(r"\\[^AbBdDsSwWZ\W_]")
+_SET = re.compile(r"\[\^?\]?[^\]]*\]")
+_GROUP = re.compile(r"\([^()]*\)")
+_ONE_GROUP = re.compile(r"\((?:\?:)?([^()?][^()]*)\)")
+_LETTERS = re.compile(r"[A-Za-z]+[?*{]?")
 _LEAST_LETTERS = 3
 _WORDS = ("true", "false", "null", "none", "nan", "inf", "infinity", "success", "failure", "allow", "deny")
 
@@ -79,11 +82,18 @@ def needles_of(expression: Expression) -> list[Needles]:
 
 def _found_needles(pattern: re.Pattern[str]) -> list[Needles]:
     """Of each alternative of a pattern, the most letters in a row that it is not found without."""
-    if pattern.flags & (re.IGNORECASE | re.VERBOSE) or not _FLAT.fullmatch(pattern.pattern):
+    if pattern.flags & (re.IGNORECASE | re.VERBOSE) or any(
+        _UNKNOWN_ESCAPE.match(each) for each in _ESCAPE.findall(pattern.pattern)
+    ):
         return []
+    text = _SET.sub(" ", _ESCAPE.sub(" ", pattern.pattern))
+    if one := _ONE_GROUP.fullmatch(text):
+        text = one[1]
+    while (less := _GROUP.sub(" ", text)) != text:  # what is in a group may be optional, or what is not to be there
+        text = less
     alternatives = [
         max(filter(_stands_as_it_is, map(_always, _LETTERS.findall(each))), key=len, default="").encode()
-        for each in _ESCAPE.sub(" ", pattern.pattern).split("|")
+        for each in text.split("|")
     ]
     if not all(alternatives):
         return []
@@ -93,7 +103,7 @@ def _found_needles(pattern: re.Pattern[str]) -> list[Needles]:
 
 def _always(letters: str) -> str:
     """Letters without the last one, if that need not be there."""
-    return letters[:-2] if letters[-1] in "?*" else letters
+    return letters[:-2] if letters[-1] in "?*{" else letters
 
 
 def _stands_as_it_is(letters: str) -> bool:

@@ -223,7 +223,7 @@ def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Categ
 
 
 @given(
-    st.text("abn.?*+|^$ \\", min_size=3, max_size=9),
+    st.text("abn.?*+|^$ \\()[]{}1:!x", min_size=3, max_size=12),
     st.text("abn\n|.", min_size=1, max_size=8),
     st.sampled_from(list(ENCODINGS)),
 )
@@ -231,6 +231,18 @@ def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Categ
 @example(r"abb\|abn", "abn", "json")
 @example(r"abb\\|abn", "abn", "protobuf")
 @example(r"\babn*b", "abb", "protobuf")
+@example("(abn)?abb", "abb", "json")
+@example("(abn|abb){1}", "abb", "json")
+@example("(?:abn|abb)", "abb", "protobuf")
+@example("(?!abn)abb", "abb", "json")
+@example("[abn]|b", "b", "json")
+@example("[]abn]", "b", "json")
+@example("[^]abn)(]", "|", "json")
+@example(r"[\]abn]", "a", "json")
+@example("abn{0}abb", "ababb", "json")
+@example("((abn)|(abb))", "abb", "json")
+@example(r"\x61bnb", "abnb", "json")
+@example(r"\(abn\)", "(abn)", "json")
 def test_letters_of_a_pattern_stand_in_the_bytes(pattern: str, value: str, encoding: str) -> None:
     """The same of the letters in a pattern of which it is not found without."""
     try:
@@ -244,7 +256,17 @@ def test_letters_of_a_pattern_stand_in_the_bytes(pattern: str, value: str, encod
 
 
 @pytest.mark.parametrize(
-    "pattern", ["timeout", "no.?body", r"user=alicia", "timeouts?", r"after \d+ms: refused$", "timeout|refused"]
+    "pattern",
+    [
+        "timeout",
+        "no.?body",
+        r"user=alicia",
+        "timeouts?",
+        r"after \d+ms: refused$",
+        "timeout|refused",
+        "(timeout|refused)",
+        "(no|any)[ -]?bodies{2}",
+    ],
 )
 def test_letters_are_looked_for_in_the_bytes_of_both_encodings(pattern: str) -> None:
     """What does not stand in the value's bytes costs no decoding."""
@@ -257,7 +279,8 @@ def test_letters_are_looked_for_in_the_bytes_of_both_encodings(pattern: str) -> 
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(?i)timeout", "timeout|", "time(out)?", "[timeout]", "tim?e?o", "timeout{0}", r"\x41bcd"]
+    "pattern",
+    ["(?i)timeout", "timeout|", "to(out)?", "[timeout]", "tim?e?o", "abc{0}", r"\x41bcd", "(?!timeout)", "(timeout|)"],
 )
 def test_what_may_be_found_otherwise_is_decoded(pattern: str) -> None:
     """A pattern without letters that always have to be there is searched in what is decoded."""
