@@ -146,7 +146,7 @@ class Reader:
         self._is_back()
         return found
 
-    def leave(self, topic: str, places: Iterable[Place]) -> None:
+    def forget_topic(self, topic: str, places: Iterable[Place]) -> None:
         """Read nothing more of a topic that is not there any more, and say so."""
         self.drop(places)
         self._say(f"topic {topic} does not exist any more, or may not be read; this goes on when it does")
