@@ -212,7 +212,8 @@ def test_a_second_ctrl_c_ends_a_command_that_ignores_the_first(tmp_path: Path) -
         while True:
             asked.wait(60)
     """
-    words = ["otel-kafka", "doctor", "--run-for", "60s", "--", sys.executable, "-c", program]
+    command = str(Path(sys.executable).with_name("otel-kafka"))
+    words = [command, "doctor", "--run-for", "60s", "--", sys.executable, "-c", program]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         until(lambda: pid.exists() and pid.read_text())
         process.send_signal(signal.SIGINT)
