@@ -17,8 +17,10 @@ def main() -> int:
     try:
         # Not at the top: the exporter is installed without click and rich, and Ctrl-C may come while they load.
         from .root import run  # noqa: PLC0415
+        from .signals import signals_raise  # noqa: PLC0415
 
-        return run()
+        with signals_raise():
+            return run()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ModuleNotFoundError as error:

@@ -64,4 +64,6 @@ def register() -> int:
         frame = registry.frame(topic)
         said = problem if frame is None else f"ID {int.from_bytes(frame[1:5], 'big')}"
         click.echo(f"{registry.subject(topic)}: {said}")
+    if failed:
+        click.echo("otel-kafka doctor --only registry says why", err=True)
     return 1 if failed else 0

@@ -180,10 +180,10 @@ def test_losses_are_shown_and_fail() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_the_service_ends_with_the_demo(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """Ctrl-C and SIGTERM end it at once and cleanly; not even SIGKILL leaves the service behind."""
+    """Ctrl-C, SIGTERM and a closed terminal end it at once and cleanly; not even SIGKILL leaves the service behind."""
     with running_demo(tmp_path) as process:
         services = children(process.pid)
         assert services
@@ -283,6 +283,6 @@ def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr is not None
         stderr = process.stderr.read()
-        assert process.wait(LIMIT) == 1
+        assert process.wait(LIMIT) == 141
         assert stderr == ""
         wait_until_gone(services)

@@ -331,6 +331,22 @@ def test_a_bundle_has_what_somebody_else_needs(kafka: str, tmp_path: Path) -> No
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_bundle_takes_no_devices_place(kafka: str, tmp_path: Path) -> None:
+    """What is no file is not replaced by one, not by root either; a link stays, and leads to the bundle."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to pipe").symlink_to("pipe")
+    for name in ("pipe", "to pipe"):
+        done = doctor("--only", "settings", "--bundle", str(tmp_path / name), **{SERVERS: kafka})
+        assert done.code == 3
+        assert done.errors == f"Error: expected to write {tmp_path / name}, got: something there that is no file\n"
+        assert stat.S_ISFIFO((tmp_path / name).stat().st_mode)
+    (tmp_path / "link.zip").symlink_to("bundle.zip")
+    for _ in range(2):
+        assert doctor("--only", "settings", "--bundle", str(tmp_path / "link.zip"), **{SERVERS: kafka}).code == 0
+        assert (tmp_path / "link.zip").is_symlink()
+        assert zipfile.is_zipfile(tmp_path / "bundle.zip")
+
+
 def test_a_reader_that_is_gone(kafka: str) -> None:
     """`| head -1` ends it without a traceback."""
     command = [sys.executable, "-c", "import sys; from otel_kafka_exporter.cli import main; sys.exit(main())", "doctor"]

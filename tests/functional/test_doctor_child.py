@@ -186,9 +186,9 @@ def test_nothing_of_it_lives_on(embedded_kafka: EmbeddedKafka, tmp_path: Path) -
         assert state.strip()[:1] in {"", "Z"}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_end_before_its_time_ends_the_command_too(tmp_path: Path, number: int, code: int) -> None:
-    """Ctrl-C, and a service manager's SIGTERM, leave nothing of the command behind."""
+    """Ctrl-C, a service manager's SIGTERM, and a terminal that is closed leave nothing of the command behind."""
     pid = tmp_path / "pid"
     program = f"import os, threading; open({str(pid)!r}, 'w').write(str(os.getpid())); threading.Event().wait(60)"
     main = "import sys; from otel_kafka_exporter.cli import main; sys.exit(main())"
@@ -197,6 +197,29 @@ def test_an_end_before_its_time_ends_the_command_too(tmp_path: Path, number: int
         until(lambda: pid.exists() and pid.read_text())
         process.send_signal(number)
         assert process.wait(20) == code
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_a_second_ctrl_c_ends_a_command_that_ignores_the_first(tmp_path: Path) -> None:
+    """Who does not wait for a command that ignores SIGTERM leaves nothing of it behind either."""
+    pid = tmp_path / "pid"
+    program = f"""if True:
+        import os, signal, threading
+        asked = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: open({str(tmp_path / "asked")!r}, "w").close())
+        open({str(pid)!r}, "w").write(str(os.getpid()))
+        while True:
+            asked.wait(60)
+    """
+    command = str(Path(sys.executable).with_name("otel-kafka"))
+    words = [command, "doctor", "--run-for", "60s", "--", sys.executable, "-c", program]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        until(lambda: pid.exists() and pid.read_text())
+        process.send_signal(signal.SIGINT)
+        until((tmp_path / "asked").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

@@ -39,6 +39,14 @@ def test_nothing_there(embedded_kafka: EmbeddedKafka, outbox_dir: Path) -> None:
     assert (run.returncode, run.stdout) == (0, f"no outbox in {outbox_dir}\n")
 
 
+@pytest.mark.parametrize("limit", ["-1", "0"])
+def test_a_limit_is_at_least_one(embedded_kafka: EmbeddedKafka, limit: str) -> None:
+    """A number that cannot be shown is wrong usage."""
+    run = otel_kafka(embedded_kafka, "list", "--limit", limit)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert f"{limit} is not in the range x>=1" in run.stderr
+
+
 def test_status_list_and_drain(embedded_kafka: EmbeddedKafka) -> None:
     """What a dead process left is named and shown, and delivered by `drain`."""
     embedded_kafka.down()

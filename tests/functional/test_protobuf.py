@@ -99,3 +99,17 @@ def test_the_command_shows_the_schema() -> None:
     done = run(str(Path(sys.executable).with_name("otel-kafka")), "schema", "show")
     proto = ROOT / "proto" / "onex" / "logging" / "v1" / "envelope.proto"
     assert (done.returncode, done.stdout) == (0, proto.read_text(encoding="utf-8"))
+
+
+def test_a_registry_that_does_not_answer() -> None:
+    """`otel-kafka schema register` says of each subject that it is not registered, and who knows more."""
+    done = run(
+        str(Path(sys.executable).with_name("otel-kafka")),
+        "schema",
+        "register",
+        OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS="localhost:1",
+        OTEL_EXPORTER_KAFKA_ENCODING="protobuf",
+        OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_URL="http://127.0.0.1:1",
+    )
+    assert (done.returncode, done.stdout.count("Connection refused")) == (1, 3)
+    assert done.stderr == "otel-kafka doctor --only registry says why\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 import uuid
 
@@ -11,6 +13,7 @@ from confluent_kafka.admin._acl import AclOperation
 
 from otel_kafka_exporter.records import KafkaRecord
 from tests.functional.tails import Done, tail
+from tests.functional.test_tail_following import following, now
 from tests.rig.kafka import KafkaCluster
 from tests.rig.security import ADMIN_PASSWORD, SCRAM, grant, login
 from tests.tailing import ENCODINGS, TOPICS, kafka_record
@@ -116,3 +119,48 @@ def test_the_right_to_read_the_topics_is_enough(
     assert "uthentication failed" in wrong.errors
     untrusted = read(password, trusted="")
     assert (untrusted.code, "certificate verify failed" in untrusted.errors) == (3, True), untrusted.errors
+
+
+def test_a_header_whose_name_is_no_utf_8(kafka: KafkaCluster, prefix: str, kcat: str) -> None:
+    """A record with a header that librdkafka's client cannot give is shown like any other, and so are the rest."""
+    topic = prefix + TOPICS["application"]
+    for number, name in enumerate([b"\xff\xfe", b"x"]):
+        value = kafka_record(message=f"m{number}", event_id=str(number)).value
+        words = (kcat, "-P", "-b", kafka.bootstrap_servers, "-t", topic, "-p", "0", "-H")
+        command = [*map(os.fsencode, words), name + b"=1"]
+        subprocess.run(command, input=value, timeout=30, check=True)
+    done = tail(
+        "--category", "application", "--json",
+        OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers, OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
+    )  # fmt: skip
+    assert (done.code, done.messages) == (0, ["m0", "m1"]), done.errors
+    assert [document["headers"] for document in done.documents] == [{}, {"x": "1"}]
+
+
+def test_a_topic_that_is_deleted_and_made_anew(
+    kafka: KafkaCluster, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While following, that a topic is gone is said, and of one made anew all is shown: more than the old one had."""
+    topic = prefix + TOPICS["application"]
+    monkeypatch.setenv("OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    monkeypatch.setenv("OTEL_EXPORTER_KAFKA_TOPIC_PREFIX", prefix)
+
+    def put(*messages: str) -> None:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+        for message in messages:
+            producer.produce(topic, kafka_record(message=message, event_id=message, at=now()).value, partition=0)
+        assert producer.flush(20) == 0
+        producer.close()
+
+    put("old 1", "old 2")
+    with following("--since", "beginning", "--category", "application", "--category", "audit") as (_, lines, errors):
+        assert "old 1" in lines.next()
+        assert "old 2" in lines.next()
+        admin = kafka.admin_client()
+        admin.delete_topics([topic])[topic].result(20)
+        said = errors.until("any more")
+        assert said == f"topic {topic} does not exist any more, or may not be read; this goes on when it does"
+        kafka.create_topics(topic)
+        put(*(f"new {number}" for number in range(5)))
+        for number in range(5):
+            assert f"new {number}" in lines.next()

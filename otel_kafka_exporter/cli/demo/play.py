@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import click
 
@@ -61,7 +59,6 @@ def run(bootstrap_servers: str | None) -> int:
         click.ClickException: something is missing or does not work; says what, in a line or two.
     """
     check_installed()
-    _exit_on_signals()
     with ExitStack() as stack:
         try:
             return _Demo(stack, bootstrap_servers).run()
@@ -185,14 +182,3 @@ def _embedded(stack: ExitStack) -> str:
         return stack.enter_context(EmbeddedKafka()).bootstrap_servers
     except RuntimeError as error:
         raise click.ClickException(str(error)) from None
-
-
-def _exit_on_signals() -> None:
-    """Leave by an exception when the process is told to end or its terminal goes, so that the service goes too."""
-
-    def leave(number: int, _frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, leave)

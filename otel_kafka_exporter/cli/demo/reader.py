@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from otel_kafka_exporter import DecodeError, OnexEnvelopeV1, decode
 from otel_kafka_exporter.cli.admin import Admin, RefusedError
 from otel_kafka_exporter.cli.question import Question
+from otel_kafka_exporter.cli.tail.record import headers_of
 from otel_kafka_exporter.process import monotonic
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class EnvelopeReader:
                     raise ReaderError(f"topic {message.topic()} cannot be read: {error.str()}")
                 continue  # it passes, and librdkafka goes on
             try:
-                envelope = decode(message.value() or b"", message.headers())
+                envelope = decode(message.value() or b"", headers_of(message))
             except DecodeError:
                 continue  # of another writer
             yield Arrival(

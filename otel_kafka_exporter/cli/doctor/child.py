@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,25 +109,20 @@ def _prepared(directory: Path, seconds: float) -> dict[str, str]:
 def _started(command: Sequence[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, all of which is ended in the end."""
     sys.stderr.flush()
-    # Its processes are in a session of their own: they would outlive one that a service manager ends.
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     process = subprocess.Popen(  # noqa: S603 - the very command that was asked for
         command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR, env=environ, start_new_session=True
     )
     try:
         yield process
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                break
-            try:
+        try:
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGTERM)
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        process.wait()
-        signal.signal(signal.SIGTERM, before)
+        finally:  # without delay at a second Ctrl-C
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _await(process: subprocess.Popen[bytes], directory: Path, seconds: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from otel_kafka_exporter.cli.progress import progress
-from otel_kafka_exporter.cli.tail.output import is_terminal, silence_stdout, terminal_width, wants_color, write
+from otel_kafka_exporter.cli.tail.output import is_terminal, terminal_width, wants_color, write
 from otel_kafka_exporter.cli.tail.text import visible
 from otel_kafka_exporter.process import monotonic
 
@@ -26,7 +26,7 @@ from .report import document, write_bundle
 from .running import chosen, examine, root_cause
 from .subject import Subject
 
-_FAILED, _NOT_RUN, _PIPE = 1, 3, 141
+_FAILED, _NOT_RUN = 1, 3
 _PAUSE_SECONDS = 1.0
 
 
@@ -101,20 +101,16 @@ def doctor(
             return _NOT_RUN
     width = terminal_width() if is_terminal() else None
     rendering = Rendering(write, width=width, color=wants_color(color), verbose=verbose)
-    try:
-        if as_json:
-            with progress("checks", lambda: examination.made, len(checks)):
-                examination.look_until(wait, strict=strict)
-            write(json.dumps(document(examination.results, examination.subject), indent=2) + "\n")
-        elif wait is not None:
+    if as_json:
+        with progress("checks", lambda: examination.made, len(checks)):
             examination.look_until(wait, strict=strict)
-            rendering.all(examination.results)
-        else:
-            examination.look(rendering.result)
-            rendering.summary(examination.results)
-    except BrokenPipeError:
-        silence_stdout()
-        return _PIPE
+        write(json.dumps(document(examination.results, examination.subject), indent=2) + "\n")
+    elif wait is not None:
+        examination.look_until(wait, strict=strict)
+        rendering.all(examination.results)
+    else:
+        examination.look(rendering.result)
+        rendering.summary(examination.results)
     if bundle is not None:
         try:
             write_bundle(bundle, examination.results, _in_full(examination.results), examination.subject)

@@ -64,7 +64,7 @@ def write_bundle(path: Path, results: Sequence[Result], text: str, subject: Subj
     """Write a zip file for a report to somebody else.
 
     Args:
-        path: where; what is there is replaced, once the new one is complete.
+        path: where; a file that is there is replaced, once the new one is complete.
         results: what was found.
         text: the same as a person reads it.
         subject: what was examined.
@@ -84,6 +84,9 @@ def write_bundle(path: Path, results: Sequence[Result], text: str, subject: Subj
         "outbox.json": _outbox(subject),
         "librdkafka.json": statistics(subject),
     }
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # root would put a file in the place of /dev/null
+        raise OSError("something there that is no file")
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -112,7 +112,7 @@ def _summary(stored: StoredOutbox, settings: Settings | None) -> dict[str, Any]:
 @click.command("list", epilog="Exit codes: 0 printed.")
 @directory_option
 @click.option("--dead-letters", is_flag=True, help="Dead letters instead of records that wait.")
-@click.option("--limit", default=100, show_default=True, help="Show so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many.")
 @shown_options
 def list_(*, outbox_dir: str | None, shown: Shown, dead_letters: bool, limit: int) -> int:
     """What is in the outboxes, oldest first, with the filters and the looks of `otel-kafka tail`.

@@ -22,7 +22,7 @@ from otel_kafka_exporter.settings import Settings
 from .history import around, by_time, last
 from .options import Shown, shown_options
 from .ordering import Place
-from .output import is_reader_gone, is_terminal, silence_stdout
+from .output import is_reader_gone, is_terminal
 from .reading import Ends, Reader, ReaderError
 from .scanning import Scan, Tally
 from .selection import Selection
@@ -31,7 +31,7 @@ from .stored import stored_records
 from .stretch import Position, Stretch, StretchError, stretch
 from .text import visible
 
-_FAILED, _NOT_RUN, _INTERRUPTED, _PIPE = 1, 3, 130, 141
+_FAILED, _NOT_RUN, _INTERRUPTED = 1, 3, 130
 
 
 @click.command(
@@ -115,9 +115,6 @@ def _ended(tally: Tally, run: Callable[[], int]) -> int:
         if sys.stderr.isatty():
             click.echo("", err=True)  # behind the terminal's ^C
         code = _INTERRUPTED
-    except BrokenPipeError:
-        silence_stdout()
-        return _PIPE
     click.echo(tally.line(), err=True)
     return code
 
@@ -145,7 +142,7 @@ def show_outbox(
         How many were left out by the limit.
     """
     what = what or Stretch()
-    scan = Scan(Selection(shown.filters.expression()), tally, what.since or 0, _or_end(what.until))
+    scan = Scan(Selection(shown.filters.expression()), tally, what.since or -math.inf, _or_end(what.until))
     found = sorted(
         scan.picked(stored_records(directory or outbox_directory(), dead=dead)), key=lambda record: record.time
     )
@@ -172,7 +169,7 @@ class _Session:
         if what.at is None:
             categories, selection = selection.by_topic(names)
             self._topics = [names[each] for each in categories]
-        self._scan = Scan(selection, tally, what.since or 0, _or_end(what.until))
+        self._scan = Scan(selection, tally, what.since or -math.inf, _or_end(what.until))
 
     def run(self) -> int:
         with _rare_collections(), Reader(self._settings.bootstrap_servers, self._connection, _say) as reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import NamedTuple
 
 from .fields import Field
@@ -74,6 +75,17 @@ class Not(NamedTuple):
 
 
 Expression = Comparison | Match | Present | Found | And | Or | Not
+
+
+def pattern_of(text: str) -> re.Pattern[str]:
+    """A regular expression, of which Python does not say on stderr what it may mean in years to come.
+
+    Raises:
+        re.error: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(text)
 
 
 def all_of(parts: list[Expression]) -> Expression | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .expression import LEVELS, And, Comparison, Expression, Literal, Match, Not, Or, Present, any_of
+from .expression import LEVELS, And, Comparison, Expression, Literal, Match, Not, Or, Present, any_of, pattern_of
 from .fields import Field, UnknownFieldError, field
 
 _TOKEN = re.compile(
@@ -223,7 +223,7 @@ class _Parser:
             raise self._expected("a regular expression")
         self._at += 1
         try:
-            return re.compile(_unquoted(token.text) if token.kind == "text" else token.text)
+            return pattern_of(_unquoted(token.text) if token.kind == "text" else token.text)
         except re.error as error:
             problem = f"expected a regular expression, got {token.text!r}: {error}"
             raise ExpressionError(self._text, token.position, problem) from None

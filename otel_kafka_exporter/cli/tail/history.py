@@ -54,6 +54,11 @@ def by_time(
             if found is None:
                 continue
             look_at = now + _DISCOVERY_SECONDS
+            for topic in {topic for topic, _ in known} - found.keys():
+                # Made anew it begins anew: what it has before the offset that the old one had come to would be missed.
+                for place in source.forget_topic(topic):
+                    ordering.finished(place)  # for which the others' records would wait
+                    known.discard(place)
             new = [(topic, each) for topic in follow for each in found.get(topic, ()) if (topic, each) not in known]
             if new:
                 source.go_on_with(dict.fromkeys(new, 0))  # where there was nothing, all is new

@@ -18,7 +18,14 @@ from .fields import MISSING, UNKNOWN, Field, early_of
 from .record import Record, category_of
 
 Decision = Callable[[Record], "bool | None"]
-_LETTERS = re.compile(r"[A-Za-z]{3,}")
+# Parts of a pattern. Of escapes, those of letters and digits from their numbers may stand for a letter.
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_UNKNOWN_ESCAPE = re.compile(r"\\[^AbBdDsSwWZ\W_]")
+_SET = re.compile(r"\[\^?\]?[^\]]*\]")
+_GROUP = re.compile(r"\([^()]*\)")
+_ONE_GROUP = re.compile(r"\((?:\?:)?([^()?][^()]*)\)")
+_LETTERS = re.compile(r"[A-Za-z]+[?*{]?")
+_LEAST_LETTERS = 3
 _WORDS = ("true", "false", "null", "none", "nan", "inf", "infinity", "success", "failure", "allow", "deny")
 
 
@@ -69,13 +76,39 @@ def needles_of(expression: Expression) -> list[Needles]:
     if isinstance(expression, Comparison):
         return _compared_needles(expression)
     if isinstance(expression, Found):
-        pattern = expression.pattern
-        letters = _LETTERS.fullmatch(pattern.pattern) and not pattern.flags & re.IGNORECASE
-        if letters and not any(pattern.pattern.lower() in word for word in _WORDS):
-            text = pattern.pattern.encode()
-            # Lists and objects are searched as JSON, in which a new line is an n: the first letter may be such a one.
-            return [Needles((text,), (text[1:],))]
+        return _found_needles(expression.pattern)
     return []
+
+
+def _found_needles(pattern: re.Pattern[str]) -> list[Needles]:
+    """Of each alternative of a pattern, the most letters in a row that it is not found without."""
+    if pattern.flags & (re.IGNORECASE | re.VERBOSE) or any(
+        _UNKNOWN_ESCAPE.match(each) for each in _ESCAPE.findall(pattern.pattern)
+    ):
+        return []
+    text = _SET.sub(" ", _ESCAPE.sub(" ", pattern.pattern))
+    if one := _ONE_GROUP.fullmatch(text):
+        text = one[1]
+    while (less := _GROUP.sub(" ", text)) != text:  # what is in a group may be optional, or what is not to be there
+        text = less
+    alternatives = [
+        max(filter(_stands_as_it_is, map(_always, _LETTERS.findall(each))), key=len, default="").encode()
+        for each in text.split("|")
+    ]
+    if not all(alternatives):
+        return []
+    # Lists and objects are searched as JSON, in which a new line is an n: the first letter may be such a one.
+    return [Needles(tuple(alternatives), tuple(text[1:] for text in alternatives))]
+
+
+def _always(letters: str) -> str:
+    """Letters without the last one, if that need not be there."""
+    return letters[:-2] if letters[-1] in "?*{" else letters
+
+
+def _stands_as_it_is(letters: str) -> bool:
+    """Whether letters that are found come from a text, and not from a number or a word that Protobuf has none of."""
+    return len(letters) >= _LEAST_LETTERS and not any(letters.lower() in word for word in _WORDS)
 
 
 def _chained(texts: list[tuple[bytes, ...]]) -> tuple[bytes, ...]:
@@ -239,4 +272,4 @@ def texts_of(record: Record) -> Iterator[str]:
     for name in _READ[category_of(record.view.event_type)]:
         yield text_of(payload.get(name, ""))
     for key, value in payload["context"].items():
-        yield f"{key}={text_of(value)}"
+        yield f"{key}={value if type(value) is str else text_of(value)}"  # most are

@@ -13,7 +13,7 @@ import click
 from otel_kafka_exporter.cli.environment import tenant
 from otel_kafka_exporter.records import CATEGORIES
 
-from .expression import LEVELS, Expression
+from .expression import LEVELS, Expression, pattern_of
 from .fields import Field, UnknownFieldError, field
 from .grammar import ExpressionError, parse
 from .output import HumanOutput, JsonOutput, Output, RawOutput, is_terminal, terminal_width, wants_color
@@ -48,7 +48,7 @@ def _expressions(_context: click.Context, option: click.Parameter, given: Sequen
 
 def _patterns(_context: click.Context, option: click.Parameter, given: Sequence[str]) -> list[re.Pattern[str]]:
     try:
-        return [re.compile(each) for each in given]
+        return [pattern_of(each) for each in given]
     except re.error as error:
         problem = f"expected a regular expression, got {error.pattern!r}: {error}"
         raise click.BadParameter(problem, param=option) from None

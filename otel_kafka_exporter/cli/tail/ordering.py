@@ -52,7 +52,7 @@ class Ordering:
         self._arrivals: deque[tuple[float, int]] = deque()  # of those that wait for a moment
         self._given: set[int] = set()  # of these, who were given out before the first of them
         self._numbers = itertools.count()
-        self._latest: tuple[int, str] = (-1, "")
+        self._latest: tuple[float, str] = (-math.inf, "")
         self._bytes = 0
 
     def add(self, record: Record, now: float) -> None:

@@ -152,11 +152,3 @@ def is_reader_gone() -> bool:
         return any(event & select.POLLERR for _, event in poll.poll(0))
     except (OSError, ValueError):
         return False  # no descriptor, as in a test
-
-
-def silence_stdout() -> None:
-    """Have nothing written at the interpreter's end to a pipe that nobody reads."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        return

@@ -142,9 +142,14 @@ class Reader:
         try:
             found = _partitions(look.answer(self._admin.client.poll))
         except KafkaException:
-            return {}
+            return None
         self._is_back()
         return found
+
+    def forget_topic(self, topic: str, places: Iterable[Place]) -> None:
+        """Read nothing more of a topic that is not there any more, and say so."""
+        self.drop(places)
+        self._say(f"topic {topic} does not exist any more, or may not be read; this goes on when it does")
 
     def ends(self, places: Iterable[Place]) -> dict[Place, Ends]:
         """Where partitions begin and end now.

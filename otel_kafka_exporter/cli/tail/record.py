@@ -135,16 +135,24 @@ class Record:
 
 def of_message(message: Message) -> Record:
     """The record in a consumer's message."""
-    headers = message.headers()
     return Record(
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
         as_bytes(message.key()),
-        list(headers.items()) if isinstance(headers, dict) else headers or [],
+        headers_of(message),
         as_bytes(message.value()),
     )
+
+
+def headers_of(message: Message) -> Headers:
+    """The headers of a consumer's message; none of one with a name that is no UTF-8, which the client does not give."""
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError):  # the former has the latter as its cause
+        return []
+    return list(headers.items()) if isinstance(headers, dict) else headers or []
 
 
 def of_row(stored: StoredRow) -> Record:

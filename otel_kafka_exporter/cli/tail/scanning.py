@@ -172,3 +172,12 @@ class RangeReader:
         """Read more partitions, for which there is no end."""
         self._limits.update(dict.fromkeys(starts, math.inf))
         self._reader.add(starts)
+
+    def forget_topic(self, topic: str) -> list[Place]:
+        """Read nothing more of a topic that is not there any more; returns its partitions."""
+        places = [place for place in self._limits if place[0] == topic]
+        for place in places:
+            self.pending.pop(place, None)
+            del self._limits[place]
+        self._reader.forget_topic(topic, places)
+        return places

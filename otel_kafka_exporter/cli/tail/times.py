@@ -29,10 +29,10 @@ def parse_time(text: str, now: datetime, zone: tzinfo | None = None) -> int:
     word = text.strip().lower().removesuffix(" ago")
     if word == "beginning":
         return BEGINNING
-    if _DURATION.fullmatch(word):
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(word))
-        return max(BEGINNING, round((now.timestamp() - seconds) * 1000))
     try:
+        if _DURATION.fullmatch(word):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(word))
+            return max(BEGINNING, round((now.timestamp() - seconds) * 1000))
         point = _point(word, now.astimezone(zone))
         if point.tzinfo is None:
             # Without a zone it is the machine's own, by its rules for that day.

@@ -11,8 +11,9 @@ from otel_kafka_exporter.settings import Settings
 
 _DAY_MS = 86_400_000
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": _DAY_MS, "w": 7 * _DAY_MS}
-_DURATION = re.compile(r"(\d+)([smhdw])")
+_DURATION = re.compile(r"(\d{1,18})([smhdw])")
 _NAME = re.compile(r"[a-z][a-z.]*[a-z]")
+_NUMBER = re.compile(r"[0-9]{1,5}")
 _BROKERS_DEFAULT_BYTES = 1_048_588
 #: Of a batch of one record, in bytes.
 BATCH_OVERHEAD = 500
@@ -78,9 +79,11 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, dict[str, str]]:
         left, equals, value = (part.strip() for part in text.partition("="))
         category, dot, rest = left.partition(".")
         category, name = (category, rest) if dot and category in CATEGORIES else ("", left)
-        if not equals or not value or not _NAME.fullmatch(name):
+        if not equals or not value or not value.isprintable() or not _NAME.fullmatch(name):
             raise WantedError(f"expected [CATEGORY.]NAME=VALUE, as in audit.retention.ms=30d, got {text!r}.")
-        if name in {"partitions", "replicas"} and not (value.isdigit() and 0 < int(value) <= 10_000):  # noqa: PLR2004 - more than any
+        if name in {"partitions", "replicas"} and not (
+            _NUMBER.fullmatch(value) and 0 < int(value) <= 10_000  # noqa: PLR2004 - more than any
+        ):
             raise WantedError(f"expected {name} from 1 to 10000, got {text!r}.")
         duration = _DURATION.fullmatch(value)
         if name.endswith(".ms") and duration:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from otel_kafka_exporter.cli.tail.expression import pattern_of
 from otel_kafka_exporter.cli.tail.fields import names
 from otel_kafka_exporter.cli.tail.grammar import ExpressionError, parse
 from otel_kafka_exporter.cli.tail.matching import early, lacks, needles_of, whole
@@ -222,14 +224,73 @@ def test_letters_that_are_found_stand_in_the_bytes(letters: str, category: Categ
     assert not (found and lacks(needles_of(expression), b" " + each.value))
 
 
-def test_letters_are_looked_for_in_the_bytes_of_both_encodings() -> None:
+@given(
+    st.text("abn.?*+|^$ \\()[]{}1:!x", min_size=3, max_size=12),
+    st.text("abn\n|.", min_size=1, max_size=8),
+    st.sampled_from(list(ENCODINGS)),
+)
+@example("acme?|nab", "acm", "json")
+@example(r"abb\|abn", "abn", "json")
+@example(r"abb\\|abn", "abn", "protobuf")
+@example(r"\babn*b", "abb", "protobuf")
+@example("(abn)?abb", "abb", "json")
+@example("(abn|abb){1}", "abb", "json")
+@example("(?:abn|abb)", "abb", "protobuf")
+@example("(?!abn)abb", "abb", "json")
+@example("[abn]|b", "b", "json")
+@example("[]abn]", "b", "json")
+@example("[^]abn)(]", "|", "json")
+@example(r"[\]abn]", "a", "json")
+@example("abn{0}abb", "ababb", "json")
+@example("((abn)|(abb))", "abb", "json")
+@example(r"\x61bnb", "abnb", "json")
+@example(r"\(abn\)", "(abn)", "json")
+def test_letters_of_a_pattern_stand_in_the_bytes(pattern: str, value: str, encoding: str) -> None:
+    """The same of the letters in a pattern of which it is not found without."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of sets within sets
+            expression = Filters(grep=[re.compile(pattern)]).expression()
+    except (re.error, OverflowError):
+        return
+    assert expression is not None
+    each = record(context={"n": [value], "m": value}, encoding=ENCODINGS[encoding])
+    assert each.value is not None
+    assert not (whole(expression)(each) and lacks(needles_of(expression), each.value))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "timeout",
+        "no.?body",
+        r"user=alicia",
+        "timeouts?",
+        r"after \d+ms: refused$",
+        "timeout|refused",
+        "(timeout|refused)",
+        "(no|any)[ -]?bodies{2}",
+    ],
+)
+def test_letters_are_looked_for_in_the_bytes_of_both_encodings(pattern: str) -> None:
     """What does not stand in the value's bytes costs no decoding."""
-    expression = Filters(grep=[re.compile("timeout")]).expression()
+    expression = Filters(grep=[re.compile(pattern)]).expression()
     assert expression is not None
     for encoding in ENCODINGS.values():
         each = record(encoding=encoding, decoded=False)
         assert Selection(expression).decide(each) is Verdict.NO
         assert each.view is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(?i)timeout", "timeout|", "to(out)?", "[timeout]", "tim?e?o", "abc{0}", r"\x41bcd", "(?!timeout)", "(timeout|)"],
+)
+def test_what_may_be_found_otherwise_is_decoded(pattern: str) -> None:
+    """A pattern without letters that always have to be there is searched in what is decoded."""
+    expression = Filters(grep=[re.compile(pattern)]).expression()
+    assert expression is not None
+    assert not needles_of(expression)
 
 
 @given(st.lists(_any_condition, max_size=2), _patterns, _categories, _texts, _context)
@@ -297,3 +358,9 @@ def test_grep_finds_what_a_person_reads() -> None:
     assert not greps("omninode")
     assert not greps("Stock")
     assert greps("(?i)STOCK")
+
+
+def test_python_warns_nobody_of_a_pattern() -> None:
+    """A pattern that Python may understand otherwise one day is used as it is, and nobody reads about that."""
+    assert pattern_of("[[a]").search("[")
+    parse("message ~ '[[a]'")

@@ -55,7 +55,21 @@ def test_the_beginning_is_before_everything() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "10", "10x", "m", "25:00", "12:61", "2026-13-01", "2026-11-25T", "-5m", "1h 30m", "99999999999w9"],
+    [
+        "",
+        "soon",
+        "10",
+        "10x",
+        "m",
+        "25:00",
+        "12:61",
+        "2026-13-01",
+        "2026-11-25T",
+        "-5m",
+        "1h 30m",
+        "99999999999w9",
+        f"{'9' * 400}d",
+    ],
 )
 def test_anything_else_is_an_error_that_names_examples(text: str) -> None:
     """What is no time says what one looks like."""

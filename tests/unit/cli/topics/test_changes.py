@@ -111,7 +111,21 @@ def test_what_is_wanted_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "partitions", "partitions=", "partitions=0", "replicas=many", "audit.=1", "x y=1", "=1", "Audit.x=1"]
+    "text",
+    [
+        "partitions=\u00b2",
+        f"partitions={'9' * 5000}",
+        "retention.ms=\udcff",
+        "",
+        "partitions",
+        "partitions=",
+        "partitions=0",
+        "replicas=many",
+        "audit.=1",
+        "x y=1",
+        "=1",
+        "Audit.x=1",
+    ],
 )
 def test_what_is_no_override(text: str) -> None:
     """It is refused, and named."""
