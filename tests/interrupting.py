@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import otel_kafka_exporter
@@ -64,6 +64,48 @@ def killed_after(bytecodes: int, prepare: Callable[[], Callable[[], object]]) ->
     code = exit_code(child)
     assert code in {0, -signal.SIGKILL}
     return code != 0
+
+
+class _Garbage:
+    """Ends when the collector runs, wherever that is."""
+
+    def __init__(self, finalizer: Callable[[], object]) -> None:
+        self._itself = self
+        self._finalizer = finalizer
+
+    def __del__(self) -> None:
+        self._finalizer()
+
+
+def finalize_within(
+    code: CodeType, run: Callable[[], object], finalizer: Callable[[], object], when: Callable[[FrameType], bool]
+) -> None:
+    """Run something, with a finalizer that the collector runs in this thread, once, within a function of it.
+
+    Args:
+        code: the function's.
+        run: what is run.
+        finalizer: what the finalizer calls.
+        when: whether the moment has come, asked before each bytecode.
+    """
+    is_due = True
+
+    def trace(frame: FrameType, _event: str, _argument: object) -> Any:
+        nonlocal is_due
+        if frame.f_code is code:
+            frame.f_trace_opcodes = True
+            if is_due and when(frame):
+                is_due = False
+                _Garbage(finalizer)
+                gc.collect()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
 
 
 def _raise() -> None:

@@ -18,6 +18,7 @@ from otel_kafka_exporter.process import Flag, OsThread, get_ident, monotonic, pa
 
 from .background import Background
 from .intake import Intake
+from .locking import OthersHaveItError
 from .maintenance import Maintenance
 from .recovery import Recovery
 from .retreat import SHUTDOWN, Retreat
@@ -76,6 +77,7 @@ class Closing:
         self._tell_losses = tell_losses
         self._in_flight = in_flight
         self._begun = state.closed
+        self._is_left = False  # to a thread that does it later
         self._closer = 0
         self._ended = Flag()
         if state.closed:
@@ -88,57 +90,67 @@ class Closing:
             seconds: for all of it.
             interrupted: the call of this thread's that a signal handler has interrupted in order to call this, if any.
         """
-        is_within = interrupted is not None or self._state.is_interrupted()
+        deadline = monotonic() + seconds
+        if interrupted is not None or self._state.is_interrupted():
+            if not self._leave(interrupted, deadline):
+                self._close_now(deadline)  # what is half done may be counted as a fault
+        elif not self._state.lock.bounded(self._close_once, deadline) and self._leave(None, deadline):
+            # Others have kept the lock: in a signal handler, say, that waits for what this thread holds.
+            self._ended.wait(deadline - monotonic())
+
+    def _close_once(self, deadline: float) -> None:
         try:
-            self._close_once(seconds, interrupted, is_within=is_within)
-        except BaseException:  # Ctrl-C
-            if not is_within and self._closer == get_ident() and not self._ended.is_set():
+            with self._state.lock:
+                begun = self._begun
+                if not begun:
+                    self._closer = get_ident()
+                    self._begun = True
+            if not begun:
+                self._close_now(deadline)
+            elif self._closer != get_ident():  # else a signal handler has interrupted it
+                self._ended.wait(deadline - monotonic())
+        except BaseException:  # Ctrl-C, or others have kept the lock
+            if self._closer == get_ident() and not self._ended.is_set():
                 self._begun = False  # whoever comes next begins anew
             raise
 
-    def _close_once(self, seconds: float, interrupted: FrameType | None, *, is_within: bool) -> None:
-        deadline = monotonic() + seconds
-        with self._state.lock:
-            begun = self._begun
-            if not begun:
-                self._closer = 0 if is_within else get_ident()
-                self._begun = True
-        if begun:
-            if not is_within and self._closer != get_ident():  # else a signal handler has interrupted it
-                self._ended.wait(seconds)
-            return
-        if is_within:
-            ident = get_ident()
-            thread = OsThread(lambda: self._close_after(interrupted, ident, deadline))
-            try:
-                thread.start()
-            except RuntimeError:  # no thread to be had: what is half done may be counted as a fault
-                self._close_now(deadline)
-            else:
-                atexit.register(self._await_end, os.getpid(), seconds + _INTERRUPTED_SECONDS)
-            return
-        self._close_now(deadline)
+    def _leave(self, interrupted: FrameType | None, deadline: float) -> bool:
+        """Leave it to a thread, which the process's exit waits for; whether there is one to be had."""
+        if self._begun or self._is_left:
+            return True
+        self._is_left = True
+        ident = get_ident()
+        try:
+            OsThread(lambda: self._close_after(interrupted, ident, deadline)).start()
+        except RuntimeError:
+            return False
+        atexit.register(self._await_end, os.getpid(), max(0.0, deadline - monotonic()) + _INTERRUPTED_SECONDS)
+        return True
 
     def _await_end(self, pid: int, seconds: float) -> None:
         if pid == os.getpid():  # a forked child has no such thread
             self._ended.wait(seconds)
 
     def _close_after(self, interrupted: FrameType | None, ident: int, deadline: float) -> None:
-        """Close when that call is over: what it hands over goes its usual way."""
+        """Close when that call is over, if there is one: what it hands over goes its usual way."""
         latest = max(deadline, monotonic() + _INTERRUPTED_SECONDS)
         while interrupted is not None and monotonic() < latest and _runs(interrupted, ident):
             pause(_LOOK_SECONDS)
-        self._closer = get_ident()
-        self._close_now(max(deadline, monotonic() + _LEAST_SECONDS))
+        self._close_once(max(deadline, monotonic() + _LEAST_SECONDS))
 
     def _close_now(self, deadline: float) -> None:
+        is_given_up = False
         try:
             with self._state.lock:
                 self._state.closed = True
             self._wait(deadline)
+        except OthersHaveItError:
+            is_given_up = True
+            raise
         finally:
-            self._keep_rest()  # after a second Ctrl-C, too
-            self._ended.set()
+            if not is_given_up:
+                self._keep_rest()  # after a second Ctrl-C, too
+                self._ended.set()
 
     def _wait(self, deadline: float) -> None:
         state, started = self._state, monotonic()

@@ -21,6 +21,7 @@ from otel_kafka_exporter.process import (
     Metrics,
     OutboxUsage,
     after_fork_in_child,
+    in_own_thread,
     locked,
     monotonic,
     notice_fork,
@@ -96,15 +97,18 @@ class Delivery:
 
     def _after_fork(self) -> None:
         """A child starts from nothing: what its parent has in hand is its parent's."""
-        if self._state.outbox is not None:
-            self._state.outbox.abandon()
-        state = self._new_state()
-        state.closed = self._state.closed
+        parents, state = self._state, self._new_state()
+        state.closed = parents.closed
+        if parents.outbox is not None:
+            parents.outbox.abandon()
+        # A handler that forks goes back into the call that it has interrupted, here too: that call sends nothing.
+        parents.closed, parents.outbox = True, None
+        self._sending.end()
         self._begin(state)
 
     def _begin(self, state: DeliveryState) -> None:
         self._state = state
-        sending = Sending(state, self._producer)
+        self._sending = sending = Sending(state, self._producer)
         retreat = Retreat(state, self._producer)
         lateness = Lateness(state, self._producer, self._delivery_wait)
         self._recovery = Recovery(state, self._producer, sending, retreat, lateness, self._delivery_wait)
@@ -120,6 +124,7 @@ class Delivery:
         self._intake = Intake(state, self._producer, sending)
         self._losses = Losses(state, self._producer)
         self._calls = 0
+        self._usage: OutboxUsage | None = None
         self._closing = Closing(
             *(state, self._producer, self._recovery, retreat, self._background, self._intake, self._waiting),
             self._maintenance,
@@ -131,19 +136,25 @@ class Delivery:
     def stats(self) -> DeliveryStats:
         """How many records are in which state."""
         notice_fork()
-        with self._state.lock:
-            return self._state.ledger.stats(len(self._intake.deferred))
+        # Where others keep the lock, one that is being moved may be in neither place.
+        return locked(self._state.lock, self._stats, self._stats)
+
+    def _stats(self) -> DeliveryStats:
+        return self._state.ledger.stats(len(self._intake.deferred))
 
     def trouble(self) -> str:
         """What keeps it from delivering at present, as far as is known, to be put behind a sentence; or nothing."""
         return self._producer.trouble.cause(self._state.acknowledged)
 
     def outbox_usage(self) -> OutboxUsage | None:
-        """What the outbox holds; None without one."""
-        with self._state.lock:
-            if self._state.outbox is None:
-                return None
-            usage = self._state.outbox.usage()
+        """What the outbox holds; None without one. Where others keep the lock, what was found last."""
+        self._usage = locked(self._state.lock, self._present_usage, lambda: self._usage)
+        return self._usage
+
+    def _present_usage(self) -> OutboxUsage | None:
+        if self._state.outbox is None:
+            return None
+        usage = self._state.outbox.usage()
         return OutboxUsage(usage.bytes, sum(usage.waiting.values()), usage.oldest or 0, self._state.stranded)
 
     # The way in
@@ -204,6 +215,12 @@ class Delivery:
         """Send an entry for which there was no room; whether it has its place now."""
         return self._intake.try_again(entry)
 
+    def is_interrupted(self) -> bool:
+        """Whether this is a signal handler or a finalizer, within a call of this thread's: nothing is sent before that
+        goes on.
+        """
+        return self._intake.must_defer()
+
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
         self._intake.give_up(entry)
@@ -248,8 +265,7 @@ class Delivery:
                 room_by = min(deadline, monotonic() + self._batch_queue_wait)
                 self._intake.take(chunk, builder, batch, room_by, deadline)
                 self._background.notice()
-            with self._state.lock.bounded():
-                self._waiting.wait(batch, deadline)
+            self._state.lock.bounded(self._waiting.wait, batch, deadline)
         finally:
             self._background.come_back()
             # Only after Ctrl-C in a thread of the application's that logs. Those on their way stay so.
@@ -257,15 +273,14 @@ class Delivery:
                 self._intake.count_lost("interrupted", rest)
         self._state.sync()
         self._metrics.exported(monotonic() - started)
-        with self._state.lock.bounded():
-            self._look_after()
+        self._state.lock.bounded(self._look_after)
         return not batch.failed and not batch.open
 
     # The wait for outcomes
 
     def _look_after(self) -> None:
         """Do what could not be done in the middle of something else, and say what there is to say."""
-        if self._intake.deferred and not self._state.is_interrupted():
+        if self._intake.has_deferred and not self._state.is_interrupted():
             self._intake.start_deferred()
         self._on_round()
         tell()
@@ -276,10 +291,14 @@ class Delivery:
         notice_fork()
         started = monotonic()
         while locked(self._state.lock, self._open, lambda: 1):
-            if (left := started + seconds - monotonic()) <= 0 or self._state.is_interrupted():
+            if (left := started + seconds - monotonic()) <= 0 or self._is_to_go_on():
                 return False
-            self._waiting.serve(left, started)
+            self._state.lock.bounded(self._waiting.serve, left, started)
         return True
+
+    def _is_to_go_on(self) -> bool:
+        """Whether this is a signal handler or a finalizer, and what is waited for goes on only when it is over."""
+        return self._state.is_interrupted() or in_own_thread()
 
     def _open(self) -> int:
         """How many records have no outcome. Expects the lock to be held, without which one may be in neither place."""

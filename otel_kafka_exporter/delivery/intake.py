@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.process import (
     DeliveryOutcome,
+    get_ident,
     in_greenlet,
     locked,
     monotonic,
@@ -78,10 +79,14 @@ class Intake:
             for record in records:
                 self._producer.await_frame(record, frame_by)
         entry, at = None, 0
-        while at < len(records):
-            at, entry, room = self._start(records, at, batch)
-            if entry is not None and not room:
-                self._wait_for_room(entry, room_by)
+        try:
+            while at < len(records):
+                at, entry, room = self._start(records, at, batch)
+                if entry is not None and not room:
+                    self._wait_for_room(entry, room_by)
+        except BaseException:  # Ctrl-C, before it could wait
+            self._give_up_own()
+            raise
         return entry
 
     def offer(self, source: Source, builder: Builder[Source], batch: Batch | None) -> tuple[Entry | None, bool]:
@@ -91,6 +96,8 @@ class Intake:
             self._turn_away(record, reason, batch)
             return None, True
         _, entry, room = self._start((record,), 0, batch)
+        if not room:
+            self._placing.without_room.pop(get_ident(), None)
         return entry, room
 
     def hold(self, source: Source, builder: Builder[Source], batch: Batch) -> Entry | None:
@@ -99,7 +106,7 @@ class Intake:
         if record is None or reason:
             self._turn_away(record, reason, batch)
             return None
-        if self._must_defer():
+        if self.must_defer():
             self._defer(record, "", batch)
             return None
         return locked(
@@ -116,7 +123,7 @@ class Intake:
         """What cannot be built is a dead letter, or nothing."""
         if letter is None:
             self._gone(reason, batch)
-        elif self._must_defer():
+        elif self.must_defer():
             self._defer(letter, reason, batch)
         else:
             self._refuse(letter, reason, batch)
@@ -124,7 +131,7 @@ class Intake:
             if self.deferred:
                 self.start_deferred()
 
-    def _must_defer(self) -> bool:
+    def must_defer(self) -> bool:
         """Whether this is a signal handler or a finalizer, and its own thread is in the middle of something."""
         return self._producer.is_inside() or self._state.is_interrupted()
 
@@ -158,7 +165,7 @@ class Intake:
 
     def count_lost(self, reason: str, records: int) -> None:
         """Count records of which nothing is left, as soon as that can be done."""
-        if self._must_defer():
+        if self.must_defer():
             self._lose_later(reason, records)
         else:
             locked(
@@ -170,6 +177,11 @@ class Intake:
     def _lose_later(self, reason: str, records: int) -> None:
         for _ in range(records):
             self.deferred.append((None, reason))
+
+    @property
+    def has_deferred(self) -> bool:
+        """Whether anything was put off."""
+        return bool(self.deferred or self._roomless)
 
     def start_deferred(self) -> None:
         """Take what was put off: by signal handlers and finalizers, and where others kept the lock for too long."""
@@ -209,7 +221,7 @@ class Intake:
             Which one is next, the entry of the one before it, unless others have the lock, and whether that had room.
         """
         state = self._state
-        if self._must_defer():
+        if self.must_defer():
             at, entry, room, _ = self._defer_all(records, at, batch)
             return at, entry, room
         at, entry, room, is_crowded = locked(state.lock, self._start_locked, self._defer_all, records, at, batch)
@@ -244,11 +256,23 @@ class Intake:
         finally:
             if not settled:
                 self.give_up(entry)
+            self._placing.without_room.pop(get_ident(), None)
+
+    def _give_up_own(self) -> None:
+        """Give up what this thread has just found no room for, if there is any."""
+        entry = self._placing.without_room.pop(get_ident(), None)
+        if entry is not None:
+            self.give_up(entry)
 
     def try_again(self, entry: Entry) -> bool:
         """Send an entry for which there was no room; whether it has its place now."""
+        if self.must_defer():
+            return False
         return locked(self._state.lock, self._placing.try_again, lambda _: False, entry)
 
     def give_up(self, entry: Entry) -> None:
         """Do without room: an entry waits in the outbox, or is dropped."""
-        locked(self._state.lock, self._placing.give_up, self._roomless.append, entry)
+        if self.must_defer():
+            self._roomless.append(entry)
+        else:
+            locked(self._state.lock, self._placing.give_up, self._roomless.append, entry)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from otel_kafka_exporter.process import RLock, get_ident, owns, wait_for
 
@@ -38,14 +37,15 @@ class DeliveryLock(RLock):  # type: ignore[misc]  # final as of its types, and n
                 self.release()
             raise
 
-    @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """In here this thread gives up what it does when others keep the lock, and goes on behind that."""
+    def bounded(self, do: Callable[..., object], *arguments: object) -> bool:
+        """Do something that this thread gives up when others keep the lock; whether it was done."""
+        # Not by a generator: an exception that came in contextlib's frames would leave it, and the mark, as it is.
         ident = get_ident()
-        self._bounded.append(ident)
         try:
-            yield
+            self._bounded.append(ident)
+            do(*arguments)
         except OthersHaveItError:
-            pass
+            return False
         finally:
             self._bounded.remove(ident)
+        return True

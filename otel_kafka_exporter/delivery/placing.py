@@ -6,7 +6,7 @@ import time
 
 from otel_kafka_exporter.kafka import KafkaProducer
 from otel_kafka_exporter.outbox import encode_row
-from otel_kafka_exporter.process import is_interruption, note
+from otel_kafka_exporter.process import get_ident, is_interruption, note
 from otel_kafka_exporter.records import KafkaRecord
 
 from .building import FAULT, note_fault
@@ -28,12 +28,16 @@ class Placing:
         state: the records' states.
         producer: knows why records do not arrive.
         sending: takes them to librdkafka.
+
+    Attributes:
+        without_room: the new record, of each thread, that is about to wait for room; until somebody does.
     """
 
     def __init__(self, state: DeliveryState, producer: KafkaProducer, sending: Sending) -> None:
         self._state = state
         self._producer = producer
         self._sending = sending
+        self.without_room: dict[int, Entry] = {}
 
     def place(self, record: KafkaRecord, batch: Batch | None) -> tuple[Entry, bool, bool]:
         """Send a new record, or put it where it waits.
@@ -47,6 +51,8 @@ class Placing:
         room, is_crowded = True, False
         try:
             room, is_crowded = self._place(lane, entry)
+            if not room:
+                self.without_room[get_ident()] = entry
         except BaseException as fault:  # noqa: BLE001 - passed on, if it is an interruption
             self._break_off(lane, entry, fault)
         return entry, room, is_crowded

@@ -208,9 +208,9 @@ def _forget(event_id: str, waiter: Waiter) -> None:
 
 
 def postponed(event_id: str) -> None:
-    """The event will be delivered when the call goes on that its own thread was interrupted in: waiting is in vain."""
+    """The event will be delivered when that goes on which its own thread was interrupted in: waiting is in vain."""
     if event_id in waiting:
-        problem = ", got none: it was emitted within a log call of the same thread, and is delivered after that."
+        problem = ", got none: it was emitted within a log call of the same thread, or a delivery, and follows that."
         _settle(event_id, DeliveryTimeout(event_id, problem, spooled=False))
 
 

@@ -17,12 +17,12 @@ The rest of the outbox is drained, oldest first, as fast as librdkafka takes it,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from confluent_kafka import KafkaError
 
 from otel_kafka_exporter.kafka import END_OF_A_CLIENT, NO_SCHEMA_ID, KafkaProducer, verdict
-from otel_kafka_exporter.process import Disposition, allocate_lock, monotonic, note
+from otel_kafka_exporter.process import Disposition, RLock, monotonic, note, owns
 from otel_kafka_exporter.records import KafkaRecord, describe
 
 from .batch_limit import BatchLimit
@@ -73,29 +73,39 @@ class Recovery:
         self._delivery_wait = delivery_wait
         self._batch_limit = BatchLimit(state, producer, delivery_wait)
         self._client_number = producer.client_number
-        #: Held by the one thread that decides; not reentrant, because a signal handler must not decide in between.
-        self._turn = allocate_lock()
+        #: Held by the one thread that decides. Nobody takes it twice: a signal handler must not decide in between.
+        self._turn = RLock()
 
     def step(self) -> None:
         """Do whatever is due now, unless another thread is at it. Takes the lock itself, and never for long."""
-        if self._turn.locked():
-            return
-        # Not by `acquire`, behind which Ctrl-C could come before a `try`, and nobody would have a turn again.
-        with self._turn:
-            self._step()
+        self._in_turn(self._step, 0.0)
 
     def retreat(self, seconds: float) -> bool:
         """Take everything back at a shutdown; whether the turn to do so came in so many seconds."""
-        if not self._turn.acquire(timeout=seconds):
+        return self._in_turn(self._take_all_back, seconds)
+
+    def _take_all_back(self) -> None:
+        with self._state.lock:
+            self._state.away = SHUTDOWN
+            number = self._producer.client_number
+        self._retreat.take_back(number)
+        self._retreat.put_all_back(SHUTDOWN)
+
+    def _in_turn(self, do: Callable[[], None], seconds: float) -> bool:
+        """Do something when the turn comes, in so many seconds; whether it came. This thread may be at it already."""
+        if owns(self._turn):
             return False
         try:
-            with self._state.lock:
-                self._state.away = SHUTDOWN
-                number = self._producer.client_number
-            self._retreat.take_back(number)
-            self._retreat.put_all_back(SHUTDOWN)
-        finally:
-            self._turn.release()
+            if not self._turn.acquire(timeout=seconds):
+                return False
+            try:
+                do()
+            finally:
+                self._turn.release()
+        except BaseException:  # Ctrl-C, between the two
+            if owns(self._turn):
+                self._turn.release()
+            raise
         return True
 
     def is_sorting_out(self) -> bool:
@@ -136,7 +146,7 @@ class Recovery:
         self._batch_limit.step()
         now = monotonic()
         for lane in self._state.lanes.values():
-            for number in tuple(lane.partitions):
+            for number in list(lane.partitions):
                 self._decide(lane, number, now)
             if lane.blocked:
                 if now >= lane.probe_at and not lane.trial:

@@ -176,14 +176,11 @@ class RestState:
         """
         outbox = self.outbox
         if outbox is not None and self.needs_disk and not self.is_interrupted():
-            is_done = False
             try:
-                with self.lock.bounded():
-                    outbox.sync(self.lock)
-                    is_done = True
+                return self.lock.bounded(outbox.sync, self.lock)
             except OutboxError as error:
                 self._say_unflushed(error)
-            return is_done
+                return False
         return self.is_flushed
 
     def close(self, outbox: Outbox) -> None:

@@ -73,7 +73,7 @@ class Retreat:
     def put_all_back(self, reason: str, *, hold: bool = False) -> None:
         """Put everything back that is at hand."""
         for lane in self._state.lanes.values():
-            for number in tuple(lane.partitions):
+            for number in list(lane.partitions):
                 self.put_back(lane, number, reason, hold=hold)
 
     def put_away(self, reason: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError
+from otel_kafka_exporter.kafka import NO_SCHEMA_ID, KafkaProducer, NoSchemaIdError, OnReport
 from otel_kafka_exporter.outbox import decode_row
 from otel_kafka_exporter.process import is_interruption, note
+from otel_kafka_exporter.records import KafkaRecord
 
 from .entry import Entry
 from .lane import Lane
@@ -33,6 +36,11 @@ class Sending:
     def __init__(self, state: DeliveryState, producer: KafkaProducer) -> None:
         self._state = state
         self._producer = producer
+        self._produce: Callable[[KafkaRecord, OnReport, int], None] = producer.produce
+
+    def end(self) -> None:
+        """Send nothing more: in a forked child, where a call of the parent's may go on that a handler forked in."""
+        self._produce = _refuse
 
     def send(self, lane: Lane, entry: Entry) -> bool:
         """Give an entry to librdkafka; whether there was room. Without it the entry is at hand again.
@@ -42,7 +50,7 @@ class Sending:
         state = self._state
         number = self._producer.client_number
         try:
-            self._producer.produce(entry.record, entry.report, entry.partition)
+            self._produce(entry.record, entry.report, entry.partition)
             entry.client = number
         except BufferError:
             state.no_room(lane, entry)
@@ -207,3 +215,7 @@ class Sending:
                     lane.try_later()
                 elif not is_more and not self.waits(lane):
                     lane.blocked = ""  # the next record will tell
+
+
+def _refuse(_record: KafkaRecord, _on_report: OnReport, _partition: int) -> None:
+    raise RuntimeError("it is the parent's")

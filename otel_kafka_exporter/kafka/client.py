@@ -204,11 +204,12 @@ class Client:
         if self.is_inside():
             self._given_up = True  # the thread that closes it takes back what is on its way
             return
-        with self._lock:
-            if self._producer is None:
-                self._given_up = True
-                self._unused.set()  # it is closed when it is made
-                return
+        with self._lock:  # no call in here: a finalizer at its end may wait for who waits for this lock
+            is_made = self._producer is not None
+            self._given_up = self._given_up or not is_made
+        if not is_made:
+            self._unused.set()  # it is closed when it is made
+            return
         with suppress(RuntimeError), self.used() as producer:
             try:
                 # Closing one that still has records takes up to `message.timeout.ms`.

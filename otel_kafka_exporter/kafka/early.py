@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka.cimpl import Producer
 
-from otel_kafka_exporter.process import RLock, monotonic
+from otel_kafka_exporter.process import RLock, locked, monotonic
 
 from .reports import EnoughServedError
 
@@ -58,17 +58,19 @@ class EarlyRecords:
             RuntimeError: the client was given up, or could not be made.
         """
         _, value, key, _, on_report, *_ = arguments
-        with self._lock:
-            if self._is_gone:
-                raise RuntimeError("the client was given up, or could not be made")
-            if self._produce is not None:  # meanwhile it was made
-                self._produce(*arguments)
-                return
-            size = len(value) + len(key or b"")
-            if len(self._records) >= self._most_records or self._bytes + size > self._most_bytes:
-                raise BufferError("the local queue is full")
-            self._records.append(_Early(arguments, on_report, size, monotonic()))
-            self._bytes += size
+        early = _Early(arguments, on_report, len(value) + len(key or b""), monotonic())
+        locked(self._lock, self._add, _no_room, early)
+
+    def _add(self, early: _Early) -> None:
+        if self._is_gone:
+            raise RuntimeError("the client was given up, or could not be made")
+        if self._produce is not None:  # meanwhile it was made
+            self._produce(*early.arguments)
+            return
+        if len(self._records) >= self._most_records or self._bytes + early.size > self._most_bytes:
+            _no_room(early)
+        self._records.append(early)
+        self._bytes += early.size
 
     def hand_on(self, producer: Producer) -> bool:
         """Give what waits to the client that is there now; whether it took all, and gets newer ones straight away."""
@@ -120,20 +122,27 @@ class EarlyRecords:
 
     def _take(self, before: float, taken: list[_Early]) -> bool:
         """Put the oldest one that has waited since before then among those; whether there is one."""
-        # Nothing is made under the lock, so that no finalizer runs there and logs: it would wait for delivery's lock,
-        # whose holder may wait for this one. And there is no call in between the steps, at which Ctrl-C could come.
-        with self._lock:
-            if not self._records or self._records[0].since >= before:
-                return False
-            self._bytes -= self._records[0].size
-            taken += (self._records[0],)
-            del self._records[0]
+        return locked(self._lock, self._take_locked, lambda *_: False, before, taken)
+
+    def _take_locked(self, before: float, taken: list[_Early]) -> bool:
+        # There is no call in between the steps, at which Ctrl-C could come.
+        if not self._records or self._records[0].since >= before:
+            return False
+        self._bytes -= self._records[0].size
+        taken += (self._records[0],)
+        del self._records[0]
         return True
 
     def _put_back(self, taken: list[_Early]) -> None:
+        size = sum(early.size for early in taken)
         with self._lock:
             self._records.extendleft(taken)
-            self._bytes += sum(early.size for early in taken)
+            self._bytes += size
+
+
+def _no_room(_: _Early) -> None:
+    """Too much waits, or others keep the lock, as where a finalizer within it waits for what this thread holds."""
+    raise BufferError("the local queue is full")
 
 
 def _is_taken(early: _Early, produce: Callable[..., None]) -> bool:

@@ -21,6 +21,7 @@ from otel_kafka_exporter.process import (
     RLock,
     after_fork_in_child,
     is_interruption,
+    locked,
     monotonic,
     note_librdkafka,
     warn,
@@ -222,9 +223,8 @@ class KafkaProducer:
 
     def purge(self, number: int) -> None:
         """Take back every record of that client that has no report yet; their reports say so."""
-        with self._lock:
-            client = self._client if self.client_number == number else None
-        if client is not None and not client.is_inside():
+        client = self._client  # first: it is of that number then, or of one before it
+        if client is not None and self.client_number == number and not client.is_inside():
             client.purge()
 
     def reachable(self, topic: str, seconds: float) -> bool:
@@ -241,7 +241,7 @@ class KafkaProducer:
             number = self.client_number
             try:
                 client = self._current()
-            except RuntimeError:  # all is over
+            except (BufferError, RuntimeError):  # all is over, or another thread is making it
                 return False
             try:
                 return self._warm_up(client, topic, deadline)
@@ -278,7 +278,7 @@ class KafkaProducer:
             seconds: how long to wait, where it has not said so yet.
         """
         if self._cluster_id is None and not self.is_inside():
-            with suppress(KafkaException, RuntimeError, SystemError):
+            with suppress(BufferError, KafkaException, RuntimeError, SystemError):
                 client = self._current()
                 client.ready(seconds)
                 with client.used() as producer:
@@ -314,18 +314,24 @@ class KafkaProducer:
             self.trouble.learn(without(str(error), self._secrets))
 
     def renew(self, number: int) -> None:
-        """Give that client up, unless another thread has; the next record gets a new one."""
+        """Give that client up, unless another thread has, or others keep a lock; the next record gets a new one."""
         # What it had has come back before the next record is handed over, which would overtake it otherwise.
-        with self.reports.lock:
-            with self._lock:
-                if self._client is None or self.client_number != number or self._closed:
-                    return
-                client, self._client = self._client, None
-                self.client_number += 1
-                self.warm = False
+        locked(self.reports.lock, self._renew, lambda _: None, number)
+
+    def _renew(self, number: int) -> None:
+        client = locked(self._lock, self._take_client, lambda _: None, number)
+        if client is not None:
             client.give_up()
             self.reports.settle()
             self.reports.renewed(self.client_number)
+
+    def _take_client(self, number: int) -> Client | None:
+        if self._client is None or self.client_number != number or self._closed:
+            return None
+        client, self._client = self._client, None
+        self.client_number += 1
+        self.warm = False
+        return client
 
     @property
     def batch_bytes(self) -> int:
@@ -340,27 +346,34 @@ class KafkaProducer:
     def close(self) -> None:
         """Take back what is on its way, and be of no further use; waits briefly for the client's end."""
         self._closed = True  # from here on nothing is produced; those who wait go on to serve their reports
-        client = self._client
+        self._end(self._client)
+        self._client = None
+
+    @staticmethod
+    def _end(client: Client | None) -> None:
         if client is not None:
             client.give_up()
             if client.is_settled:
                 client.wait_closed(_CLOSE_SECONDS)
-        with self._lock:
-            self._client = None
 
     def _current(self) -> Client:
         client = self._client
         if client is not None and not self._closed:
             return client
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the producer is closed")
-            if self._client is None:
-                self._fork_gate.close()
-                self._client = Client(
-                    {**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made, self._gone
-                )
-            return self._client
+        return locked(self._lock, self._make, _others_make)
+
+    def _make(self) -> Client:
+        """A client, unless another thread has made one just now. Expects the lock to be held."""
+        client = self._client
+        if client is None and not self._closed:
+            self._fork_gate.close()
+            client = self._client = Client(
+                {**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made, self._gone
+            )
+        if client is None or self._closed:
+            self._end(client)  # where it was closed meanwhile
+            raise RuntimeError("the producer is closed")
+        return client
 
     def _not_made(self, error: Exception) -> None:
         """Why no client could be made."""
@@ -395,6 +408,11 @@ class KafkaProducer:
         self.warm = False
         self.trouble = Trouble()
         self._cluster_id = None
+
+
+def _others_make() -> Client:
+    """A finalizer within that may wait for what this thread holds: the record has no room."""
+    raise BufferError("another thread is making the client")
 
 
 def _is_fatal(error: Exception) -> bool:

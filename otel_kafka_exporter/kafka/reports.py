@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaError, Message
@@ -47,7 +46,7 @@ class Reports(Generic[_About]):
         self.collected: deque[tuple[_About, KafkaError | None, Message]] = deque()
         self.ends_at = math.inf
         self.settle: Callable[[], object] = self.collected.clear
-        self.lock: AbstractContextManager[object] = RLock()
+        self.lock = RLock()
         self.renewed: Callable[[int], object] = lambda _number: None
 
     def begin_round(self, seconds: float) -> float:

@@ -18,7 +18,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from otel_kafka_exporter.errors import SettingsError
-from otel_kafka_exporter.process import OsThread, RLock, after_fork_in_child, monotonic, note, own_work, pause
+from otel_kafka_exporter.process import (
+    OsThread,
+    RLock,
+    after_fork_in_child,
+    is_interruption,
+    locked,
+    monotonic,
+    note,
+    own_work,
+    pause,
+)
 from otel_kafka_exporter.records import envelope_pb2 as pb
 from otel_kafka_exporter.records import without_userinfo
 
@@ -114,19 +124,26 @@ class SchemaRegistry:
         return None
 
     def _ask(self, topic: str) -> None:
-        with self._lock:
-            now = monotonic()
-            if now < self._ask_at.get(topic, 0.0):
-                return
+        locked(self._lock, self._ask_locked, lambda _: None, topic)
+
+    def _ask_locked(self, topic: str) -> None:
+        now = monotonic()
+        if now < self._ask_at.get(topic, 0.0):
+            return
+        thread = None
+        try:
             self._ask_at[topic] = math.inf  # not before the answer
             self._topics.append(topic)
-            if self._asks:
-                return
-            self._asks = True
-            try:
-                OsThread(self._look_up).start()
-            except RuntimeError:  # the interpreter is about to end, or the system has no more threads
+            if not self._asks:
+                self._asks = True
+                thread = OsThread(self._look_up)
+                thread.start()
+        except BaseException as error:
+            if thread is None or not thread.is_begun:
                 self._begin()
+            # Else the interpreter is about to end, or the system has no more threads.
+            if not isinstance(error, RuntimeError) or is_interruption(error):
+                raise
 
     def _look_up(self) -> None:
         while (topic := self._next()) is not None:

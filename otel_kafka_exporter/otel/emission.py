@@ -13,10 +13,11 @@ from uuid import UUID
 from opentelemetry._logs import Logger, NoOpLogger, SeverityNumber, get_logger, get_logger_provider
 
 from otel_kafka_exporter.delivery import Receipt, TaskWaiter, ThreadWaiter, expected, receipt_of
-from otel_kafka_exporter.delivery.receipts import Result, Waiter
+from otel_kafka_exporter.delivery.receipts import Result, Waiter, postponed
 from otel_kafka_exporter.errors import DeliveryError, DeliveryTimeout, NoPipelineError, OtelKafkaError
 from otel_kafka_exporter.process import (
     DeliveryOutcome,
+    in_own_thread,
     is_interruption,
     kind_of_fault,
     log,
@@ -28,6 +29,7 @@ from otel_kafka_exporter.records import Cleaner, WholeLogRecord, unused_name, un
 from otel_kafka_exporter.records import attributes as names
 
 from .disk import TaskLogRecord, are_there
+from .exporter import is_exporting
 from .reach import may_reach_kafka
 
 SCOPE = "otel_kafka_exporter.events"
@@ -69,6 +71,7 @@ def emit_event(event: Event, wait: float | None) -> Receipt | None:
         emission.emit()
         return None
     with emission.expected_by(ThreadWaiter()) as waiter:
+        emission.notice_interrupted(waiter)
         return emission.receipt(waiter, waiter.outcome(wait), wait)
 
 
@@ -127,6 +130,11 @@ class _Emission:
         except Exception as error:
             _warn_of_fault(error)
             raise DeliveryError(self._event_id, DeliveryOutcome.DROPPED, _FAILED) from error
+
+    def notice_interrupted(self, waiter: Waiter) -> None:
+        """Wait in vain for nothing: a finalizer may run in a thread of ours, or in one that hands a batch over."""
+        if in_own_thread() or (not waiter.spooled and is_exporting()):
+            postponed(self._event_id)
 
     def receipt(self, waiter: Waiter, outcome: Result | None, seconds: float) -> Receipt:
         """Its receipt, or what there is instead."""

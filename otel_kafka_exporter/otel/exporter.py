@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -141,6 +143,16 @@ class KafkaLogExporter(LogRecordExporter):
     def stats(self) -> DeliveryStats:
         """How many records are in which state, in this process."""
         return self._delivery.stats()
+
+
+def is_exporting() -> bool:
+    """Whether this thread is in an export: who asks has interrupted it."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented, in spite of its name
+    while frame is not None:
+        if frame.f_code is KafkaLogExporter.export.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _now() -> int:

@@ -162,7 +162,7 @@ class Box:
     def _finish(self, path: Path) -> str:
         """The name from now on of a segment that was not finished; empty where it goes, or is another's to finish."""
         try:
-            with making_locks:
+            with making_locks():
                 segment = self._opened = Segment.lock(path)
             segment.load()
         except BlockingIOError:
@@ -185,7 +185,7 @@ class Box:
             segment.move(finished)
             return finished.name
         finally:
-            with making_locks:
+            with making_locks():
                 segment.close()
                 self._opened = None
 

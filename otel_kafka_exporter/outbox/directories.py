@@ -78,7 +78,7 @@ def read_owner(path: Path) -> dict[str, Any]:
 
 def is_alive(path: Path) -> bool:
     """Whether the process lives that has a directory, or another one is about to take it over."""
-    with making_locks:
+    with making_locks():
         try:
             descriptor = os.open(path / OWNER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:

@@ -126,7 +126,7 @@ class DirectoryBound:
         """Whether nobody else has something give way at this moment: all would give up what one has to."""
         is_ours = True
         try:
-            with making_locks:
+            with making_locks():
                 descriptor = os.open(configuration, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._turn = Descriptor(descriptor)
                 lock_file(descriptor)
@@ -137,7 +137,7 @@ class DirectoryBound:
         try:
             yield is_ours
         finally:
-            with making_locks:
+            with making_locks():
                 if self._turn is not None:
                     self._turn.close()
                 self._turn = None

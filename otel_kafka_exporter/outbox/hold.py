@@ -28,11 +28,11 @@ class Hold:
             OSError: it cannot be opened.
         """
         try:
-            with making_locks:
+            with making_locks():
                 self._box = Box.take(path)
             yield self._box
         finally:
-            with making_locks:
+            with making_locks():
                 if self._box is not None:
                     self._box.release()
                 self._box = None
@@ -47,12 +47,12 @@ class Hold:
             OSError: it has gone, or cannot be opened.
         """
         try:
-            with making_locks:
+            with making_locks():
                 segment = self._segment = Segment.lock(path)
             segment.load(breathe)
             yield segment
         finally:
-            with making_locks:
+            with making_locks():
                 if self._segment is not None and self._segment.path == path:
                     self._segment.close()
                 self._segment = None

@@ -64,7 +64,7 @@ class Storage(Room):
             assert self.configuration is not None  # noqa: S101 - what is in memory has no directory
             self._refusal.check()
             try:
-                with making_locks:
+                with making_locks():
                     self._box = Box.make(self.configuration, self.owner)
             except (OSError, UntrustedError) as error:
                 raise self._refusal.of(error) from error
@@ -135,7 +135,7 @@ class Storage(Room):
             raise self._refusal.of(error) from error
 
     def _place(self, queue: SegmentQueue, order: int, size: int, created: int) -> Segment:
-        with making_locks:
+        with making_locks():
             segment = self._create(queue, order, size, created)
             queue.add(segment)
         return segment
@@ -199,12 +199,12 @@ class Storage(Room):
         current = box
         try:
             if not box.intact():
-                with making_locks:
+                with making_locks():
                     current = self._box = Box.make(box.path.parent, self.owner)
                     box.release()
             for queue, segment in self.segments():
                 if not self._is_placed(queue, segment):
-                    with making_locks:
+                    with making_locks():
                         self._put_back(current, queue, segment)
         except (OSError, UntrustedError) as error:
             note("outbox_not_restored", "Files of the outbox in %s cannot be written anew: %s", box.path, error)
@@ -285,7 +285,7 @@ class Storage(Room):
         self.is_closed = True
         for queue, segment in self.segments():
             if segment.live:
-                with making_locks:
+                with making_locks():
                     segment.close()
             else:
                 self.discard(queue, segment)
@@ -294,7 +294,7 @@ class Storage(Room):
             with suppress(OSError, UntrustedError):  # who adopts the rest removes it then
                 if not any(parse_segment_name(name) for name in box.names()):
                     box.remove()
-            with making_locks:
+            with making_locks():
                 box.release()
 
     def abandon(self) -> None:

@@ -10,7 +10,7 @@ from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
-from .locking import locked, owns, wait_for
+from .locking import LOCK_SECONDS, locked, owns, wait_for
 from .log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
@@ -27,7 +27,7 @@ from .log_lines import (
 )
 from .marking import OWN_TRACE_ID, as_own_work, own_work
 from .metrics import Metrics
-from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, pause, sleep
+from .os_threads import OsThread, RLock, allocate_lock, breathe, get_ident, in_greenlet, in_own_thread, pause, sleep
 from .outcome import DeliveryOutcome, DeliveryStats, Disposition, OutboxUsage, Stranded
 from .process_name import ProcessName
 from .random_numbers import chance
@@ -36,6 +36,7 @@ from .totals import stats
 __all__ = [
     "HAS_FILE_LOCKS",
     "LIBRDKAFKA_LOGGER",
+    "LOCK_SECONDS",
     "OWN_TRACE_ID",
     "QUIET_LOGGER",
     "QUIET_SECONDS",
@@ -60,6 +61,7 @@ __all__ = [
     "chance",
     "get_ident",
     "in_greenlet",
+    "in_own_thread",
     "is_interruption",
     "kind_of_fault",
     "librdkafka_log",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from weakref import WeakMethod
 
@@ -32,7 +34,8 @@ class _Methods:
         self._methods[number] = WeakMethod(method, lambda _: self._methods.pop(number, None))
 
     def call(self) -> None:
-        for reference in tuple(self._methods.values()):
+        # No tuple: before Python 3.12 the collector runs when that is made, and takes some of them away.
+        for reference in list(self._methods.values()):
             method = reference()
             if method is not None:
                 method()
@@ -41,8 +44,51 @@ class _Methods:
 _before, _in_child = _Methods(), _Methods()
 _functions_in_child: list[Callable[[], object]] = []
 
-#: Held while a locked file is made, and waited for by forks: a child would have its descriptor and never close it.
-making_locks = RLock()
+
+class _Making:
+    """Forks wait for who makes something, and who begins waits for forks; nobody waits for anybody else.
+
+    One lock for all would have a thread wait for another one that makes something, and that a finalizer may have
+    interrupted which waits for what the first one holds. So each thread has its own, which is a real one: Ctrl-C leaves
+    it as it is.
+    """
+
+    def __init__(self) -> None:
+        self._of_threads: dict[int, RLock] = {}
+        self._taken: list[RLock] = []  # by the fork that is under way
+        self._forker = 0
+
+    def __call__(self) -> RLock:
+        """This thread's lock; hold it while a locked file is made."""
+        ident, deadline = get_ident(), monotonic() + _LONGEST_WAIT
+        lock = self._of_threads.get(ident)
+        if lock is None:  # a fork that is under way knows nothing of it
+            while self._forker not in {0, ident} and monotonic() < deadline:
+                sleep(_LOOK_SECONDS)
+            lock = self._of_threads.setdefault(ident, RLock())
+        return lock
+
+    def begin_fork(self) -> None:
+        """Wait for all others, at most for `_LONGEST_WAIT`, and have nobody begin."""
+        self._forker, deadline = get_ident(), monotonic() + _LONGEST_WAIT
+        for lock in list(self._of_threads.values()):
+            if lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                self._taken.append(lock)
+
+    def end_fork(self) -> None:
+        """The child is there."""
+        self._forker = 0
+        while self._taken:
+            with suppress(RuntimeError):  # of another one that forks at the same time
+                self._taken.pop().release()
+
+    def begin_anew(self) -> None:
+        """Nobody makes anything, in a forked child."""
+        self._of_threads, self._taken, self._forker = {}, [], 0
+
+
+#: A child that is forked while a locked file is made would have its descriptor, and never close it.
+making_locks = _Making()
 
 #: The process whose state this is, and which thread of a child begins anew.
 _pid = os.getpid()
@@ -51,22 +97,26 @@ _beginner: dict[int, int] = {}
 
 def _wait_before_fork() -> None:
     _before.call()
-    making_locks.acquire()
+    making_locks.begin_fork()
 
 
 def _begin_in_child() -> None:
     global _pid  # noqa: PLW0603 - one per process
-    making_locks._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as threading does: whoever held it is not there
+    making_locks.begin_anew()
+    collects = gc.isenabled()
+    gc.disable()  # what a finalizer emits in between would be in the hands of what is made anew just behind that
     try:
         for function in _functions_in_child:
             function()
         _in_child.call()
     finally:
         _pid = os.getpid()
+        if collects:
+            gc.enable()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(before=_wait_before_fork, after_in_parent=making_locks.release, after_in_child=_begin_in_child)
+    os.register_at_fork(before=_wait_before_fork, after_in_parent=making_locks.end_fork, after_in_child=_begin_in_child)
 
 
 def notice_fork() -> None:

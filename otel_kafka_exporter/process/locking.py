@@ -15,6 +15,11 @@ _T = TypeVar("_T")
 
 #: How long a thread of the application's waits for a lock of ours. Nothing that has one takes nearly as long.
 LOCK_SECONDS = 1.0
+#: How long it waits for one that others have kept for so long already, as long as they do: many threads that log would
+#: each hold up the one that the others wait for.
+_KEPT_SECONDS = 0.05
+#: Those locks, by their identities.
+_kept: set[int] = set()
 
 
 def owns(lock: RLock) -> bool:
@@ -48,4 +53,8 @@ def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *ar
 
 def wait_for(lock: RLock) -> bool:
     """Take the lock when others have let it go; whether that was in time."""
-    return lock.acquire(timeout=LOCK_SECONDS)
+    if lock.acquire(timeout=_KEPT_SECONDS if id(lock) in _kept else LOCK_SECONDS):
+        _kept.discard(id(lock))
+        return True
+    _kept.add(id(lock))
+    return False

@@ -194,7 +194,7 @@ def tell() -> None:
             level, message, args = _lines.popleft()
             librdkafka_log.log(level, message, *args)
     while _noted:
-        for kind, message in tuple(_noted):
+        for kind, message in list(_noted):  # as in `forks`
             try:
                 args = _noted.pop((kind, message))
             except KeyError:  # another thread was quicker

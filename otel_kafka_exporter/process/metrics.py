@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
 from .log_lines import QUIET_LOGGER
+from .os_threads import get_ident
 from .outcome import DeliveryStats, OutboxUsage, Stranded
 from .totals import Observed, count_in
 
@@ -41,10 +44,22 @@ class Metrics:
             host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
             self._attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
         self._instruments = _instruments_of(meter_provider or get_meter_provider())
+        self._durations: deque[float] = deque()
+        self._recording: list[int] = []  # the threads that do
 
     def exported(self, seconds: float) -> None:
         """A batch has its outcomes."""
-        self._instruments.duration.record(seconds, self._attributes)
+        self._durations.append(seconds)
+        ident = get_ident()
+        if ident in self._recording:  # a signal handler, or a finalizer: the SDK's lock is not reentrant
+            return
+        try:
+            self._recording.append(ident)
+            while self._durations:
+                with suppress(IndexError):  # another thread was quicker
+                    self._instruments.duration.record(self._durations.popleft(), self._attributes)
+        finally:
+            self._recording.remove(ident)
 
     def observe(self, delivery: Observed) -> None:
         """Tell of this delivery, for as long as it lives."""
@@ -123,7 +138,9 @@ class _Instruments:
 
     def _each(self, read: Callable[[Observed, Attributes], Iterable[Observation]]) -> Sequence[Callable[..., Any]]:
         def callback(_options: object) -> Iterable[Observation]:
-            for reference, attributes in tuple(self._observed.values()):
+            for reference, attributes in list(
+                self._observed.values()
+            ):  # a `tuple` is collected for before it is filled
                 alive = reference()
                 if alive is not None:
                     yield from read(alive, attributes)

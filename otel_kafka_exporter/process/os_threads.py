@@ -30,6 +30,7 @@ __all__ = [
     "breathe",
     "get_ident",
     "in_greenlet",
+    "in_own_thread",
     "pause",
     "sleep",
 ]
@@ -89,6 +90,11 @@ def _give_way() -> Callable[[float], object] | None:
 def in_greenlet() -> bool:
     """Whether others can go on while the caller waits: it is a greenlet, and not the hub, by which they take turns."""
     return _give_way() is not None
+
+
+def in_own_thread() -> bool:
+    """Whether this is a thread of ours, by which others get what they wait for: a finalizer in it must not wait."""
+    return get_ident() in _ours
 
 
 @raises_nothing

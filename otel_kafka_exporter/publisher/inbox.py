@@ -159,8 +159,12 @@ class Inbox:
     def let_in(self) -> bool:
         """Hand over, in their order, what there was no room for; False where there may be room for more of it."""
         let_in = 0
-        while self._no_room and let_in < _LET_IN and self._delivery.try_again(self._no_room[0][1]):
-            self._no_room.popleft()
+        while self._no_room and let_in < _LET_IN:
+            first = self._no_room[0]
+            if not self._delivery.try_again(first[1]):
+                break
+            if self._no_room and self._no_room[0] is first:  # else a signal handler has closed the publisher
+                self._no_room.popleft()
             let_in += 1
         if let_in:
             self._delivery.hurry()
@@ -170,7 +174,7 @@ class Inbox:
         """Wait until all have found room, at most for so long; the rest is given up. From any thread."""
         deadline = monotonic() + seconds
         runs_beside_us = self.loop.is_running() and not _runs_here(self.loop)
-        while self._no_room and (left := deadline - monotonic()) > 0:
+        while self._no_room and (left := deadline - monotonic()) > 0 and not self._delivery.is_interrupted():
             if runs_beside_us:
                 pause(min(left, _LOOK_SECONDS))
             else:

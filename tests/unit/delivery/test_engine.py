@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -419,4 +420,43 @@ def test_ctrl_c_while_what_was_put_off_finds_no_room(process: Callable[..., Proc
         accepted, delivered, spooled, letters, open_ = one.counts()
         assert (accepted, delivered + sum(one.engine.state.ledger.dropped.values())) == (3, 3), number
         assert (spooled, letters, open_) == (0, 0, 0), number
+    assert number > 20
+
+
+def test_ctrl_c_while_all_is_taken_back_leaves_the_turn_to_others(process: Callable[..., Process]) -> None:
+    """Wherever Python raises it, nobody has the turn for ever."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process()
+        one.hand_over("audit", b"k0")
+        recovery = one.engine.recovery
+        interrupted = interrupt_at_signal_point(number, lambda: recovery.retreat(0.0))  # noqa: B023 - called at once
+        assert recovery.retreat(0.0), number
+    assert number > 20
+
+
+def test_who_has_the_turn_does_not_wait_for_it(process: Callable[..., Process]) -> None:
+    """A signal handler that shuts down in the middle of a decision has no second one."""
+    recovery = process().engine.recovery
+    with recovery._turn:
+        started = time.monotonic()
+        assert not recovery.retreat(10.0)
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("has_outbox", [True, False])
+def test_ctrl_c_where_there_is_no_room_loses_no_record(process: Callable[..., Process], *, has_outbox: bool) -> None:
+    """Wherever Python raises it, from the call on that finds the queue full, each record has its outcome."""
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        one = process(has_outbox=has_outbox)
+        one.kafka.full_until = one.clock.now + 1.0
+        interrupted = interrupt_at_signal_point(number, lambda: one.hand_over("application", b"k0"))  # noqa: B023 - called at once
+        one.clock.sleep(2.0)
+        one.comes_to_rest()
+        accepted, delivered, _, _, open_ = one.counts()
+        assert open_ == 0, number
+        assert accepted == delivered + sum(one.engine.state.ledger.dropped.values()), number
     assert number > 20

@@ -37,17 +37,38 @@ def test_a_thread_that_must_not_wait_for_ever_leaves_what_it_does() -> None:
     lock = DeliveryLock()
     went: list[str] = []
 
+    def within() -> None:
+        went.append("in")
+        with lock:
+            went.append("had it")
+        went.append("behind it")
+
     def work() -> None:
-        with lock.bounded():
-            went.append("in")
-            with lock:
-                went.append("had it")
-            went.append("behind it")
-        went.append("out")
+        went.append(str(lock.bounded(within)))
 
     with ThreadPoolExecutor(1) as threads:
         with lock:
             threads.submit(work).result(20)
-        assert went == ["in", "out"]
+        assert went == ["in", "False"]
         threads.submit(work).result(20)
-    assert went[2:] == ["in", "had it", "behind it", "out"]
+    assert went[2:] == ["in", "had it", "behind it", "True"]
+
+
+def test_ctrl_c_leaves_no_thread_in_a_hurry() -> None:
+    """Wherever Python raises it, even while the exception lives on, the thread waits for the lock as before."""
+    lock = DeliveryLock()
+    number, interrupted = 0, True
+    kept: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            lock.bounded(lambda: None)
+        except KeyboardInterrupt as error:
+            kept.append(error)  # and its frames
+            raise
+
+    while interrupted:
+        number += 1
+        interrupted = interrupt_at_signal_point(number, work)
+        assert not lock._bounded, number
+    assert number > 3

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 
-from otel_kafka_exporter.process import RLock, locked, owns
+from otel_kafka_exporter.process import LOCK_SECONDS, RLock, locked, owns
 from tests.interrupting import interrupt_at_signal_point
 
 
@@ -22,6 +23,11 @@ def test_others_that_keep_the_lock_are_not_waited_for_for_ever() -> None:
     assert kept.wait(10)
     assert locked(lock, lambda _: "did", lambda what: what, "did not") == "did not"
     assert not owns(lock)
+    # Many threads that come one after the other would each hold up the one that is waited for.
+    started = time.monotonic()
+    for _ in range(5):
+        assert locked(lock, lambda _: "did", lambda what: what, "did not") == "did not"
+    assert time.monotonic() - started < LOCK_SECONDS
     release.set()
     other.join(20)
     assert locked(lock, lambda what: what, lambda _: "did not", "did") == "did"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_kafka_exporter.process.metrics import Metrics
 from otel_kafka_exporter.process.outcome import DeliveryStats, OutboxUsage
+from tests.interrupting import finalize_within
 
 
 def collected(reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, Any], Any]]]:
@@ -120,3 +122,18 @@ def test_no_meter_provider() -> None:
     metrics = Metrics("a:1")
     metrics.observe(Delivered(NOTHING))
     metrics.exported(0.1)
+
+
+def test_an_export_within_another_ones_measurement(reader: InMemoryMetricReader) -> None:
+    """A finalizer may log there, and the SDK's lock is not reentrant: both are measured, and nobody waits for ever."""
+    metrics = Metrics("", MeterProvider([reader]))
+    metrics.exported(1.0)
+    aggregate = _ExplicitBucketHistogramAggregation.aggregate
+    finalize_within(
+        aggregate.__code__,
+        lambda: metrics.exported(2.0),
+        lambda: metrics.exported(4.0),
+        lambda frame: bool(frame.f_locals["self"]._lock.locked()),
+    )
+    [(_, seconds)] = collected(reader)["otel.sdk.exporter.operation.duration"]
+    assert seconds == 7.0

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from otel_kafka_exporter.delivery import Delivery
+from otel_kafka_exporter.delivery import Delivery, Entry
 from otel_kafka_exporter.process import DeliveryOutcome
 from otel_kafka_exporter.publisher.inbox import Inbox
 from tests.interrupting import strike_at_signal_point
@@ -110,3 +110,37 @@ def test_a_time_limit_leaves_no_task_without_its_deadline(at: str) -> None:
         struck, answered = asyncio.run(_ended(number, at))
         assert answered, number
     assert number > 2
+
+
+class ClosedWithin(Hurried):
+    """Delivery whose second try is interrupted by a handler that gives everything up, as a publisher's end does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placed: list[object] = []
+        self.inbox: Inbox | None = None
+
+    def try_again(self, entry: object) -> bool:
+        inbox, self.inbox = self.inbox, None
+        if inbox is not None:
+            inbox.finish(0.0)
+        else:
+            self.placed.append(entry)
+        return True
+
+    def give_up(self, entry: object) -> None:
+        self.placed.append(entry)
+
+
+def test_a_handler_that_closes_while_records_are_let_in() -> None:
+    """Each record has its place once, and the call that it interrupted goes on."""
+
+    async def run() -> list[object]:
+        delivery = ClosedWithin()
+        inbox = delivery.inbox = Inbox(asyncio.get_running_loop(), cast("Delivery", delivery), 0.2)
+        for number in range(3):
+            inbox.wait_for_room(inbox.awaited(), cast("Entry", number))
+        inbox.let_in()
+        return delivery.placed
+
+    assert asyncio.run(run()) == [0, 1, 2]
