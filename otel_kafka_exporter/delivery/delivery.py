@@ -167,8 +167,10 @@ class Delivery:
         notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
-            room_by = monotonic() + self._full_queue_wait
-            self._intake.take((source,), builder, batch, room_by, room_by if self._make_outbox is None else 0.0)
+            wait_until = monotonic() + self._full_queue_wait if self._make_outbox is None else 0.0
+            entry, room = self._intake.offer(source, builder, batch, wait_until)
+            if entry is not None and not room:
+                self._intake.wait_for_room(entry, wait_until or monotonic() + self._full_queue_wait)
         finally:
             self._background.notice()
         self._calls += 1

@@ -20,6 +20,7 @@ from otel_kafka_exporter.process import (
     ForkGate,
     RLock,
     after_fork_in_child,
+    get_ident,
     is_interruption,
     monotonic,
     note_librdkafka,
@@ -162,7 +163,7 @@ class KafkaProducer:
         Another call would abort the process there.
         """
         client = self._client
-        return client is not None and client.is_inside()
+        return client is not None and get_ident() in client.inside  # as `Client.is_inside`, without its call
 
     def _serve_reports(self, serve: Callable[[Producer, float], object], seconds: float) -> bool:
         number = self.client_number  # first: one that is newer than its number is not given up for what this one did

@@ -31,8 +31,11 @@ def locked(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *ar
         otherwise: what is done without it.
         arguments: what either is given.
     """
-    if owns(lock):
-        return do(*arguments)
+    return do(*arguments) if owns(lock) else when_free(lock, do, otherwise, *arguments)
+
+
+def when_free(lock: RLock, do: Callable[..., _T], otherwise: Callable[..., _T], *arguments: Any) -> _T:
+    """As `locked`, for a thread that does not hold the lock, as its caller has just found out."""
     try:
         if not (lock.acquire(blocking=False) or wait_for(lock)):
             return otherwise(*arguments)
