@@ -26,7 +26,7 @@ from otel_kafka_exporter.process import (
     note_librdkafka,
     warn,
 )
-from otel_kafka_exporter.records import KafkaRecord, lacks_frame
+from otel_kafka_exporter.records import MAY_LACK_FRAME, KafkaRecord, lacks_frame
 
 from .client import Client
 from .early import OnReport
@@ -107,7 +107,7 @@ class KafkaProducer:
             NoSchemaIdError: the record is to be framed, and the frame is not known.
         """
         topic, key, value, headers, milliseconds = record[:5]
-        if lacks_frame(record):
+        if value[:1] == MAY_LACK_FRAME and lacks_frame(record):
             frame = None if self._frames is None else self._frames.frame(topic)
             if frame is None:
                 raise NoSchemaIdError(f"no schema ID is known for the topic {topic}")
