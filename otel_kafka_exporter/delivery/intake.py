@@ -11,6 +11,7 @@ from otel_kafka_exporter.process import (
     in_greenlet,
     locked,
     monotonic,
+    owns,
     pause,
     tell,
     when_free,
@@ -140,7 +141,7 @@ class Intake:
 
     def _must_defer(self) -> bool:
         """Whether this is a signal handler or a finalizer, and its own thread is in the middle of something."""
-        return self._producer.is_inside() or self._state.is_interrupted()
+        return self._producer.is_inside() or owns(self._state.lock)
 
     def _defer(self, record: KafkaRecord, reason: str, batch: Batch | None) -> None:
         """A record is taken as soon as that can be done."""
