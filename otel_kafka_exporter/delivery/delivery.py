@@ -178,8 +178,8 @@ class Delivery:
         notice_fork()
         try:
             # With an outbox, a record that cannot be framed yet waits there, and not its caller.
-            room_by = monotonic() + self._full_queue_wait
-            self._intake.take((source,), builder, batch, room_by, room_by if self._make_outbox is None else 0.0)
+            wait_until = monotonic() + self._full_queue_wait if self._make_outbox is None else 0.0
+            self._intake.take_one(source, builder, batch, wait_until, self._full_queue_wait)
         finally:
             self._background.notice()
         self._calls += 1

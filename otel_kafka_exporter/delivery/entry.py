@@ -11,6 +11,9 @@ from otel_kafka_exporter.records import KafkaRecord
 
 from .steps import State
 
+#: A member is looked up by its enum's own Python code before Python 3.12: those of the usual way are held.
+_AT_HAND = State.AT_HAND
+
 
 class Batch:
     """Records that were handed over together, by a caller that waits for their outcomes."""
@@ -84,7 +87,7 @@ class Entry:
         self.place = place
         self.batch = batch
         self.reports = reports
-        self.state = State.AT_HAND
+        self.state = _AT_HAND
         self.settled = False
         self.partition = -1
         self.group = 0

@@ -16,6 +16,9 @@ from .lane import Lane
 from .rest import RestState
 from .steps import WITH_CLIENT, Event, State
 
+#: As in `entry`.
+_SEND, _LATE = Event.SEND, State.LATE
+
 
 class FlightState(RestState):
     """The records on their way. Methods expect `lock` to be held, unless they say otherwise.
@@ -90,8 +93,8 @@ class FlightState(RestState):
         """An entry is given to librdkafka next."""
         if entry.record.key is None and entry.partition < 0 and lane.count:
             entry.partition = lane.choose()
-        self._step(entry, Event.SEND)
-        if entry.state is State.LATE and self._has_lost(entry):
+        self._step(entry, _SEND)
+        if entry.state is _LATE and self._has_lost(entry):
             self._step(entry, Event.EVICTED)  # while it was at hand
         lane.recent[entry.number] = entry
         lane.topic = entry.record.topic

@@ -229,10 +229,6 @@ class Lane:
 
     # Whether to send
 
-    def is_clear(self) -> bool:
-        """Whether nothing is in the way of any record."""
-        return not (self.blocked or self.partitions or self.backlog.of_segment)
-
     def diverts(self, key: bytes | None) -> bool:
         """Whether a new record must not be sent at once."""
         if self.blocked or self.backlog.holds(key):

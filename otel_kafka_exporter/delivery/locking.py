@@ -25,7 +25,7 @@ class DeliveryLock(RLock):  # type: ignore[misc]  # final as of its types, and n
         try:
             # No call in between, at which Ctrl-C could come: an owner has it once more when this is set.
             is_tried = True
-            if self.acquire(blocking=False):
+            if self.acquire(False):  # noqa: FBT003 - as in `when_free`
                 return True
             if self._bounded and get_ident() in self._bounded:
                 if not wait_for(self):

@@ -106,12 +106,14 @@ class Placing:
     def _place(self, lane: Lane, entry: Entry) -> tuple[bool, bool]:
         """Whether there was room, and whether too much is on its way."""
         state = self._state
-        state.ledger.truncated += entry.record.cuts
+        if entry.record.cuts:
+            state.ledger.truncated += entry.record.cuts
         row = encode_row(entry.record, "", time.time_ns()) if lane.durable else None
         if state.closed:
             state.keep(lane, entry, SHUTDOWN, row=row)
             return True, False
-        if state.away or state.holds_up or not lane.is_clear():
+        # Is anything in the way of any record? As attributes, not by calls: each record asks.
+        if state.away or state.holds_up or lane.blocked or lane.partitions or lane.backlog.of_segment:
             return self._place_in_trouble(lane, entry, row)
         if row is not None:
             state.write_ahead(lane, entry, row)

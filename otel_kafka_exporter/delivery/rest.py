@@ -20,7 +20,7 @@ from .entry import Entry
 from .lane import Lane
 from .letters import letter_row
 from .locking import DeliveryLock
-from .steps import COUNTED_AS, TABLE, Event, State
+from .steps import STEPS, Event, State
 
 #: The reason of what an operator has purged, or delivered by `otel-kafka outbox retry`: no loss.
 SETTLED_BY_OPERATOR = "settled_by_operator"
@@ -73,9 +73,8 @@ class RestState:
         return owns(self.lock)
 
     def _step(self, entry: Entry, event: Event) -> None:
-        before = entry.state
-        after = TABLE[before, event]
-        counts, old, new = self.ledger.counts, COUNTED_AS[before], COUNTED_AS[after]
+        after, old, new = STEPS[entry.state, event]
+        counts = self.ledger.counts
         # No call from here on, at which Ctrl-C could come in between.
         entry.state = after
         if old is not new:
@@ -158,11 +157,11 @@ class RestState:
         self._leave_outbox(entry)
         if entry.place is not None:
             self._tell_spooled(entry, still=False)
-        before = entry.state
+        after, old, _ = STEPS[entry.state, Event.LOST]
         dropped = self.ledger.dropped[reason] + 1
         # As in `_step`.
-        entry.state = TABLE[before, Event.LOST]
-        self.ledger.counts[COUNTED_AS[before]] -= 1
+        entry.state = after
+        self.ledger.counts[old] -= 1
         self.ledger.dropped[reason] = dropped
         self._tell_waiter(entry.record.event_id, DeliveryOutcome.DROPPED, reason)
         self._settle(entry, DeliveryOutcome.DROPPED)
@@ -295,13 +294,13 @@ class RestState:
 
     @staticmethod
     def _settle(entry: Entry, outcome: DeliveryOutcome) -> None:
-        if entry.settled:
-            return
-        batch, is_lost = entry.batch, outcome is DeliveryOutcome.DROPPED
-        if batch is not None:
+        batch = entry.batch
+        if batch is None:
+            entry.settled = True
+        elif not entry.settled:
+            is_lost = outcome is DeliveryOutcome.DROPPED
             batch.tell(outcome)
-        # As in `_step`.
-        entry.settled = True
-        if batch is not None:
+            # As in `_step`.
+            entry.settled = True
             batch.open -= 1
             batch.failed += is_lost

@@ -25,6 +25,8 @@ from .steps import WITH_CLIENT, Event, State
 
 Report = tuple[Entry, "KafkaError | None", Message]
 
+#: As in `entry`.
+_ACKNOWLEDGED, _DELIVERED = Event.ACKNOWLEDGED, DeliveryOutcome.DELIVERED
 #: How many reports are acted upon under one lock.
 _REPORTS_AT_ONCE = 64
 
@@ -90,6 +92,7 @@ class DeliveryState(FlightState):
 
     def _settle_some(self, collected: deque[Report]) -> bool:
         now = monotonic()
+        lanes = self.lanes
         for _ in range(_REPORTS_AT_ONCE):
             if not collected:
                 break
@@ -97,7 +100,7 @@ class DeliveryState(FlightState):
             # librdkafka then.
             entry, error, message = collected[0]
             if entry.state in WITH_CLIENT:  # else it was given up, with its client
-                lane = self.lanes[entry.record.category]
+                lane = lanes[entry.record.category]
                 try:
                     self._report(lane, entry, error, message, now)
                 except BaseException as fault:
@@ -123,12 +126,12 @@ class DeliveryState(FlightState):
         self._leave_client(lane, entry)
         if entry.place is not None:
             self._leave_outbox(entry)
-        self._step(entry, Event.ACKNOWLEDGED)
+        self._step(entry, _ACKNOWLEDGED)
         self._delivered(lane, entry, message)
 
     def _delivered(self, lane: Lane, entry: Entry, message: Message) -> None:
         """What follows from an acknowledgement; nothing more if all of that is done."""
-        self._settle(entry, DeliveryOutcome.DELIVERED)
+        self._settle(entry, _DELIVERED)
         if lane.partitions or self.away or lane.told or entry.trial:
             self._acknowledges(lane, entry)
         if receipts.waiting:

@@ -73,6 +73,11 @@ TABLE: Mapping[tuple[State, Event], State] = {
     (State.WAITING, Event.LOST): State.DROPPED,
 }
 
+#: The table as a step needs it: the state after it, and how the states before and after it are counted.
+STEPS: Mapping[tuple[State, Event], tuple[State, Count, Count]] = {
+    (before, event): (after, COUNTED_AS[before], COUNTED_AS[after]) for (before, event), after in TABLE.items()
+}
+
 #: What librdkafka has, and what is in memory without it.
 WITH_CLIENT = frozenset({State.SENT, State.LATE})
 AT_HAND = frozenset({State.AT_HAND, State.RECALLED})

@@ -44,6 +44,7 @@ class Client:
         on_gone: called after that, when all that was given to it has come back.
 
     Attributes:
+        inside: the threads that are in a call to it.
         produce: as `Producer.produce`, by position. Returns at once, whether the producer is there yet or not.
     """
 
@@ -67,7 +68,7 @@ class Client:
         self._settled = Flag()  # it is made, or will not be
         self._is_open = False
         self._lock = RLock()  # a signal handler may log while its own thread is in here
-        self._inside: list[int] = []  # the threads that are in a call to it
+        self.inside: list[int] = []
         self._given_up = False
         #: Whether a call to it has ended by an exception, perhaps a signal handler's.
         self.was_broken_off = False
@@ -147,10 +148,10 @@ class Client:
             RuntimeError: it is not made yet, or was given up, and is closed by now or about to be.
         """
         ident = get_ident()
-        before = self._inside.count(ident)
+        before = self.inside.count(ident)
         try:  # around all of it: Ctrl-C may come at any moment
             # First: whoever gives it up sees this thread, or this thread sees that it was given up.
-            self._inside.append(ident)
+            self.inside.append(ident)
             producer = self._producer
             if producer is None or self._given_up:
                 raise RuntimeError("the client is not made yet, or was given up")  # noqa: TRY301 - the `try` is for Ctrl-C
@@ -171,9 +172,9 @@ class Client:
 
     def _leave(self, ident: int, before: int) -> None:
         """A thread is inside as often as before, and not more."""
-        if self._inside.count(ident) > before:
-            self._inside.remove(ident)
-        if self._given_up and not self._inside:
+        if self.inside.count(ident) > before:
+            self.inside.remove(ident)
+        if self._given_up and not self.inside:
             self._unused.set()
 
     def is_inside(self) -> bool:
@@ -181,7 +182,7 @@ class Client:
 
         confluent-kafka aborts the process when one is entered again there.
         """
-        return bool(self._inside) and get_ident() in self._inside
+        return get_ident() in self.inside
 
     def lacks(self, open_: int) -> bool:
         """Whether it has fewer records than are open, of those that it was given: reports were lost."""

@@ -20,13 +20,14 @@ from otel_kafka_exporter.process import (
     ForkGate,
     RLock,
     after_fork_in_child,
+    get_ident,
     is_interruption,
     locked,
     monotonic,
     note_librdkafka,
     warn,
 )
-from otel_kafka_exporter.records import KafkaRecord, lacks_frame
+from otel_kafka_exporter.records import MAY_LACK_FRAME, KafkaRecord, lacks_frame
 
 from .client import Client
 from .early import OnReport
@@ -107,7 +108,7 @@ class KafkaProducer:
             NoSchemaIdError: the record is to be framed, and the frame is not known.
         """
         topic, key, value, headers, milliseconds = record[:5]
-        if lacks_frame(record):
+        if value[:1] == MAY_LACK_FRAME and lacks_frame(record):
             frame = None if self._frames is None else self._frames.frame(topic)
             if frame is None:
                 raise NoSchemaIdError(f"no schema ID is known for the topic {topic}")
@@ -163,7 +164,7 @@ class KafkaProducer:
         Another call would abort the process there.
         """
         client = self._client
-        return client is not None and client.is_inside()
+        return client is not None and get_ident() in client.inside  # as `Client.is_inside`, without its call
 
     def _serve_reports(self, serve: Callable[[Producer, float], object], seconds: float) -> bool:
         number = self.client_number  # first: one that is newer than its number is not given up for what this one did

@@ -123,8 +123,11 @@ class KafkaLogExporter(LogRecordExporter):
 
     def hand_over(self, record: SdkLogRecord) -> None:
         """Take one record without waiting for its outcome; for the direct processor."""
+        if self._disk is None:  # there is nothing to wait for behind it
+            self._delivery.put(record, self._builder)
+            return
         source = record.log_record
-        if self._disk is not None and isinstance(source, TaskLogRecord):
+        if isinstance(source, TaskLogRecord):
             self._delivery.put(record, self._builder)
             source.taken.append(self._disk.take())
         else:

@@ -74,7 +74,8 @@ class StructuredRecordBuilder(LogRecordBuilder):
 
     def build(self, record: SdkLogRecord) -> KafkaRecord | None:
         """As of `LogRecordBuilder`."""
-        return super().build(with_fields(record))
+        # Not by `super()`, which makes an object for each record before Python 3.12.
+        return LogRecordBuilder.build(self, with_fields(record))
 
     def letter(self, record: SdkLogRecord) -> KafkaRecord:
         """As of `LogRecordBuilder`."""

@@ -10,7 +10,7 @@ from .file_locks import HAS_FILE_LOCKS, lock_file
 from .flag import Flag
 from .forks import ForkGate, after_fork_in_child, at_worker_exit, call_in_child, making_locks, notice_fork
 from .interruption import is_interruption
-from .locking import LOCK_SECONDS, locked, owns, wait_for
+from .locking import LOCK_SECONDS, locked, owns, wait_for, when_free
 from .log_lines import (
     LIBRDKAFKA_LOGGER,
     QUIET_LOGGER,
@@ -84,4 +84,5 @@ __all__ = [
     "wait_for",
     "warn",
     "warn_at_any_pace",
+    "when_free",
 ]

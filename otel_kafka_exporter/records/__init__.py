@@ -13,7 +13,7 @@ from .encoding import CONTENT_TYPE_FRAMED, JSON, Encoding, encode_json
 from .envelope import CATEGORIES, PAYLOAD_KEYS, Category, OnexEnvelopeV1, category_of
 from .fields import MAX_SERVICE_NAME_LENGTH, identifier, unwrapped
 from .ids import uuid7
-from .kafka_record import Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
+from .kafka_record import MAY_LACK_FRAME, Header, KafkaRecord, KafkaRecordBuilder, lacks_frame
 from .log_records import LogRecordBuilder, SdkLogRecord
 from .otlp import to_otlp
 from .publications import Publication, PublicationBuilder
@@ -34,6 +34,7 @@ __all__ = [
     "JSON",
     "LENGTH_SETTING",
     "MAX_SERVICE_NAME_LENGTH",
+    "MAY_LACK_FRAME",
     "PAYLOAD_KEYS",
     "REDACTED",
     "UNKNOWN_SERVICE",

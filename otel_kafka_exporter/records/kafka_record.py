@@ -11,6 +11,8 @@ from .statements import Converted, Origin, event_type
 
 ApplicationKey = Literal["service_name", "correlation_id", "instance_id", "none"]
 _CACHED_ORIGINS = 1024
+#: What a value begins with that may have to be framed: `produce` asks for no more of any other.
+MAY_LACK_FRAME = b"\n"
 _FRAMED = ("content-type", CONTENT_TYPE_FRAMED)
 
 # confluent-kafka's type; ours are all bytes
@@ -50,7 +52,7 @@ def lacks_frame(record: KafkaRecord) -> bool:
     It is kept without, because the frame may not be known yet. A framed one begins with 0, a bare one with its first
     field's tag, and JSON with neither.
     """
-    return record.value[:1] == b"\n" and _FRAMED in record.headers
+    return record.value[:1] == MAY_LACK_FRAME and _FRAMED in record.headers
 
 
 class _Address(NamedTuple):

@@ -20,7 +20,7 @@ from .encoding import CONTENT_TYPE_FRAMED, Encoding
 from .envelope import OnexEnvelopeV1, category_of
 from .scalars import clean_text
 from .statements import Converted, Statement
-from .strict_json import strict
+from .strict_json import BACKSLASH, NUL, strict
 
 _MAX_INT64 = 2**63 - 1
 _LEVELS = {name.removeprefix("LEVEL_"): number for name, number in pb.Level.items()}
@@ -50,7 +50,7 @@ def write_protobuf(converted: Converted) -> bytes:
         _fill(body.context, context)
         encoded = message.SerializeToString()
         # As in `encode_protobuf`; of a statement only the logger may hold one.
-        if b"\0" not in encoded or b"\\u0000" not in orjson.dumps((statement.logger, said, context)):
+        if 0 not in encoded or not _has_nul((statement.logger, said, context)):
             return encoded
     except (TypeError, ValueError):
         pass
@@ -103,9 +103,15 @@ def encode_protobuf(envelope: OnexEnvelopeV1) -> bytes:
     except (TypeError, ValueError):
         return _message(_strict(envelope)).SerializeToString()
     # Where a byte is 0 it is a number's most of the time; JSON, which is quickly made, tells.
-    if b"\0" in encoded and b"\\u0000" in orjson.dumps(envelope.payload):
+    if 0 in encoded and _has_nul(envelope.payload):
         return _message(_strict(envelope)).SerializeToString()
     return encoded
+
+
+def _has_nul(value: object) -> bool:
+    """Whether there may be a NUL in a text of it, by JSON's spelling, which is looked for as `json_bytes` does."""
+    written = orjson.dumps(value)
+    return BACKSLASH in written and NUL in written
 
 
 def _message(envelope: OnexEnvelopeV1) -> pb.Envelope:

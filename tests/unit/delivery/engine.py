@@ -112,7 +112,7 @@ class Gaps:
     def _is_owned(self) -> bool:
         return self._depth > 0
 
-    def acquire(self, *, blocking: bool) -> bool:
+    def acquire(self, blocking: bool) -> bool:  # noqa: FBT001 - as an RLock has it
         """It is free, or held by the same thread."""
         assert not blocking
         self._depth += 1

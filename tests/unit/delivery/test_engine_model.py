@@ -171,7 +171,11 @@ class EngineBesideModel(RuleBasedStateMachine):
 
     def take(self, *handed: Handed, batch: Batch | None = None, room_within: float = 0.0) -> None:
         before = len(self.engine.intake.deferred)
-        self.engine.intake.take(handed, Build(), batch, self.clock.now + room_within, 0.0)
+        intake, room_by = self.engine.intake, self.clock.now + room_within
+        if batch is None:  # one, as `Delivery.put` does it
+            intake.take_one(handed[0], Build(), None, 0.0, room_within)
+        else:
+            intake.take(handed, Build(), batch, room_by, 0.0)
         deferred = len(self.engine.intake.deferred) - before
         for each in handed[: len(handed) - deferred]:
             self.done(each)
