@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,26 @@ def outbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "outbox"
     monkeypatch.setenv("OTEL_EXPORTER_KAFKA_OUTBOX_DIR", str(directory))
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _alone_if_it_has_to_be(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that is marked `alone` has the machine for itself: the others of this run wait."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - not on Windows, where one test runs after the other
+
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    run = tmp_path_factory.getbasetemp().parent  # of all workers
+    with (run / "turnstile").open("w") as turnstile, (run / "room").open("w") as room:
+        fcntl.flock(turnstile, kind)  # who waits for the room lets nobody past meanwhile
+        fcntl.flock(room, kind)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)  # also that of a child that was forked meanwhile
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ SECONDS, PARTITIONS = 6.0, 6
 THIRD = {(name, number) for name in TOPICS.values() for number in range(PARTITIONS) if number % 3 == 2}
 OURS = [way for way in WAYS if way != "plain"]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 
 @contextmanager

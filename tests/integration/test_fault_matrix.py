@@ -15,7 +15,7 @@ from .conftest import require_kafka
 
 SECONDS = 10.0
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
