@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from otel_kafka_exporter.cli.duration import Duration
 from otel_kafka_exporter.cli.progress import progress
 from otel_kafka_exporter.cli.tail.output import is_terminal, terminal_width, wants_color, write
 from otel_kafka_exporter.cli.tail.text import visible
@@ -20,7 +21,7 @@ from .check import Check, Result, Status
 from .child import Child, run_child
 from .child_checks import CHILD_CHECKS
 from .masking import Masking
-from .options import Duration, check_names
+from .options import check_names
 from .rendering import Rendering
 from .report import document, write_bundle
 from .running import chosen, examine, root_cause

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from confluent_kafka import KafkaError, KafkaException
 
+from otel_kafka_exporter.cli.duration import Duration
 from otel_kafka_exporter.cli.environment import exporter_settings, outbox_directory
 from otel_kafka_exporter.cli.progress import progress
 from otel_kafka_exporter.cli.question import Question
@@ -36,7 +37,7 @@ _CLUSTER_SECONDS = 5.0
 
 @click.command(epilog="Exit codes: 0 nothing is left, 1 something is.")
 @directory_option
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to try.")
+@click.option("--timeout", type=Duration(), default="60s", show_default=True, help="For how long to try.")
 def drain(timeout: float, outbox_dir: str | None) -> int:
     """Deliver what dead processes of this configuration have left.
 
