@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 # The client imports it when it is first asked for topics, in a thread of ours: a fork could leave that half done.
 import confluent_kafka.admin  # noqa: F401
@@ -34,6 +34,9 @@ from .early import OnReport
 from .reports import EnoughServedError, Reports
 from .secret_properties import secrets_of, without
 from .trouble import Trouble
+
+if TYPE_CHECKING:
+    from confluent_kafka import ThrottleEvent
 
 #: Once the cluster has answered this often, an idempotent producer has its ID, and the first record goes at once.
 #: Without it waits for half a second, which is librdkafka's fixed interval between two tries to get one.
@@ -368,8 +371,9 @@ class KafkaProducer:
         client = self._client
         if client is None and not self._closed:
             self._fork_gate.close()
+            callbacks = {"error_cb": self._on_error, "throttle_cb": self._on_throttle}
             client = self._client = Client(
-                {**self._config, "error_cb": self._on_error}, self, self.reports, self._not_made, self._gone
+                {**self._config, **callbacks}, self, self.reports, self._not_made, self._gone
             )
         if client is None or self._closed:
             self._end(client)  # where it was closed meanwhile
@@ -400,6 +404,11 @@ class KafkaProducer:
 
     def _on_error(self, error: KafkaError) -> None:
         self.trouble.hear(error, without(error.str(), self._secrets))
+
+    def _on_throttle(self, event: ThrottleEvent) -> None:
+        self.trouble.slow_down(event.throttle_time)
+        if (theirs := self._config.get("throttle_cb")) is not None:
+            theirs(event)
 
     def _after_fork(self) -> None:
         self._lock = RLock()

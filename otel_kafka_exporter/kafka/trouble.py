@@ -34,6 +34,7 @@ class Trouble:
         self.text = ""
         self._reason = ""
         self._at = 0.0
+        self._throttled = self._throttled_until = 0.0
 
     def learn(self, text: str, reason: str = "") -> None:
         """Take a text, and the reason that it gives, if it gives one. An empty text ends the trouble."""
@@ -48,12 +49,23 @@ class Trouble:
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not is_known:
             self.learn(text, connection_reason(error.code(), text))
 
+    def slow_down(self, seconds: float) -> None:
+        """Take that a broker answers nothing for so long: a quota is used up, and that is how Kafka enforces it."""
+        self._throttled = seconds
+        self._throttled_until = monotonic() + seconds
+
     def why(self, reason: str, since: float) -> str:
         """The reason why nothing is acknowledged since some moment: this one, or a closer one that the client told."""
-        return self._reason or reason if reason in _VAGUE and self._at > since else reason
+        if reason not in _VAGUE:
+            return reason
+        if self._throttled_until > since:
+            return "throttled"
+        return self._reason or reason if self._at > since else reason
 
     def cause(self, since: float) -> str:
         """What it told since some moment, to be put behind a line; or nothing."""
+        if self._throttled_until > since:
+            return f"; by a quota, a broker has this client wait for {self._throttled:.1f} s"
         return f"; last error: {self.text}" if self.text and self._at > since else ""
 
 

@@ -112,4 +112,6 @@ def test_a_registry_that_does_not_answer() -> None:
         OTEL_EXPORTER_KAFKA_SCHEMA_REGISTRY_URL="http://127.0.0.1:1",
     )
     assert (done.returncode, done.stdout.count("Connection refused")) == (1, 3)
-    assert done.stderr == "otel-kafka doctor --only registry says why\n"
+    # Before it, a library that the client's one imports may warn of another's age.
+    assert done.stderr.splitlines()[-1] == "otel-kafka doctor --only registry says why"
+    assert "Traceback" not in done.stderr
