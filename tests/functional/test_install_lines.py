@@ -208,7 +208,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("repository")
     for part in ("otel_kafka_exporter", "examples", "proto"):
         shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("pyproject.toml", "README.md", "LICENSE"):
+    for part in ("pyproject.toml", "README.md", "LICENSE", "otel_kafka_command.py"):
         shutil.copy(ROOT / part, directory)
     identity = "-c user.name=tests -c user.email=tests@localhost"
     done = shell(f"git init --quiet && git add . && git {identity} commit --quiet --message all", directory)

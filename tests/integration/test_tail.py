@@ -121,20 +121,24 @@ def test_the_right_to_read_the_topics_is_enough(
     assert (untrusted.code, "certificate verify failed" in untrusted.errors) == (3, True), untrusted.errors
 
 
-def test_a_header_whose_name_is_no_utf_8(kafka: KafkaCluster, prefix: str, kcat: str) -> None:
-    """A record with a header that librdkafka's client cannot give is shown like any other, and so are the rest."""
-    topic = prefix + TOPICS["application"]
-    for number, name in enumerate([b"\xff\xfe", b"x"]):
-        value = kafka_record(message=f"m{number}", event_id=str(number)).value
+def test_headers_whose_names_are_no_utf_8(kafka: KafkaCluster, prefix: str, kcat: str) -> None:
+    """Records with a header that librdkafka's client cannot give are shown like any other, among many others too."""
+    topic, many = prefix + TOPICS["application"], 100
+    for number, name in enumerate([b"x", b"\xff\xfe", b"y"]):
+        records = (kafka_record(message=f"m{number}", event_id=f"{number} {each}") for each in range(many))
         words = (kcat, "-P", "-b", kafka.bootstrap_servers, "-t", topic, "-p", "0", "-H")
         command = [*map(os.fsencode, words), name + b"=1"]
-        subprocess.run(command, input=value, timeout=30, check=True)
+        subprocess.run(command, input=b"\n".join(each.value for each in records), timeout=30, check=True)
     done = tail(
         "--category", "application", "--json",
         OTEL_EXPORTER_KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers, OTEL_EXPORTER_KAFKA_TOPIC_PREFIX=prefix,
     )  # fmt: skip
-    assert (done.code, done.messages) == (0, ["m0", "m1"]), done.errors
-    assert [document["headers"] for document in done.documents] == [{}, {"x": "1"}]
+    assert (done.code, done.messages) == (0, ["m0"] * many + ["m1"] * many + ["m2"] * many), done.errors
+    assert [document["headers"] for document in done.documents] == [
+        *[{"x": "1"}] * many,
+        *[{}] * many,
+        *[{"y": "1"}] * many,
+    ]
 
 
 def test_a_topic_that_is_deleted_and_made_anew(

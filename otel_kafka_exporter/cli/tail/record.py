@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Message
@@ -133,6 +134,11 @@ class Record:
         return self.milliseconds, "" if self.envelope is None else self.envelope.timestamp
 
 
+#: By a call in C, which looks whether there is an exception beside a result. CPython's own, once it has seen some, does
+#: not; and for such a name the client gives both: a list with a hole in it, at which the process would end.
+_headers = methodcaller("headers")
+
+
 def of_message(message: Message) -> Record:
     """The record in a consumer's message."""
     return Record(
@@ -149,7 +155,7 @@ def of_message(message: Message) -> Record:
 def headers_of(message: Message) -> Headers:
     """The headers of a consumer's message; none of one with a name that is no UTF-8, which the client does not give."""
     try:
-        headers = message.headers()
+        headers = _headers(message)
     except (SystemError, UnicodeDecodeError):  # the former has the latter as its cause
         return []
     return list(headers.items()) if isinstance(headers, dict) else headers or []
